@@ -1,0 +1,94 @@
+package capability
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Data is the desired state of a capability's tables.
+type Data struct {
+	State     DataState
+	Database  string // connection string of the extracted database, mover's role
+	Tables    []Table
+	Border    []Border
+	Gap       int64 // added to sequences when the owner changes
+	Rate      int   // rows per second the backfill may copy; 0: as fast as it goes
+	TableLine int   // line of "tables" in the document, for messages
+}
+
+// DataState says what the mover should be doing.
+type DataState string
+
+// Running backfills what is missing and then follows in both directions.
+const (
+	DataStopped DataState = "stopped"
+	DataPaused  DataState = "paused"
+	DataRunning DataState = "running"
+)
+
+// TableMode says how a table belongs to the capability.
+type TableMode string
+
+// Move tables change their owner with the capability. Copy tables are read by
+// the extracted service and owned by somebody else for good: one way, written
+// only by the mover, without a gate, untouched by a switch.
+const (
+	Move TableMode = "move"
+	Copy TableMode = "copy"
+)
+
+// Table maps one table of the legacy database to the extracted one.
+type Table struct {
+	Table   string // on the legacy side, schema-qualified or found in public
+	As      string // on the extracted side; default: the same name
+	Mode    TableMode
+	Columns map[string]string // renames, legacy name to extracted name
+	Line    int
+}
+
+// BorderAction says what happens at a switch to a foreign key that has one end
+// inside the capability and one outside.
+type BorderAction string
+
+// BorderDrop removes the constraint before the hold, and adds it again (NOT
+// VALID, then validated) when the owner is legacy again. BorderKeep leaves it:
+// allowed only for keys that point out of the capability and whose actions
+// write none of its tables.
+const (
+	BorderDrop BorderAction = "drop"
+	BorderKeep BorderAction = "keep"
+)
+
+// Border agrees to one crossing foreign key of the legacy database by name.
+type Border struct {
+	Constraint string
+	AtSwitch   BorderAction
+	Line       int
+}
+
+func (d Data) clone() Data {
+	d.Tables = slices.Clone(d.Tables)
+	for i := range d.Tables {
+		d.Tables[i].Columns = maps.Clone(d.Tables[i].Columns)
+	}
+	d.Border = slices.Clone(d.Border)
+	return d
+}
+
+// Position is a point in one database's change stream: a resume point, ordered
+// within that database and meaningless outside it.
+type Position uint64
+
+// String writes the position as PostgreSQL writes an LSN.
+func (p Position) String() string { return fmt.Sprintf("%X/%X", uint32(p>>32), uint32(p)) }
+
+// Mark is the answer to "what must the other side have applied before a
+// subject that has just written may read there?". Marks of an epoch that is
+// over are satisfied: a switch drains everything written before it.
+type Mark struct {
+	Epoch    uint64   `json:"epoch"`    // of the owner's gate when the mark was taken
+	Position Position `json:"position"` // of the owner's database, read after the question arrived
+	Applied  Position `json:"applied"`  // what the other side has applied by now
+	Current  bool     `json:"current"`  // false: there is no stream, nobody may move
+}

@@ -1,0 +1,113 @@
+package capability
+
+import (
+	"strings"
+	"time"
+)
+
+// Phase says whether a capability is at rest or between two owners.
+type Phase string
+
+// In the phase Switching the proxies hold the capability's writes.
+const (
+	Steady    Phase = "steady"
+	Switching Phase = "switching"
+)
+
+// Effective is what the proxies route by. The controller alone writes it; it
+// follows the Document as far as the data allows. The owner in it is a copy for
+// routing: the fact is read off the gates.
+type Effective struct {
+	Capability string `json:"capability"`
+	// Revision orders the states of one capability: each is one above the last,
+	// written by compare-and-set. Proxies ignore what is older than they serve.
+	Revision uint64 `json:"revision"`
+	// Epoch is that of the owner's gate. It changes with every switch; marks of
+	// an older epoch are satisfied.
+	Epoch   uint64   `json:"epoch"`
+	Owner   Side     `json:"owner"`
+	Weight  Weight   `json:"weight"`
+	Mirror  Weight   `json:"mirror"`
+	Phase   Phase    `json:"phase"`
+	HasData bool     `json:"has_data"` // writes follow the owner; without data everything follows the weight
+	Refused string   `json:"refused,omitempty"`
+	Attempt *Attempt `json:"attempt,omitempty"`
+	// Since is when the owner last changed.
+	Since time.Time `json:"since"`
+}
+
+// Attempt records the last switch that was tried, so that one change of a
+// document is tried once and a successor knows what it finds.
+type Attempt struct {
+	To       Side      `json:"to"`
+	Document string    `json:"document"` // revision of the document that asked for it
+	Started  time.Time `json:"started"`
+	Outcome  Outcome   `json:"outcome"`
+	Reason   string    `json:"reason,omitempty"`
+}
+
+// Outcome is how a switch ended.
+type Outcome string
+
+// A switch is running until it is done or undone; there is nothing between.
+const (
+	Running Outcome = "running"
+	Done    Outcome = "done"
+	Undone  Outcome = "undone"
+)
+
+// Initial is the state of a capability that was never moved: everything is the
+// monolith's.
+func Initial(name string, hasData bool) Effective {
+	return Effective{Capability: name, Owner: Legacy, Phase: Steady, HasData: hasData}
+}
+
+// Serving is what one proxy says of one capability.
+type Serving struct {
+	Proxy      string `json:"proxy"`
+	Capability string `json:"capability"`
+	Revision   uint64 `json:"revision"`
+	Epoch      uint64 `json:"epoch"`
+	Holding    bool   `json:"holding"`
+	Held       int    `json:"held"` // requests waiting
+	Writes     int    `json:"writes"`
+	// Routes counts the writes in flight by method and route, to name the one
+	// that a switch is waiting for.
+	Routes map[string]int `json:"routes,omitempty"`
+	// Document problems that this proxy sees while it serves the last good one.
+	Problems []Problem `json:"problems,omitempty"`
+}
+
+// Registration is how a proxy makes itself known in the store.
+type Registration struct {
+	ID      string    `json:"id"`
+	Admin   string    `json:"admin"`   // base URL of its admin API
+	Renewed time.Time `json:"renewed"` // registrations that were not renewed for a while are of the dead
+}
+
+// Times are the bounds of a switch, which must nest: a gap that outlives
+// its lease would be reopened under the controller's feet, and a held write
+// that expires first would be an error instead of latency.
+type Times struct {
+	Gap   time.Duration // longest time without writes before the switch undoes itself
+	Lease time.Duration // of a closing gate
+	Age   time.Duration // of a held write
+}
+
+// DefaultTimes are 3 s < 5 s < 8 s.
+func DefaultTimes() Times {
+	return Times{Gap: 3 * time.Second, Lease: 5 * time.Second, Age: 8 * time.Second}
+}
+
+// Problem returns what is wrong with the times, or nil when they nest.
+func (t Times) Problem() *Problem {
+	if 0 < t.Gap && t.Gap < t.Lease && t.Lease < t.Age {
+		return nil
+	}
+	return &Problem{
+		Path:    "switch",
+		Value:   strings.Join([]string{t.Gap.String(), t.Lease.String(), t.Age.String()}, ", "),
+		Message: "the times of a switch must nest: gap < lease < age of a held write",
+		Mend:    "leave them out for 3s, 5s and 8s",
+	}
+}

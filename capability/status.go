@@ -1,0 +1,135 @@
+package capability
+
+import "time"
+
+// MovePhase is where the data of a capability stands.
+type MovePhase string
+
+// The phases of a move, in the order in which a healthy one passes them.
+const (
+	PhaseNone      MovePhase = "none"      // no data section, or stopped and never started
+	PhasePreparing MovePhase = "preparing" // gates, publications, slots
+	PhaseBackfill  MovePhase = "backfill"
+	PhaseFollowing MovePhase = "following" // both streams run
+	PhasePaused    MovePhase = "paused"
+	PhaseFailed    MovePhase = "failed" // Error says why and what to do
+)
+
+// StreamStatus is one direction of the dual write.
+type StreamStatus struct {
+	From      Side          `json:"from"`
+	Live      bool          `json:"live"`
+	Position  Position      `json:"position"`  // applied on the target, durably
+	LagBytes  uint64        `json:"lag_bytes"` // log of the source not yet applied
+	Lag       time.Duration `json:"lag_ns"`    // age of the oldest change not yet applied; 0 when caught up
+	Changes   uint64        `json:"changes"`   // applied since the process started
+	Changed   int           `json:"changed"`   // keys applied and not verified since
+	Error     string        `json:"error,omitempty"`
+	UpdatedAt time.Time     `json:"updated_at"`
+}
+
+// BackfillStatus is the progress of copying the rows that exist.
+type BackfillStatus struct {
+	Rows       int64         `json:"rows"`       // copied
+	Total      int64         `json:"total"`      // estimated
+	Bytes      int64         `json:"bytes"`      // copied
+	Table      string        `json:"table"`      // being copied
+	PerSecond  float64       `json:"per_second"` // rows, over the whole copy
+	Elapsed    time.Duration `json:"elapsed_ns"`
+	Throttled  string        `json:"throttled,omitempty"` // why it goes slower than it could
+	FinishedAt time.Time     `json:"finished_at"`
+}
+
+// VerifyStatus is one comparison of all rows of source and target.
+type VerifyStatus struct {
+	Running    bool          `json:"running"`
+	Rows       int64         `json:"rows"` // compared
+	Total      int64         `json:"total"`
+	Mismatches []Mismatch    `json:"mismatches,omitempty"` // the first hundred
+	Count      int64         `json:"mismatch_count"`
+	Skipped    []string      `json:"not_compared,omitempty"` // table or column, and why
+	Position   Position      `json:"position"`               // of the source, at which both were read
+	Took       time.Duration `json:"took_ns"`
+	FinishedAt time.Time     `json:"finished_at"` // zero: never finished
+	Error      string        `json:"error,omitempty"`
+}
+
+// Mismatch is one row that differs, or exists on one side only. Values are not
+// shown: they may be secret.
+type Mismatch struct {
+	Table  string `json:"table"` // by its legacy name
+	Key    string `json:"key"`
+	Detail string `json:"detail"` // "only in legacy", "column total differs"
+}
+
+// DataStatus is where the data of one capability stands, both directions.
+type DataStatus struct {
+	Phase    MovePhase       `json:"phase"`
+	Error    string          `json:"error,omitempty"`
+	Backfill *BackfillStatus `json:"backfill,omitempty"`
+	Streams  []StreamStatus  `json:"streams,omitempty"` // forward, then reverse
+	Verify   *VerifyStatus   `json:"verify,omitempty"`
+	Gates    map[Side]Gate   `json:"gates,omitempty"`
+}
+
+// Readiness says whether the owner could be switched now, and what it would
+// cost.
+type Readiness struct {
+	To      Side     `json:"to"`
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons,omitempty"` // why not
+	Summary string   `json:"summary"`           // one sentence for people
+}
+
+// Status is everything the controller knows of one capability.
+type Status struct {
+	Capability string     `json:"capability"`
+	Effective  Effective  `json:"effective"`
+	Desired    Desired    `json:"desired"`
+	Data       DataStatus `json:"data"`
+	Switch     Readiness  `json:"switch"` // to the side that does not own
+	Proxies    []Serving  `json:"proxies,omitempty"`
+	Missing    []string   `json:"missing_proxies,omitempty"` // registered, but silent
+	Problems   []Problem  `json:"problems,omitempty"`        // of the document, while the last good one serves
+}
+
+// Desired is the part of the document that a status is held against.
+type Desired struct {
+	Owner  Side      `json:"owner"`
+	Weight Weight    `json:"weight"`
+	Mirror Weight    `json:"mirror"`
+	Data   DataState `json:"data,omitempty"`
+}
+
+// Entry is one line of the ledger: every change of something that matters, who
+// asked for it, and the evidence on which it was done.
+type Entry struct {
+	At         time.Time      `json:"at"`
+	Capability string         `json:"capability"`
+	Actor      string         `json:"actor"` // cli:ROLE, document, controller
+	Action     string         `json:"action"`
+	From       string         `json:"from,omitempty"`
+	To         string         `json:"to,omitempty"`
+	Outcome    string         `json:"outcome"`
+	Evidence   map[string]any `json:"evidence,omitempty"`
+}
+
+// Progress is one line of what a long command has to say while it works.
+type Progress struct {
+	Step    StepName      `json:"step,omitempty"`
+	State   string        `json:"state"` // started, done, failed, undone, result
+	Message string        `json:"message,omitempty"`
+	Took    time.Duration `json:"took_ns,omitempty"`
+	Done    int64         `json:"done,omitempty"`  // of a counted work
+	Total   int64         `json:"total,omitempty"` // estimated
+	Result  any           `json:"result,omitempty"`
+}
+
+// Edit is one change of a document, made in place so that comments and order
+// stay. Nil fields are left as they are.
+type Edit struct {
+	Owner  *Side
+	Weight *Weight
+	Mirror *Weight
+	State  *DataState
+}
