@@ -1,0 +1,146 @@
+// Package postgres holds every SQL statement of the product: the gates, the
+// capture of changes by logical decoding, copying, applying, comparing, and the
+// catalog questions that a plan is made from.
+//
+// It implements interfaces that the core packages declare, and decides nothing:
+// when to copy, what to compare and who owns a table is its callers' business.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"strangler/capability"
+)
+
+// pinned are the settings that change how values are written as text, or what a
+// statement sees. Every session of ours sets them, on both sides, so that equal
+// rows are equal bytes.
+var pinned = map[string]string{
+	"datestyle":                           "ISO, YMD",
+	"intervalstyle":                       "postgres",
+	"timezone":                            "UTC",
+	"extra_float_digits":                  "3",
+	"bytea_output":                        "hex",
+	"lc_monetary":                         "C",
+	"client_encoding":                     "UTF8",
+	"search_path":                         "",
+	"row_security":                        "off", // an error instead of silently fewer rows
+	"statement_timeout":                   "0",
+	"lock_timeout":                        "0",
+	"idle_in_transaction_session_timeout": "0",
+	"idle_session_timeout":                "0",
+	"synchronous_commit":                  "on",
+	// A mover that has died must not keep its locks, slot and origin.
+	"tcp_keepalives_idle":              "10",
+	"tcp_keepalives_interval":          "5",
+	"tcp_keepalives_count":             "3",
+	"client_connection_check_interval": "5000",
+}
+
+// Database is one of the two databases of a capability, as the mover's role sees
+// it. It is safe for concurrent use.
+type Database struct {
+	side   capability.Side
+	pool   *pgxpool.Pool
+	config *pgx.ConnConfig
+}
+
+// Open prepares connections to the database at the URL or DSN and makes one of
+// them, to tell an unreachable database at once. It blocks for at most ten
+// seconds. Close the Database when done.
+func Open(ctx context.Context, side capability.Side, dsn string) (*Database, error) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("open %s database: %w", side, redact(err))
+	}
+	for name, value := range pinned {
+		config.ConnConfig.RuntimeParams[name] = value
+	}
+	if config.ConnConfig.RuntimeParams["application_name"] == "" {
+		config.ConnConfig.RuntimeParams["application_name"] = "strangler"
+	}
+	config.ConnConfig.ConnectTimeout = 5 * time.Second
+	config.MaxConns = 12
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open %s database: %w", side, redact(err))
+	}
+	reach, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := pool.Ping(reach); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("reach %s database: %w", side, redact(err))
+	}
+	return &Database{side: side, pool: pool, config: config.ConnConfig.Copy()}, nil
+}
+
+// Close ends all connections. It blocks until those in use are given back.
+func (d *Database) Close() { d.pool.Close() }
+
+// Side says which of the two databases this is.
+func (d *Database) Side() capability.Side { return d.side }
+
+// connect makes a connection of its own, outside the pool, for sessions that
+// carry state: origins, snapshots, closing a gate. The caller closes it.
+func (d *Database) connect(ctx context.Context, settings map[string]string) (*pgx.Conn, error) {
+	config := d.config.Copy()
+	for name, value := range settings {
+		config.RuntimeParams[name] = value
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s database: %w", d.side, redact(err))
+	}
+	return conn, nil
+}
+
+// replication makes a connection in the replication protocol, bound to the
+// database. The caller closes it.
+func (d *Database) replication(ctx context.Context) (*pgconn.PgConn, error) {
+	config := d.config.Copy()
+	config.RuntimeParams["replication"] = "database"
+	conn, err := pgconn.ConnectConfig(ctx, &config.Config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s database for replication: %w", d.side, redact(err))
+	}
+	return conn, nil
+}
+
+// Identity asks which cluster this is and which timeline it is on.
+func (d *Database) Identity(ctx context.Context) (capability.Identity, error) {
+	var id capability.Identity
+	err := d.pool.QueryRow(ctx,
+		`SELECT s.system_identifier::text, c.timeline_id FROM pg_control_system() s, pg_control_checkpoint() c`,
+	).Scan(&id.System, &id.Timeline)
+	if err != nil {
+		return id, fmt.Errorf("identify %s database: %w", d.side, err)
+	}
+	return id, nil
+}
+
+// redact takes passwords out of the messages of connection errors.
+func redact(err error) error {
+	var parse *pgconn.ParseConfigError
+	if errors.As(err, &parse) {
+		return errors.New("the connection string cannot be read: " + parse.Error())
+	}
+	return err
+}
+
+// Name returns host, port and database for messages, without user or password.
+func (d *Database) Name() string {
+	host := d.config.Host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return (&url.URL{Scheme: "postgres", Host: fmt.Sprintf("%s:%d", host, d.config.Port), Path: d.config.Database}).String()
+}

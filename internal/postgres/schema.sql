@@ -1,0 +1,69 @@
+-- What strangler keeps in each of a capability's two databases. No publication
+-- of ours contains these tables, or two movers would wake each other for ever.
+SELECT pg_advisory_xact_lock(7305822174531);
+CREATE SCHEMA IF NOT EXISTS strangler;
+GRANT USAGE ON SCHEMA strangler TO PUBLIC;
+
+-- One row per capability: whether its tables in this database take writes.
+CREATE TABLE IF NOT EXISTS strangler.gate (
+	capability    text PRIMARY KEY,
+	side          text NOT NULL CHECK (side IN ('legacy', 'extracted')),
+	state         text NOT NULL CHECK (state IN ('open', 'closing', 'sealed')),
+	epoch         bigint NOT NULL,
+	since         timestamptz NOT NULL DEFAULT clock_timestamp(),
+	lease_until   timestamptz,             -- of a closing gate
+	nonce         text NOT NULL DEFAULT '', -- of the last closing's marker
+	mover         name NOT NULL,           -- the role that passes the guards
+	self_system   text NOT NULL,
+	self_timeline bigint NOT NULL,
+	peer_system   text NOT NULL,
+	peer_timeline bigint NOT NULL
+);
+GRANT SELECT ON strangler.gate TO PUBLIC;
+
+-- What a stream into this database has applied: committed with the changes.
+CREATE TABLE IF NOT EXISTS strangler.progress (
+	capability text NOT NULL,
+	source     text NOT NULL CHECK (source IN ('legacy', 'extracted')), -- the side the changes come from
+	slot       text NOT NULL,
+	position   pg_lsn NOT NULL,  -- end of the last applied transaction's commit record
+	fence      bigint NOT NULL,  -- token of the controller that may write it
+	system     text NOT NULL,    -- of the source
+	timeline   bigint NOT NULL,
+	updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	PRIMARY KEY (capability, source)
+);
+
+-- Finished chunks of a backfill into this database: committed with the rows.
+CREATE TABLE IF NOT EXISTS strangler.chunk (
+	capability text NOT NULL,
+	relation   text NOT NULL,
+	low        bigint NOT NULL,  -- first block
+	high       bigint NOT NULL,  -- block after the last
+	rows       bigint NOT NULL,
+	PRIMARY KEY (capability, relation, low)
+);
+
+-- Where a move stands; kept in the extracted database.
+CREATE TABLE IF NOT EXISTS strangler.move (
+	capability  text PRIMARY KEY,
+	phase       text NOT NULL,
+	fingerprint text NOT NULL,       -- of tables and mapping
+	snapshot    pg_lsn,              -- consistent point of the backfill
+	verified_at timestamptz,         -- last full verification without mismatch
+	updated_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Written now and then, so that a slot moves on in a quiet database.
+CREATE TABLE IF NOT EXISTS strangler.heartbeat (
+	capability text PRIMARY KEY,
+	at         timestamptz NOT NULL
+);
+
+-- The one active controller; in the legacy database.
+CREATE TABLE IF NOT EXISTS strangler.leader (
+	one        boolean PRIMARY KEY DEFAULT true CHECK (one),
+	holder     text NOT NULL,
+	token      bigint NOT NULL,
+	lease_until timestamptz NOT NULL
+);
