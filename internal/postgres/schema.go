@@ -6,22 +6,31 @@ import (
 	"fmt"
 )
 
-// schemaSQL makes the schema strangler with everything the product keeps in a
-// database. It can be run again at any time.
-//
-//go:embed schema.sql
-var schemaSQL string
+// schemaSQL makes the schema strangler with every table that the product keeps
+// in a database; gateSQL makes the functions of the gate. Both can be run again
+// at any time.
+var (
+	//go:embed schema.sql
+	schemaSQL string
+	//go:embed gate.sql
+	gateSQL string
+)
 
 // Install creates the schema strangler in the database, or brings it up to date.
 // It needs CREATE on the database; two callers at once wait for each other.
 func (d *Database) Install(ctx context.Context) error {
-	// One simple-protocol message is one transaction: all of it or nothing.
+	return d.install(ctx, schemaSQL+gateSQL)
+}
+
+// install sends a script as one message of the simple protocol, which is one
+// transaction: all of it or nothing.
+func (d *Database) install(ctx context.Context, script string) error {
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("install schema in %s database: %w", d.side, err)
 	}
 	defer conn.Release()
-	if _, err := conn.Conn().PgConn().Exec(ctx, schemaSQL).ReadAll(); err != nil {
+	if _, err := conn.Conn().PgConn().Exec(ctx, script).ReadAll(); err != nil {
 		return fmt.Errorf("install schema in %s database: %w", d.side, err)
 	}
 	return nil

@@ -1,0 +1,258 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"strangler/capability"
+)
+
+// ErrGate is returned when a gate is not what the caller read: somebody else
+// changed it, or its lease ran out. The caller reads the gates again and decides
+// afresh; nothing was changed.
+var ErrGate = errors.New("the gate has changed since it was read")
+
+// ErrBusy is returned when a gate could not be closed in its bounded time
+// because somebody holds locks on the tables. Nothing was changed; try later.
+var ErrBusy = errors.New("the tables are locked")
+
+// Bounds of what a gate may make the writers of a database wait for.
+const (
+	shutTimeout  = 100 * time.Millisecond // closing, locks included
+	guardTimeout = 200 * time.Millisecond // adding or disabling guards, per attempt
+)
+
+// Gates are the two gates of one capability. Its methods change at most one
+// gate each, in one round trip, and are safe to call again.
+type Gates struct {
+	capability string
+	databases  map[capability.Side]*Database
+}
+
+// NewGates returns the gates of a capability in its two databases.
+func NewGates(name string, legacy, extracted *Database) *Gates {
+	return &Gates{capability: name, databases: map[capability.Side]*Database{capability.Legacy: legacy, capability.Extracted: extracted}}
+}
+
+// Read reads both gates, one after the other. A gate that was never made is an
+// error that wraps pgx.ErrNoRows.
+func (g *Gates) Read(ctx context.Context) (legacy, extracted capability.Gate, err error) {
+	if legacy, err = g.read(ctx, capability.Legacy); err != nil {
+		return legacy, extracted, err
+	}
+	extracted, err = g.read(ctx, capability.Extracted)
+	return legacy, extracted, err
+}
+
+func (g *Gates) read(ctx context.Context, side capability.Side) (capability.Gate, error) {
+	var gate capability.Gate
+	err := g.databases[side].pool.QueryRow(ctx, `
+		SELECT state, epoch, since, self_system, self_timeline, peer_system, peer_timeline, s.system_identifier::text, c.timeline_id
+		FROM strangler.gate, pg_control_system() s, pg_control_checkpoint() c WHERE capability = $1`, g.capability,
+	).Scan(&gate.State, &gate.Epoch, &gate.Since, &gate.Self.System, &gate.Self.Timeline, &gate.Peer.System, &gate.Peer.Timeline,
+		&gate.Actual.System, &gate.Actual.Timeline)
+	if undefined(err) {
+		err = pgx.ErrNoRows // the schema itself is not there yet
+	}
+	if err != nil {
+		return gate, fmt.Errorf("read %s gate of %s: %w", side, g.capability, err)
+	}
+	return gate, nil
+}
+
+// Yield makes vacuums that run on a side's tables give way before anything is
+// held: it takes a lock that conflicts with theirs and with no writer's, and
+// gives it back. It blocks for up to deadlock_timeout and two seconds a table. A
+// vacuum against wraparound does not give way: it is named in the error.
+func (g *Gates) Yield(ctx context.Context, side capability.Side) error {
+	d := g.databases[side]
+	names, err := g.guarded(ctx, side)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `SELECT set_config('lock_timeout', (setting::int + 2000)::text, true) FROM pg_settings WHERE name = 'deadlock_timeout'`)
+			if err != nil {
+				return err
+			}
+			_, err = tx.Exec(ctx, `LOCK TABLE ONLY `+name+` IN SHARE UPDATE EXCLUSIVE MODE`)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("wait for maintenance of %s on the %s side: %w%s", name, side, err, g.blockers(ctx, side, name))
+		}
+	}
+	return nil
+}
+
+// blockers names the sessions that hold locks on a table that conflict with
+// maintenance or closing, as a suffix for messages; empty when there are none by
+// now.
+func (g *Gates) blockers(ctx context.Context, side capability.Side, name string) string {
+	rows, err := g.databases[side].pool.Query(ctx, `
+		SELECT DISTINCT format('pid %s (%s, %s, %s s): %s', a.pid, coalesce(a.usename, a.backend_type), l.mode,
+			extract(epoch FROM clock_timestamp() - a.xact_start)::int, left(a.query, 60))
+		FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+		WHERE l.relation = $1::regclass AND l.granted AND a.pid <> pg_backend_pid()
+		  AND l.mode IN ('RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')`, name)
+	if err != nil {
+		return ""
+	}
+	who, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(who) == 0 {
+		return ""
+	}
+	return ": held by " + strings.Join(who, "; ")
+}
+
+// Close closes an open gate for the length of the lease and writes a marker with
+// the nonce into the change stream behind the last write. It takes 100 ms at
+// most; when the tables are locked for longer it returns ErrBusy, when the gate
+// is not at the epoch from, ErrGate.
+func (g *Gates) Close(ctx context.Context, side capability.Side, from, to uint64, lease time.Duration, nonce string) error {
+	return g.shut(ctx, side, from, to, capability.Closing, lease, nonce)
+}
+
+// SealOpen seals a gate that is open when the databases disagree with the
+// protocol, as after a restore: nothing else may be done before a verification.
+func (g *Gates) SealOpen(ctx context.Context, side capability.Side, from, to uint64) error {
+	return g.shut(ctx, side, from, to, capability.Sealed, 0, "")
+}
+
+func (g *Gates) shut(ctx context.Context, side capability.Side, from, to uint64, becomes capability.GateState, lease time.Duration, nonce string) error {
+	var shut bool
+	err := g.bounded(ctx, side, "statement_timeout", shutTimeout, func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, `SELECT strangler.shut_gate($1, $2, $3, $4, make_interval(secs => $5), $6)`,
+			g.capability, int64(from), int64(to), string(becomes), lease.Seconds(), nonce).Scan(&shut)
+	})
+	switch {
+	case locked(err):
+		return fmt.Errorf("close %s gate of %s: %w%s", side, g.capability, ErrBusy, g.allBlockers(ctx, side))
+	case err != nil:
+		return fmt.Errorf("close %s gate of %s: %w", side, g.capability, err)
+	case !shut:
+		return fmt.Errorf("close %s gate of %s at epoch %d: %w", side, g.capability, from, ErrGate)
+	}
+	return nil
+}
+
+func (g *Gates) allBlockers(ctx context.Context, side capability.Side) string {
+	names, err := g.guarded(ctx, side)
+	if err != nil {
+		return ""
+	}
+	for _, name := range names {
+		if who := g.blockers(ctx, side, name); who != "" {
+			return " (" + name + ")" + who
+		}
+	}
+	return ""
+}
+
+// Seal is the commit point: it seals the gate that was closed with the epoch
+// closing, if that closing's lease still stands, else ErrGate. An error of the
+// connection leaves it open whether the gate is sealed: read the gates.
+func (g *Gates) Seal(ctx context.Context, side capability.Side, closing uint64) error {
+	var epoch *int64
+	err := g.databases[side].pool.QueryRow(ctx, `SELECT strangler.seal_gate($1, $2)`, g.capability, int64(closing)).Scan(&epoch)
+	if err != nil {
+		return fmt.Errorf("seal %s gate of %s: %w", side, g.capability, err)
+	}
+	if epoch == nil {
+		return fmt.Errorf("seal %s gate of %s closed at epoch %d: %w", side, g.capability, closing, ErrGate)
+	}
+	return nil
+}
+
+// Open opens a gate that is closing or sealed at the epoch from. It refuses with
+// ErrGate when the gate has moved on, or when either database is no longer the
+// one the move began with.
+func (g *Gates) Open(ctx context.Context, side capability.Side, from, to uint64) error {
+	peer, err := g.databases[side.Other()].Identity(ctx)
+	if err != nil {
+		return fmt.Errorf("open %s gate of %s: %w", side, g.capability, err)
+	}
+	var epoch *int64
+	err = g.databases[side].pool.QueryRow(ctx, `SELECT strangler.open_gate($1, $2, $3, $4, $5)`,
+		g.capability, int64(from), int64(to), peer.System, int64(peer.Timeline)).Scan(&epoch)
+	if err != nil {
+		return fmt.Errorf("open %s gate of %s: %w", side, g.capability, err)
+	}
+	if epoch == nil {
+		return fmt.Errorf("open %s gate of %s at epoch %d: %w", side, g.capability, from, ErrGate)
+	}
+	return nil
+}
+
+// Disable takes the guards of a gate that is open at the epoch out of the
+// writers' way. It is housekeeping: ErrBusy and ErrGate mean only that it was not
+// done now. Writers wait for it 200 ms at most.
+func (g *Gates) Disable(ctx context.Context, side capability.Side, epoch uint64) error {
+	var done bool
+	err := g.bounded(ctx, side, "lock_timeout", guardTimeout, func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, `SELECT strangler.disable_guards($1, $2)`, g.capability, int64(epoch)).Scan(&done)
+	})
+	switch {
+	case locked(err):
+		return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, ErrBusy)
+	case err != nil:
+		return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, err)
+	case !done:
+		return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, ErrGate)
+	}
+	return nil
+}
+
+// guarded lists the quoted names of the tables that a side's gate guards, in the
+// order in which everybody locks them.
+func (g *Gates) guarded(ctx context.Context, side capability.Side) ([]string, error) {
+	rows, err := g.databases[side].pool.Query(ctx, `SELECT r::text FROM strangler.guarded($1) r`, g.capability)
+	if err != nil {
+		return nil, fmt.Errorf("list guarded tables of %s: %w", g.capability, err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("list guarded tables of %s: %w", g.capability, err)
+	}
+	return names, nil
+}
+
+// bounded runs one statement in a session with a time limit and gives the
+// session back without it.
+func (g *Gates) bounded(ctx context.Context, side capability.Side, setting string, limit time.Duration, call func(*pgxpool.Conn) error) error {
+	conn, err := g.databases[side].pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, fmt.Sprintf("SET %s = %d", setting, limit.Milliseconds())); err != nil {
+		return err
+	}
+	called := call(conn)
+	if _, err := conn.Exec(context.WithoutCancel(ctx), "SET "+setting+" = 0"); err != nil {
+		// A session with a limit of its own must not serve others.
+		return errors.Join(called, conn.Conn().Close(context.WithoutCancel(ctx)))
+	}
+	return called
+}
+
+// locked says whether a statement gave up waiting for somebody's lock.
+func locked(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "57014" || pg.Code == "55P03" || pg.Code == "40P01")
+}
+
+// undefined says whether a schema, table or function is not there.
+func undefined(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000" || pg.Code == "42883")
+}
+

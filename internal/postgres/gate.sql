@@ -1,0 +1,174 @@
+-- The gate of a capability: whether this database takes writes to its tables.
+--
+-- A guard is a statement-level trigger on every table of the capability, and on
+-- every partition of it. It may refuse on a plain read of the gate row and never
+-- permits on one: to permit, it locks the row and decides on what it locked. So
+-- a REPEATABLE READ transaction that began before a closing gets a
+-- serialization failure instead of a write into a closed table, and a write and
+-- a sealing stand in one queue, whatever the clocks do.
+CREATE OR REPLACE FUNCTION strangler.guard() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $guard$
+DECLARE
+	cap  CONSTANT text := TG_ARGV[0];
+	pass CONSTANT text := coalesce(current_setting('strangler.mover', true), '');
+	g    strangler.gate%ROWTYPE;
+BEGIN
+	SELECT * INTO g FROM strangler.gate WHERE capability = cap;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'P0S02',
+			MESSAGE = format('table %s is guarded for capability "%s", which has no gate', TG_RELID::regclass, cap),
+			HINT = format('strangler data reset %s removes the guards of a move that is gone', cap);
+	END IF;
+
+	IF session_user = g.mover AND pass = cap || ':' || g.epoch THEN
+		SELECT * INTO g FROM strangler.gate WHERE capability = cap FOR SHARE;
+		IF session_user = g.mover AND pass = cap || ':' || g.epoch THEN
+			RETURN NULL;
+		END IF;
+	ELSIF g.state = 'open' THEN
+		SELECT * INTO g FROM strangler.gate WHERE capability = cap FOR SHARE;
+		IF g.state = 'open' THEN
+			RETURN NULL;
+		END IF;
+	ELSIF g.state = 'closing' AND g.lease_until <= clock_timestamp() THEN
+		-- Straight for the exclusive lock: two writers that both held a shared
+		-- one would deadlock on the upgrade.
+		SELECT * INTO g FROM strangler.gate WHERE capability = cap FOR UPDATE;
+		IF g.state = 'open' THEN
+			RETURN NULL;
+		END IF;
+		IF g.state = 'closing' AND g.lease_until <= clock_timestamp() THEN
+			IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+				PERFORM set_config('synchronous_commit', 'on', true);
+			END IF;
+			UPDATE strangler.gate
+			SET state = 'open', epoch = g.epoch + 1, since = clock_timestamp(), lease_until = NULL
+			WHERE capability = cap;
+			RETURN NULL;
+		END IF;
+	END IF;
+
+	IF g.state = 'closing' THEN
+		RAISE EXCEPTION USING ERRCODE = 'P0S01',
+			MESSAGE = format('capability "%s" is being switched: table %s takes no writes until %s', cap, TG_RELID::regclass, g.lease_until),
+			HINT = 'Try again in some seconds.';
+	END IF;
+	RAISE EXCEPTION USING ERRCODE = 'P0S01',
+		MESSAGE = CASE WHEN g.state = 'open' OR session_user = g.mover AND pass <> ''
+			THEN format('the gate of capability "%s" has changed (epoch %s): table %s', cap, g.epoch, TG_RELID::regclass)
+			ELSE format('capability "%s" is owned by %s since %s: table %s takes no writes here',
+				cap, CASE g.side WHEN 'legacy' THEN 'extracted' ELSE 'legacy' END, to_char(g.since, 'YYYY-MM-DD HH24:MI:SS TZ'), TG_RELID::regclass) END,
+		HINT = format('Send the write through the proxy, or see: strangler status %s', cap);
+END
+$guard$;
+
+-- The guarded tables of a capability in the order in which everybody locks them.
+CREATE OR REPLACE FUNCTION strangler.guarded(cap text) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog AS $guarded$
+	SELECT DISTINCT ON (t.tgrelid) t.tgrelid::regclass FROM pg_trigger t
+	WHERE t.tgfoid = 'strangler.guard()'::regprocedure
+	  AND t.tgargs = convert_to(cap, 'UTF8') || '\x00'::bytea
+	ORDER BY t.tgrelid
+$guarded$;
+
+-- Shuts a gate: one round trip, so that a client that stalls between lock and
+-- commit cannot hold the tables; the caller bounds it by statement_timeout. When
+-- it commits no older write is in flight, and the marker is the point in the
+-- change stream behind which there is none. Returns false when the gate is not
+-- what the caller believes.
+CREATE OR REPLACE FUNCTION strangler.shut_gate(cap text, expected bigint, next bigint, becomes text, lease interval, marker text)
+RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog AS $shut$
+DECLARE
+	r regclass;
+	g strangler.gate%ROWTYPE;
+BEGIN
+	FOR r IN SELECT * FROM strangler.guarded(cap) LOOP
+		EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', r);
+	END LOOP;
+	SELECT * INTO g FROM strangler.gate WHERE capability = cap FOR UPDATE;
+	IF NOT FOUND OR g.state <> 'open' OR g.epoch <> expected OR next <= expected THEN
+		RETURN false;
+	END IF;
+	FOR r IN SELECT * FROM strangler.guarded(cap) LOOP
+		EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER strangler_guard, ENABLE ALWAYS TRIGGER strangler_guard_truncate', r);
+	END LOOP;
+	UPDATE strangler.gate
+	SET state = becomes, epoch = next, since = clock_timestamp(), nonce = marker,
+	    lease_until = CASE becomes WHEN 'closing' THEN clock_timestamp() + lease END
+	WHERE capability = cap;
+	PERFORM pg_logical_emit_message(true, 'strangler', marker);
+	RETURN true;
+END
+$shut$;
+
+-- The commit point of a switch: only the closing that the caller drained and
+-- verified, and only while its lease stands.
+CREATE OR REPLACE FUNCTION strangler.seal_gate(cap text, closing bigint)
+RETURNS bigint LANGUAGE sql SET search_path = pg_catalog AS $seal$
+	UPDATE strangler.gate
+	SET state = 'sealed', epoch = epoch + 1, since = clock_timestamp(), lease_until = NULL
+	WHERE capability = cap AND state = 'closing' AND epoch = closing AND lease_until > clock_timestamp()
+	RETURNING epoch
+$seal$;
+
+-- Opens a gate that is sealed or closing, if it is the one the caller read, and
+-- if both databases are still those that the move began with.
+CREATE OR REPLACE FUNCTION strangler.open_gate(cap text, expected bigint, next bigint, peer text, peer_line bigint)
+RETURNS bigint LANGUAGE sql SET search_path = pg_catalog AS $open$
+	UPDATE strangler.gate
+	SET state = 'open', epoch = next, since = clock_timestamp(), lease_until = NULL
+	WHERE capability = cap AND state <> 'open' AND epoch = expected AND next > expected
+	  AND peer_system = peer AND peer_timeline = peer_line
+	  AND self_system = (SELECT system_identifier::text FROM pg_control_system())
+	  AND self_timeline = (SELECT timeline_id FROM pg_control_checkpoint())
+	RETURNING epoch
+$open$;
+
+-- Takes the guards of an open gate out of the writers' way. Tables before the
+-- gate row, as everybody; state and epoch are checked under the row's lock, so
+-- that a late call cannot unlock a side that has been sealed since.
+CREATE OR REPLACE FUNCTION strangler.disable_guards(cap text, expected bigint)
+RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog AS $disable$
+DECLARE
+	r regclass;
+BEGIN
+	FOR r IN SELECT * FROM strangler.guarded(cap) LOOP
+		EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', r);
+	END LOOP;
+	PERFORM FROM strangler.gate WHERE capability = cap AND state = 'open' AND epoch = expected FOR SHARE;
+	IF NOT FOUND THEN
+		RETURN false;
+	END IF;
+	FOR r IN SELECT * FROM strangler.guarded(cap) LOOP
+		EXECUTE format('ALTER TABLE ONLY %s DISABLE TRIGGER strangler_guard, DISABLE TRIGGER strangler_guard_truncate', r);
+	END LOOP;
+	RETURN true;
+END
+$disable$;
+
+-- Puts guards on one table and its partitions, as the gate's state wants them.
+-- Tables that have them already keep them.
+CREATE OR REPLACE FUNCTION strangler.add_guards(cap text, parent regclass)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $add$
+DECLARE
+	r    regclass;
+	is_open boolean;
+BEGIN
+	FOR r IN SELECT parent UNION SELECT relid FROM pg_partition_tree(parent) ORDER BY 1 LOOP
+		EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', r);
+		CONTINUE WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = r AND tgname = 'strangler_guard');
+		SELECT state = 'open' INTO STRICT is_open FROM strangler.gate WHERE capability = cap FOR SHARE;
+		EXECUTE format('CREATE TRIGGER strangler_guard BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION strangler.guard(%L)', r, cap);
+		EXECUTE format('CREATE TRIGGER strangler_guard_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION strangler.guard(%L)', r, cap);
+		IF is_open THEN
+			EXECUTE format('ALTER TABLE ONLY %s DISABLE TRIGGER strangler_guard, DISABLE TRIGGER strangler_guard_truncate', r);
+		ELSE
+			EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER strangler_guard, ENABLE ALWAYS TRIGGER strangler_guard_truncate', r);
+		END IF;
+	END LOOP;
+END
+$add$;
+
+-- Only the role that made them calls these; writers meet nothing but the guard.
+REVOKE EXECUTE ON FUNCTION strangler.shut_gate(text, bigint, bigint, text, interval, text), strangler.seal_gate(text, bigint),
+	strangler.open_gate(text, bigint, bigint, text, bigint), strangler.disable_guards(text, bigint), strangler.add_guards(text, regclass) FROM PUBLIC;

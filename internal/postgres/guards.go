@@ -1,0 +1,119 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"strangler/capability"
+	"strangler/migrate"
+)
+
+// Prepare makes what is missing of both gates and their guards: legacy open at
+// epoch 1 with its guards disabled, extracted sealed at epoch 0. The extracted
+// side comes first, so that at no moment both are open. Gates that exist are
+// left as they are; tables that joined the capability get guards. It needs the
+// ownership of the tables, and makes writers of a table wait for 200 ms at most
+// at a time; it retries for ten seconds before it returns ErrBusy.
+func (g *Gates) Prepare(ctx context.Context, legacy, extracted []migrate.Relation) error {
+	identities := map[capability.Side]capability.Identity{}
+	for _, side := range capability.Sides {
+		if err := g.databases[side].Install(ctx); err != nil {
+			return err
+		}
+		id, err := g.databases[side].Identity(ctx)
+		if err != nil {
+			return err
+		}
+		identities[side] = id
+	}
+	relations := map[capability.Side][]migrate.Relation{capability.Legacy: legacy, capability.Extracted: extracted}
+	for _, side := range [2]capability.Side{capability.Extracted, capability.Legacy} {
+		if err := g.create(ctx, side, identities[side], identities[side.Other()]); err != nil {
+			return err
+		}
+		for _, relation := range relations[side] {
+			if err := g.addGuards(ctx, side, relation); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// create makes one gate in its first state, unless it exists.
+func (g *Gates) create(ctx context.Context, side capability.Side, self, peer capability.Identity) error {
+	state, epoch := capability.Open, 1
+	if side == capability.Extracted {
+		state, epoch = capability.Sealed, 0
+	}
+	_, err := g.databases[side].pool.Exec(ctx, `
+		INSERT INTO strangler.gate (capability, side, state, epoch, mover, self_system, self_timeline, peer_system, peer_timeline)
+		VALUES ($1, $2, $3, $4, session_user, $5, $6, $7, $8) ON CONFLICT (capability) DO NOTHING`,
+		g.capability, string(side), string(state), epoch, self.System, int64(self.Timeline), peer.System, int64(peer.Timeline))
+	if err != nil {
+		return fmt.Errorf("make %s gate of %s: %w", side, g.capability, err)
+	}
+	return nil
+}
+
+func (g *Gates) addGuards(ctx context.Context, side capability.Side, relation migrate.Relation) error {
+	name := pgx.Identifier{relation.Schema, relation.Name}.Sanitize()
+	return g.patiently(ctx, side, fmt.Sprintf("guard %s on the %s side", relation, side), func(conn *pgxpool.Conn) error {
+		_, err := conn.Exec(ctx, `SELECT strangler.add_guards($1, $2::text::regclass)`, g.capability, name)
+		return err
+	})
+}
+
+// Drop removes the guards and the gate of one side, for good. The caller has
+// made sure that nothing depends on them: after it, the side takes writes.
+func (g *Gates) Drop(ctx context.Context, side capability.Side) error {
+	names, err := g.guarded(ctx, side)
+	if undefined(errors.Unwrap(err)) {
+		return nil // nothing was ever installed
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		err := g.patiently(ctx, side, fmt.Sprintf("drop guards of %s on the %s side", name, side), func(conn *pgxpool.Conn) error {
+			_, err := conn.Conn().PgConn().Exec(ctx,
+				`DROP TRIGGER IF EXISTS strangler_guard ON `+name+`; DROP TRIGGER IF EXISTS strangler_guard_truncate ON `+name).ReadAll()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := g.databases[side].pool.Exec(ctx, `DELETE FROM strangler.gate WHERE capability = $1`, g.capability); err != nil && !undefined(err) {
+		return fmt.Errorf("drop %s gate of %s: %w", side, g.capability, err)
+	}
+	return nil
+}
+
+// patiently tries a statement that locks tables, a short while each time and
+// with growing pauses between, so that writers never queue behind it for long.
+func (g *Gates) patiently(ctx context.Context, side capability.Side, what string, call func(*pgxpool.Conn) error) error {
+	give := time.Now().Add(10 * time.Second)
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := g.bounded(ctx, side, "lock_timeout", guardTimeout, call)
+		if err == nil {
+			return nil
+		}
+		if !locked(err) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if time.Now().After(give) {
+			return fmt.Errorf("%s: %w", what, ErrBusy)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+		case <-time.After(pause):
+		}
+	}
+}
