@@ -60,7 +60,7 @@ func create(ctx context.Context, admin, name string) error {
 	if err != nil {
 		return fmt.Errorf("create database for the test: %w", err)
 	}
-	defer conn.Close(ctx) //nolint:errcheck // nothing is pending on it
+	defer conn.Close(ctx)
 	// template0: nobody is ever connected to it, so that parallel tests do not meet "template is being accessed".
 	if _, err := conn.Exec(ctx, "create database "+name+" template template0"); err != nil {
 		return fmt.Errorf("create database for the test: %w", err)
@@ -74,7 +74,7 @@ func drop(ctx context.Context, admin, name string) error {
 	if err != nil {
 		return fmt.Errorf("drop database of the test: %w", err)
 	}
-	defer conn.Close(ctx) //nolint:errcheck // nothing is pending on it
+	defer conn.Close(ctx)
 	// Nobody new gets in, so that what is ended below stays ended.
 	if _, err := conn.Exec(ctx, "alter database "+name+" allow_connections false"); err != nil {
 		return fmt.Errorf("drop database of the test: %w", err)

@@ -35,7 +35,7 @@ func ask(t *testing.T, p *Postgres, query string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context()) //nolint:errcheck // only read from
+	defer conn.Close(t.Context())
 	var value string
 	if err := conn.QueryRow(t.Context(), query).Scan(&value); err != nil {
 		t.Fatalf("%s: %v", query, err)

@@ -70,7 +70,7 @@ func (p *Postgres) spawn() (*process.Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the server's log: %w", err)
 	}
-	defer out.Close() //nolint:errcheck // the child has its own descriptor; nothing was written through this one
+	defer out.Close()
 	cmd := p.command(context.Background(), "postgres", "-D", p.data())
 	cmd.Stdout, cmd.Stderr = out, out
 	return process.Start(cmd, syscall.SIGINT)
@@ -117,7 +117,7 @@ func (p *Postgres) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(ctx) //nolint:errcheck // the answer counts, not the goodbye
+	defer conn.Close(ctx)
 	var dir string
 	if err := conn.QueryRow(ctx, "show data_directory").Scan(&dir); err != nil {
 		return err

@@ -1,0 +1,197 @@
+package consul
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"testbed/process"
+)
+
+const (
+	stopGrace    = 10 * time.Second
+	startTimeout = 60 * time.Second
+	startTries   = 5
+)
+
+// errDied means that the agent ended before it was ready; a lost race for a port looks like that.
+var errDied = errors.New("the agent ended before it was ready")
+
+// Agent is a single-server Consul on free ports of 127.0.0.1, with a folder of its own.
+type Agent struct {
+	binary string
+	dir    string
+
+	mu      sync.Mutex // guards what a restart changes
+	process *process.Process
+	ports   []int // http, server, serf
+}
+
+// Start starts an agent and blocks until it has elected itself and answers, for at most a minute. It runs until Stop,
+// or on Linux until this process dies; ctx bounds only the starting.
+func Start(ctx context.Context, log *slog.Logger) (*Agent, error) {
+	binary, err := Find(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "consul-")
+	if err != nil {
+		return nil, fmt.Errorf("make folder for Consul: %w", err)
+	}
+	a := &Agent{binary: binary, dir: dir}
+	for range startTries {
+		if a.ports, err = process.FreePorts(3); err != nil {
+			break
+		}
+		if err = a.start(ctx); err == nil || !errors.Is(err, errDied) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return a, nil
+}
+
+// Address of the HTTP API, as host:port. It stays the same across Restart.
+func (a *Agent) Address() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(a.ports[0]))
+}
+
+// Stop ends the agent as an outage does, without leaving the cluster, and blocks until it is gone. Its data stay for Restart.
+func (a *Agent) Stop() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.process.Stop(syscall.SIGTERM, stopGrace)
+}
+
+// Restart starts the agent again with the same ports and data, after stopping it where it still runs. It blocks like Start.
+func (a *Agent) Restart(ctx context.Context) error {
+	if err := a.Stop(); err != nil {
+		return err
+	}
+	return a.start(ctx)
+}
+
+// Close stops the agent and removes its data.
+func (a *Agent) Close() error {
+	return errors.Join(a.Stop(), os.RemoveAll(a.dir))
+}
+
+func (a *Agent) start(ctx context.Context) error {
+	server, err := a.spawn()
+	if err != nil {
+		return err
+	}
+	if err := a.awaitReady(ctx, server); err != nil {
+		if stopErr := server.Kill(); stopErr != nil {
+			return errors.Join(err, stopErr)
+		}
+		return err
+	}
+	return nil
+}
+
+func (a *Agent) spawn() (*process.Process, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out, err := os.Create(a.logFile())
+	if err != nil {
+		return nil, fmt.Errorf("open the agent's log: %w", err)
+	}
+	defer out.Close()
+	config := fmt.Sprintf(`
+		ports              { http = %d, server = %d, serf_lan = %d, serf_wan = -1, dns = -1, grpc = -1, grpc_tls = -1 }
+		performance        { raft_multiplier = 1 }
+		leave_on_terminate = false
+		disable_update_check = true
+	`, a.ports[0], a.ports[1], a.ports[2])
+	cmd := exec.Command(a.binary, "agent", "-server", "-bootstrap-expect=1", "-bind=127.0.0.1", "-client=127.0.0.1",
+		"-node=testbed", "-log-level=warn", "-data-dir="+filepath.Join(a.dir, "data"), "-hcl="+config)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = a.dir, out, out
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + a.dir}
+	if a.process, err = process.Start(cmd, syscall.SIGTERM); err != nil {
+		return nil, err
+	}
+	return a.process, nil
+}
+
+// awaitReady polls, because an agent has no other sign of being ready that its parent could wait for.
+func (a *Agent) awaitReady(ctx context.Context, server *process.Process) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	poll := time.NewTicker(50 * time.Millisecond)
+	defer poll.Stop()
+	var last error
+	for {
+		if last = a.ask(ctx); last == nil {
+			return nil
+		}
+		select {
+		case <-server.Done():
+			text, err := os.ReadFile(a.logFile())
+			return errors.Join(fmt.Errorf("start Consul: %w: %w\n%s", errDied, server.Err(), text), err)
+		case <-ctx.Done():
+			return fmt.Errorf("wait for Consul: %w (last answer: %w)", context.Cause(ctx), last)
+		case <-poll.C:
+		}
+	}
+}
+
+// ask is satisfied when this agent leads and its own node is in the catalog: from then on reads and writes succeed.
+func (a *Agent) ask(ctx context.Context) error {
+	var leader string
+	if err := a.get(ctx, "/v1/status/leader", &leader); err != nil {
+		return err
+	}
+	if want := ":" + strconv.Itoa(a.ports[1]); !strings.HasSuffix(leader, want) {
+		return fmt.Errorf("leader is %q, expected one on port %s", leader, want)
+	}
+	var nodes []struct{ Node string }
+	if err := a.get(ctx, "/v1/catalog/nodes", &nodes); err != nil {
+		return err
+	}
+	if len(nodes) != 1 {
+		return fmt.Errorf("%d nodes in the catalog", len(nodes))
+	}
+	return nil
+}
+
+func (a *Agent) get(ctx context.Context, path string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.Address()+path, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s: %s", path, response.Status, body)
+	}
+	return json.Unmarshal(body, into)
+}
+
+func (a *Agent) logFile() string { return filepath.Join(a.dir, "consul.log") }
