@@ -1,0 +1,31 @@
+# `make` alone lists what there is. Every target stands for itself: none needs another one run before it.
+
+MODULES  := $(patsubst ./%,%,$(patsubst %/,%,$(dir $(wildcard go.mod */go.mod))))
+PACKAGES := $(patsubst %,./%/...,$(MODULES))
+PROGRAMS := ./cmd/strangler ./legacy-monolith/cmd/shop ./extracted/orders/cmd/orders ./extracted/catalog/cmd/catalog ./bench/demo
+RACE     := $(if $(CI),-race)
+
+.PHONY: help build test race lint demo up
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build every program into bin/
+	go build -o bin/ $(PROGRAMS)
+
+test: ## run every test; starts its own PostgreSQL and Consul, and builds each module on its own
+	go test $(RACE) -timeout 30m $(PACKAGES)
+	@for module in $(MODULES); do (cd $$module && GOWORK=off go build ./...) || exit 1; done
+
+race: ## run every test under the race detector
+	@$(MAKE) test RACE=-race
+
+lint: ## run the linter, which is built on first use, over every module
+	@cd tools/lint && GOWORK=off go build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@for module in $(MODULES); do (cd $$module && $(CURDIR)/bin/golangci-lint run ./...) || failed=1; done; exit $${failed:-0}
+
+demo: build ## strangle the shop's orders under load and back, and print the account; under five minutes
+	bin/demo
+
+up: build ## start the demonstration and leave it running for you to click through
+	bin/demo --up
