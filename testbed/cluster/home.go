@@ -81,19 +81,6 @@ func home(asked string, as *account, log *slog.Logger) (string, error) {
 	return dir, as.own(dir)
 }
 
-// temporary makes a new folder that the account can reach.
-func temporary(as *account) (string, error) {
-	base, err := openBase(as)
-	if err != nil {
-		return "", err
-	}
-	dir, err := os.MkdirTemp(base, "postgres-")
-	if err != nil {
-		return "", fmt.Errorf("make folder for the cluster: %w", err)
-	}
-	return dir, as.own(dir)
-}
-
 // elsewhere stands in for a folder that cannot be used; the same one gets the same stand-in every time.
 func elsewhere(dir string, as *account) (string, error) {
 	base, err := openBase(as)

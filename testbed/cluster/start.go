@@ -70,7 +70,7 @@ func (p *Postgres) spawn() (*process.Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the server's log: %w", err)
 	}
-	defer out.Close()
+	defer out.Close() //nolint:errcheck // the child has its own descriptor; nothing was written through this one
 	cmd := p.command(context.Background(), "postgres", "-D", p.data())
 	cmd.Stdout, cmd.Stderr = out, out
 	return process.Start(cmd, syscall.SIGINT)

@@ -114,7 +114,7 @@ func (a *Agent) spawn() (*process.Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the agent's log: %w", err)
 	}
-	defer out.Close()
+	defer out.Close() //nolint:errcheck // the child has its own descriptor; nothing was written through this one
 	config := fmt.Sprintf(`
 		ports              { http = %d, server = %d, serf_lan = %d, serf_wan = -1, dns = -1, grpc = -1, grpc_tls = -1 }
 		performance        { raft_multiplier = 1 }

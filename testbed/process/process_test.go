@@ -50,7 +50,7 @@ func TestStopKillsWhoDoesNotListen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer out.Close()
+	defer out.Close() //nolint:errcheck // only read from
 	cmd := exec.Command("sh", "-c", "trap '' TERM; echo deaf; exec sleep 1000")
 	cmd.Stdout = in
 	p, err := Start(cmd, syscall.SIGTERM)
