@@ -1,9 +1,19 @@
 package capability
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
+
+// ErrGate is returned when a gate is not what the caller read: somebody else
+// changed it, or its lease ran out. Nothing was changed; the caller reads both
+// gates again and decides afresh.
+var ErrGate = errors.New("the gate has changed since it was read")
+
+// ErrBusy is returned when tables could not be locked in the bounded time that
+// writers may be made to wait. Nothing was changed; try later.
+var ErrBusy = errors.New("the tables are locked")
 
 // GateState is whether one database takes writes to a capability's tables from
 // anyone but the mover.

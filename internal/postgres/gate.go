@@ -14,15 +14,6 @@ import (
 	"strangler/capability"
 )
 
-// ErrGate is returned when a gate is not what the caller read: somebody else
-// changed it, or its lease ran out. The caller reads the gates again and decides
-// afresh; nothing was changed.
-var ErrGate = errors.New("the gate has changed since it was read")
-
-// ErrBusy is returned when a gate could not be closed in its bounded time
-// because somebody holds locks on the tables. Nothing was changed; try later.
-var ErrBusy = errors.New("the tables are locked")
-
 // Bounds of what a gate may make the writers of a database wait for.
 const (
 	shutTimeout  = 100 * time.Millisecond // closing, locks included
@@ -115,8 +106,8 @@ func (g *Gates) blockers(ctx context.Context, side capability.Side, name string)
 
 // Close closes an open gate for the length of the lease and writes a marker with
 // the nonce into the change stream behind the last write. It takes 100 ms at
-// most; when the tables are locked for longer it returns ErrBusy, when the gate
-// is not at the epoch from, ErrGate.
+// most; when the tables are locked for longer it returns capability.ErrBusy, when the gate
+// is not at the epoch from, capability.ErrGate.
 func (g *Gates) Close(ctx context.Context, side capability.Side, from, to uint64, lease time.Duration, nonce string) error {
 	return g.shut(ctx, side, from, to, capability.Closing, lease, nonce)
 }
@@ -135,11 +126,11 @@ func (g *Gates) shut(ctx context.Context, side capability.Side, from, to uint64,
 	})
 	switch {
 	case locked(err):
-		return fmt.Errorf("close %s gate of %s: %w%s", side, g.capability, ErrBusy, g.allBlockers(ctx, side))
+		return fmt.Errorf("close %s gate of %s: %w%s", side, g.capability, capability.ErrBusy, g.allBlockers(ctx, side))
 	case err != nil:
 		return fmt.Errorf("close %s gate of %s: %w", side, g.capability, err)
 	case !shut:
-		return fmt.Errorf("close %s gate of %s at epoch %d: %w", side, g.capability, from, ErrGate)
+		return fmt.Errorf("close %s gate of %s at epoch %d: %w", side, g.capability, from, capability.ErrGate)
 	}
 	return nil
 }
@@ -158,7 +149,7 @@ func (g *Gates) allBlockers(ctx context.Context, side capability.Side) string {
 }
 
 // Seal is the commit point: it seals the gate that was closed with the epoch
-// closing, if that closing's lease still stands, else ErrGate. An error of the
+// closing, if that closing's lease still stands, else capability.ErrGate. An error of the
 // connection leaves it open whether the gate is sealed: read the gates.
 func (g *Gates) Seal(ctx context.Context, side capability.Side, closing uint64) error {
 	var epoch *int64
@@ -167,13 +158,13 @@ func (g *Gates) Seal(ctx context.Context, side capability.Side, closing uint64) 
 		return fmt.Errorf("seal %s gate of %s: %w", side, g.capability, err)
 	}
 	if epoch == nil {
-		return fmt.Errorf("seal %s gate of %s closed at epoch %d: %w", side, g.capability, closing, ErrGate)
+		return fmt.Errorf("seal %s gate of %s closed at epoch %d: %w", side, g.capability, closing, capability.ErrGate)
 	}
 	return nil
 }
 
 // Open opens a gate that is closing or sealed at the epoch from. It refuses with
-// ErrGate when the gate has moved on, or when either database is no longer the
+// capability.ErrGate when the gate has moved on, or when either database is no longer the
 // one the move began with.
 func (g *Gates) Open(ctx context.Context, side capability.Side, from, to uint64) error {
 	peer, err := g.databases[side.Other()].Identity(ctx)
@@ -187,13 +178,13 @@ func (g *Gates) Open(ctx context.Context, side capability.Side, from, to uint64)
 		return fmt.Errorf("open %s gate of %s: %w", side, g.capability, err)
 	}
 	if epoch == nil {
-		return fmt.Errorf("open %s gate of %s at epoch %d: %w", side, g.capability, from, ErrGate)
+		return fmt.Errorf("open %s gate of %s at epoch %d: %w", side, g.capability, from, capability.ErrGate)
 	}
 	return nil
 }
 
 // Disable takes the guards of a gate that is open at the epoch out of the
-// writers' way. It is housekeeping: ErrBusy and ErrGate mean only that it was not
+// writers' way. It is housekeeping: capability.ErrBusy and capability.ErrGate mean only that it was not
 // done now. Writers wait for it 200 ms at most.
 func (g *Gates) Disable(ctx context.Context, side capability.Side, epoch uint64) error {
 	var done bool
@@ -202,11 +193,11 @@ func (g *Gates) Disable(ctx context.Context, side capability.Side, epoch uint64)
 	})
 	switch {
 	case locked(err):
-		return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, ErrBusy)
+		return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, capability.ErrBusy)
 	case err != nil:
 		return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, err)
 	case !done:
-		return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, ErrGate)
+		return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, capability.ErrGate)
 	}
 	return nil
 }

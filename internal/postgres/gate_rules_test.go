@@ -97,7 +97,7 @@ func sleptThroughAnAttempt(w *world) error {
 		return err
 	}
 	w.must(w.Close(ctx, capability.Legacy, 3, 4, hour, "second"))
-	if err := w.Seal(ctx, capability.Legacy, 2); !errors.Is(err, ErrGate) {
+	if err := w.Seal(ctx, capability.Legacy, 2); !errors.Is(err, capability.ErrGate) {
 		return fmt.Errorf("sealed by the drain of the first attempt, with a write behind it: %v", err)
 	}
 	return nil
@@ -107,7 +107,7 @@ func closesWithAnOldReading(w *world) error {
 	ctx := w.t.Context()
 	w.must(w.Close(ctx, capability.Legacy, 1, 2, hour, ""))
 	w.must(w.Open(ctx, capability.Legacy, 2, 3))
-	if err := w.Close(ctx, capability.Legacy, 1, 4, hour, ""); !errors.Is(err, ErrGate) {
+	if err := w.Close(ctx, capability.Legacy, 1, 4, hour, ""); !errors.Is(err, capability.ErrGate) {
 		return fmt.Errorf("closed on a reading two changes old: %v", err)
 	}
 	return nil
@@ -126,7 +126,7 @@ func opensLate(w *world) error {
 	if w.gate(capability.Legacy).State == capability.Open && w.gate(capability.Extracted).State == capability.Open {
 		return errors.New("both gates are open")
 	}
-	if !errors.Is(late, ErrGate) {
+	if !errors.Is(late, capability.ErrGate) {
 		return fmt.Errorf("the late opening said %v", late)
 	}
 	return nil
@@ -152,7 +152,7 @@ func sealsAfterTheLease(w *world) error {
 	w.blocked(capability.Legacy, clock.PgConn().PID())
 	w.must(tx.Commit(ctx))
 	w.must(<-jumped)
-	if err := w.Seal(ctx, capability.Legacy, 2); !errors.Is(err, ErrGate) {
+	if err := w.Seal(ctx, capability.Legacy, 2); !errors.Is(err, capability.ErrGate) {
 		return fmt.Errorf("sealed although a write went in behind the marker: %v", err)
 	}
 	return nil
@@ -230,7 +230,7 @@ func opensAfterRestore(w *world) error {
 	w.must(w.Seal(ctx, capability.Legacy, 2))
 	for _, changed := range []string{"self_timeline = self_timeline + 1", "self_system = '1'", "peer_system = '1'", "peer_timeline = peer_timeline + 1"} {
 		w.exec(capability.Extracted, `CREATE TABLE IF NOT EXISTS kept AS TABLE strangler.gate; UPDATE strangler.gate SET `+changed)
-		if err := w.Open(ctx, capability.Extracted, 0, 4); !errors.Is(err, ErrGate) {
+		if err := w.Open(ctx, capability.Extracted, 0, 4); !errors.Is(err, capability.ErrGate) {
 			return fmt.Errorf("opened although %s: %v", changed, err)
 		}
 		w.exec(capability.Extracted, `DELETE FROM strangler.gate; INSERT INTO strangler.gate TABLE kept`)

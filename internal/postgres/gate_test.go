@@ -104,7 +104,7 @@ func TestClosingIsBounded(t *testing.T) {
 	w.must(err)
 	began := time.Now()
 	err = w.Close(ctx, capability.Legacy, 1, 2, hour, "")
-	if !errors.Is(err, ErrBusy) {
+	if !errors.Is(err, capability.ErrBusy) {
 		t.Fatalf("closing over an open transaction: %v", err)
 	}
 	if took := time.Since(began); took > 5*time.Second {
@@ -157,7 +157,7 @@ func TestLateDisablingCannotUnlock(t *testing.T) {
 	w.must(w.Close(ctx, capability.Legacy, 1, 2, hour, ""))
 	w.must(w.Open(ctx, capability.Legacy, 2, 3))
 	w.must(w.Close(ctx, capability.Legacy, 3, 4, hour, ""))
-	if err := w.Disable(ctx, capability.Legacy, 3); !errors.Is(err, ErrGate) {
+	if err := w.Disable(ctx, capability.Legacy, 3); !errors.Is(err, capability.ErrGate) {
 		t.Errorf("disabled the guards of a closing gate: %v", err)
 	}
 	if _, err := w.app(capability.Legacy).Exec(ctx, insert); code(err) != "P0S01" {

@@ -18,7 +18,7 @@ import (
 // side comes first, so that at no moment both are open. Gates that exist are
 // left as they are; tables that joined the capability get guards. It needs the
 // ownership of the tables, and makes writers of a table wait for 200 ms at most
-// at a time; it retries for ten seconds before it returns ErrBusy.
+// at a time; it retries for ten seconds before it returns capability.ErrBusy.
 func (g *Gates) Prepare(ctx context.Context, legacy, extracted []migrate.Relation) error {
 	identities := map[capability.Side]capability.Identity{}
 	for _, side := range capability.Sides {
@@ -108,7 +108,7 @@ func (g *Gates) patiently(ctx context.Context, side capability.Side, what string
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if time.Now().After(give) {
-			return fmt.Errorf("%s: %w", what, ErrBusy)
+			return fmt.Errorf("%s: %w", what, capability.ErrBusy)
 		}
 		select {
 		case <-ctx.Done():
@@ -116,4 +116,28 @@ func (g *Gates) patiently(ctx context.Context, side capability.Side, what string
 		case <-time.After(pause):
 		}
 	}
+}
+
+// Obstacles names what would make closing a side's gate fail or wait: prepared
+// transactions, and transactions older than five seconds that hold a write lock
+// on a guarded table. Each is a sentence with what to do about it.
+func (g *Gates) Obstacles(ctx context.Context, side capability.Side) ([]string, error) {
+	rows, err := g.databases[side].pool.Query(ctx, `
+		SELECT format('prepared transaction %L of %s since %s: COMMIT or ROLLBACK PREPARED it', gid, owner, prepared::timestamp(0))
+		FROM pg_prepared_xacts WHERE database = current_database()
+		UNION ALL
+		SELECT DISTINCT format('pid %s (%s, %s) has held a lock on %s for %s s: wait, or SELECT pg_terminate_backend(%s); it runs: %s',
+			a.pid, a.usename, a.application_name, l.relation::regclass, extract(epoch FROM clock_timestamp() - a.xact_start)::int, a.pid, left(a.query, 60))
+		FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+		WHERE l.granted AND l.relation IN (SELECT strangler.guarded($1)) AND a.xact_start < clock_timestamp() - interval '5 s'
+		  AND l.mode IN ('RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+		  AND a.backend_type = 'client backend'`, g.capability)
+	if err != nil {
+		return nil, fmt.Errorf("look for transactions in the way on the %s side: %w", side, err)
+	}
+	obstacles, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for transactions in the way on the %s side: %w", side, err)
+	}
+	return obstacles, nil
 }
