@@ -39,7 +39,9 @@ func newWorld(t testing.TB, mutate func(sql string) string) *world {
 		databases[side] = d
 		w.role = "app_" + d.config.Database
 		w.exec(side, fmt.Sprintf(`CREATE TABLE orders (id int PRIMARY KEY, note text); CREATE ROLE %q LOGIN PASSWORD 'app' IN ROLE pg_read_all_data, pg_write_all_data; GRANT CREATE ON DATABASE %q TO PUBLIC`, "app_"+d.config.Database, d.config.Database))
-		t.Cleanup(func() { w.exec(side, fmt.Sprintf(`DROP OWNED BY %q; DROP ROLE %q`, "app_"+d.config.Database, "app_"+d.config.Database)) })
+		t.Cleanup(func() {
+			w.exec(side, fmt.Sprintf(`DROP OWNED BY %q; DROP ROLE %q`, "app_"+d.config.Database, "app_"+d.config.Database))
+		})
 	}
 	w.Gates = NewGates("orders", databases[capability.Legacy], databases[capability.Extracted])
 	orders := []migrate.Relation{{Schema: "public", Name: "orders"}}
