@@ -15,6 +15,9 @@ var ErrGate = errors.New("the gate has changed since it was read")
 // writers may be made to wait. Nothing was changed; try later.
 var ErrBusy = errors.New("the tables are locked")
 
+// ErrNoGate is returned for a gate that was never made: no move has begun.
+var ErrNoGate = errors.New("the gate was never made")
+
 // GateState is whether one database takes writes to a capability's tables from
 // anyone but the mover.
 type GateState string

@@ -49,8 +49,8 @@ func (g *Gates) read(ctx context.Context, side capability.Side) (capability.Gate
 		FROM strangler.gate, pg_control_system() s, pg_control_checkpoint() c WHERE capability = $1`, g.capability,
 	).Scan(&gate.State, &gate.Epoch, &gate.Since, &gate.Self.System, &gate.Self.Timeline, &gate.Peer.System, &gate.Peer.Timeline,
 		&gate.Actual.System, &gate.Actual.Timeline)
-	if undefined(err) {
-		err = pgx.ErrNoRows // the schema itself is not there yet
+	if undefined(err) || errors.Is(err, pgx.ErrNoRows) {
+		err = capability.ErrNoGate
 	}
 	if err != nil {
 		return gate, fmt.Errorf("read %s gate of %s: %w", side, g.capability, err)

@@ -222,7 +222,7 @@ func TestPrepareAgain(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, _, err := w.Read(ctx); !errors.Is(err, pgx.ErrNoRows) {
+	if _, _, err := w.Read(ctx); !errors.Is(err, capability.ErrNoGate) {
 		t.Errorf("reading gates that are gone: %v", err)
 	}
 }

@@ -1,0 +1,123 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"strangler/capability"
+)
+
+// attempt is one walk through capability.SwitchPlan: it moves the owner of one
+// capability from one side to the other, or takes everything back.
+type attempt struct {
+	r        *Reconciler
+	data     *Data
+	doc      capability.Document
+	from, to capability.Side
+	report   func(capability.Progress)
+
+	nonce   string
+	closing uint64 // epoch that the closing takes; set by the step close
+	opened  uint64 // epoch of the new owner's gate; set by the step open
+	missing []string
+	held    time.Time // when the first write waited
+	gap     time.Duration
+}
+
+// errUnknown marks an error after which nobody can say whether the commit point
+// has passed. Nothing may be undone; the gates tell, when they can be read.
+var errUnknown = errors.New("whether the commit point has passed is not known")
+
+// step is the code behind one row of the plan.
+type step struct{ do, undo func(context.Context) error }
+
+func (a *attempt) bind() map[capability.StepName]step {
+	return map[capability.StepName]step{
+		capability.StepPreflight: {do: a.preflight},
+		capability.StepBorder:    {do: a.dropBorder, undo: a.restoreBorder},
+		capability.StepYield:     {do: a.yield},
+		capability.StepHold:      {do: a.hold, undo: a.release},
+		capability.StepClose:     {do: a.close, undo: a.reopen},
+		capability.StepDrain:     {do: a.drain},
+		capability.StepVerify:    {do: a.verify},
+		capability.StepSequences: {do: a.sequences},
+		capability.StepSeal:      {do: a.seal},
+		capability.StepOpen:      {do: a.open},
+		capability.StepPublish:   {do: a.publish},
+		capability.StepTidy:      {do: a.tidy},
+	}
+}
+
+// run walks the plan. Until the commit point any failure, the end of the context
+// and a gap longer than allowed undo everything that was done; from there on it
+// only goes forward, deaf to the caller's impatience.
+func (a *attempt) run(ctx context.Context) error {
+	steps := a.bind()
+	var done []capability.Step
+	gapped, committed := ctx, false
+	for _, row := range capability.SwitchPlan {
+		if row.Name == capability.StepHold {
+			var cancel context.CancelFunc
+			gapped, cancel = context.WithTimeoutCause(ctx, a.r.options.Times.Gap, fmt.Errorf("writes would wait longer than %s", a.r.options.Times.Gap))
+			defer cancel()
+		}
+		in := gapped
+		if committed {
+			in = context.WithoutCancel(ctx)
+		}
+		err := a.take(in, row, steps[row.Name].do)
+		if err != nil && (committed || errors.Is(err, errUnknown)) {
+			return fmt.Errorf("%s: %w; the controller finishes this by itself as soon as the databases answer", row.Name, err)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", row.Name, err), a.undo(context.WithoutCancel(ctx), append(done, row), steps))
+		}
+		done = append(done, row)
+		committed = committed || row.Commit
+	}
+	return nil
+}
+
+// take does one step and tells about it.
+func (a *attempt) take(ctx context.Context, row capability.Step, do func(context.Context) error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	a.report(capability.Progress{Step: row.Name, State: "started", Message: a.words(row.Do)})
+	began := time.Now()
+	err := do(ctx)
+	p := capability.Progress{Step: row.Name, State: "done", Message: a.words(row.Do), Took: time.Since(began)}
+	if err != nil {
+		if ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+			err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
+		}
+		p.State, p.Message = "failed", err.Error()
+	}
+	a.report(p)
+	return err
+}
+
+// undo takes the steps back, last first. The step that failed is among them: it
+// may have happened all the same.
+func (a *attempt) undo(ctx context.Context, done []capability.Step, steps map[capability.StepName]step) error {
+	var errs error
+	for i := len(done) - 1; i >= 0; i-- {
+		row := done[i]
+		undo := steps[row.Name].undo
+		if undo == nil {
+			continue
+		}
+		bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := undo(bounded)
+		cancel()
+		p := capability.Progress{Step: row.Name, State: "undone", Message: a.words(row.Undo)}
+		if err != nil {
+			p.State, p.Message = "failed", fmt.Sprintf("%s: %v", a.words(row.Undo), err)
+			errs = errors.Join(errs, fmt.Errorf("undo %s: %w", row.Name, err))
+		}
+		a.report(p)
+	}
+	return errs
+}

@@ -1,0 +1,259 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"strangler/capability"
+)
+
+// Status returns all that is known of the capability. It asks the proxies, and
+// blocks for as long as the slowest of them, half a second at most.
+func (r *Reconciler) Status(ctx context.Context, problems []capability.Problem) capability.Status {
+	r.mu.Lock()
+	doc, state, work, gates, failed := r.doc, r.state, r.data, r.gates, r.failed
+	r.mu.Unlock()
+	s := capability.Status{Capability: r.name, Effective: state,
+		Desired: capability.Desired{Owner: doc.Traffic.Owner, Weight: doc.Traffic.Weight, Mirror: doc.Traffic.Mirror},
+		Data:    capability.DataStatus{Phase: capability.PhaseNone, Error: failed}}
+	unverified := 0
+	if doc.Data != nil {
+		s.Desired.Data = doc.Data.State
+	}
+	if work != nil {
+		s.Data = work.status()
+		unverified = work.data.Handover.UnverifiedKeys(state.Owner)
+		if s.Data.Error == "" {
+			s.Data.Error = failed
+		}
+	}
+	if gates != nil {
+		s.Data.Gates = map[capability.Side]capability.Gate{capability.Legacy: gates[0], capability.Extracted: gates[1]}
+	}
+	s.Switch = Ready(Observation{Document: doc, Effective: state, Data: s.Data, Gates: gates}, unverified, time.Now())
+	if proxies, err := r.askProxies(ctx, 0, false, 0); err == nil {
+		s.Proxies, s.Missing = proxies.serving, proxies.missing
+	}
+	for _, p := range problems {
+		if p.File == "" || p.File == doc.File {
+			s.Problems = append(s.Problems, p)
+		}
+	}
+	return s
+}
+
+// SetTraffic writes weight or mirror into the document and returns when every
+// live proxy serves them, or an error with the reason why not.
+func (r *Reconciler) SetTraffic(ctx context.Context, edit capability.Edit) error {
+	if edit.Owner != nil || edit.State != nil {
+		return errors.New("only weight and mirror are set here")
+	}
+	err := func() error {
+		r.acting.Lock()
+		defer r.acting.Unlock()
+		var doc capability.Document
+		return r.edit(ctx, edit, &doc)
+	}()
+	if err != nil {
+		return err
+	}
+	r.look()
+	return r.await(ctx, func(s capability.Effective) (bool, error) {
+		if s.Refused != "" {
+			return false, errors.New(s.Refused)
+		}
+		return (edit.Weight == nil || s.Weight == *edit.Weight) && (edit.Mirror == nil || s.Mirror == *edit.Mirror), nil
+	})
+}
+
+// await waits until the effective state is as wanted and every live proxy serves
+// it. The refusal of an older document is not taken for one of the new: the
+// state must have been looked at since.
+func (r *Reconciler) await(ctx context.Context, wanted func(capability.Effective) (bool, error)) error {
+	// A full look of the loop since the edit: acting is free again after it.
+	if err := r.lookNow(ctx); err != nil {
+		return err
+	}
+	for {
+		state := r.effective()
+		ok, err := wanted(state)
+		if err != nil {
+			return err
+		}
+		if ok {
+			proxies, err := r.askProxies(ctx, state.Revision, false, 2*time.Second)
+			if err != nil {
+				return err
+			}
+			for _, s := range proxies.serving {
+				if s.Revision < state.Revision {
+					return fmt.Errorf("it is stored, but the proxy %s still serves revision %d of %d", s.Proxy, s.Revision, state.Revision)
+				}
+			}
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("it is in the document but not in effect yet: %w", context.Cause(ctx))
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+}
+
+// lookNow does one look in the caller's goroutine.
+func (r *Reconciler) lookNow(ctx context.Context) error {
+	r.acting.Lock()
+	defer r.acting.Unlock()
+	return r.reconcile(ctx)
+}
+
+// SetData writes the wanted state of the data into the document. It returns at
+// once; WaitData waits.
+func (r *Reconciler) SetData(ctx context.Context, state capability.DataState, actor string) error {
+	r.acting.Lock()
+	defer r.acting.Unlock()
+	defer r.look()
+	doc, _, _ := r.snapshot()
+	if doc.Data == nil {
+		return fmt.Errorf("%s has no data section in its document", r.name)
+	}
+	was := doc.Data.State
+	if err := r.edit(ctx, capability.Edit{State: &state}, &doc); err != nil {
+		return err
+	}
+	return r.record(ctx, capability.Entry{Actor: actor, Action: "data", From: string(was), To: string(state), Outcome: "done"})
+}
+
+// WaitData reports the progress of the data until it is in the wanted phase, or
+// has failed for good.
+func (r *Reconciler) WaitData(ctx context.Context, phase capability.MovePhase, report func(capability.Progress)) error {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if work := r.working(); work != nil {
+			s := work.status()
+			switch {
+			case s.Phase == phase:
+				return nil
+			case s.Phase == capability.PhaseFailed:
+				return errors.New(s.Error)
+			case s.Backfill != nil && s.Phase == capability.PhaseBackfill:
+				b := s.Backfill
+				report(capability.Progress{State: "backfill", Message: b.Table, Done: b.Rows, Total: b.Total, Took: b.Elapsed, Result: b})
+			}
+		} else {
+			r.mu.Lock()
+			failed := r.failed
+			r.mu.Unlock()
+			if failed != "" {
+				return errors.New(failed)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// Verify compares all rows of both sides, exactly, while both are in use.
+func (r *Reconciler) Verify(ctx context.Context, actor string, report func(capability.Progress)) (capability.VerifyStatus, error) {
+	_, state, work := r.snapshot()
+	if work == nil {
+		return capability.VerifyStatus{}, fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)
+	}
+	result, err := work.data.Mover.Verify(ctx, state.Owner, report)
+	outcome := fmt.Sprintf("%d rows, %d mismatches", result.Rows, result.Count)
+	if err != nil {
+		outcome = err.Error()
+	}
+	return result, errors.Join(err, r.record(context.WithoutCancel(ctx), capability.Entry{Actor: actor, Action: "verify", Outcome: outcome,
+		Evidence: map[string]any{"rows": result.Rows, "mismatches": result.Count, "position": result.Position.String(), "took_ms": result.Took.Milliseconds()}}))
+}
+
+// Mark answers a proxy's question of what a reader must wait for.
+func (r *Reconciler) Mark(ctx context.Context) (capability.Mark, error) {
+	_, state, work := r.snapshot()
+	if work == nil {
+		return capability.Mark{Epoch: state.Epoch}, nil
+	}
+	mark, err := work.data.Mover.Mark(ctx, state.Owner)
+	mark.Epoch = state.Epoch
+	if now := r.effective(); now.Epoch != state.Epoch {
+		return capability.Mark{Epoch: state.Epoch}, nil // the owner changed meanwhile: ask again
+	}
+	return mark, err
+}
+
+// Reset takes back all that the move has made, while legacy owns. It edits the
+// document to stopped.
+func (r *Reconciler) Reset(ctx context.Context, actor string, report func(capability.Progress)) error {
+	r.acting.Lock()
+	defer r.acting.Unlock()
+	defer r.look()
+	doc, state, _ := r.snapshot()
+	switch {
+	case doc.Data == nil:
+		return fmt.Errorf("%s has no data section in its document", r.name)
+	case state.Owner != capability.Legacy || state.Phase != capability.Steady:
+		return fmt.Errorf("%s owns %s: roll back first, with: strangler rollback %s", state.Owner, r.name, r.name)
+	}
+	stopped, none := capability.DataStopped, capability.Weight(0)
+	if err := r.edit(ctx, capability.Edit{State: &stopped, Weight: &none}, &doc); err != nil {
+		return err
+	}
+	if err := r.lookWithoutData(ctx); err != nil {
+		return err
+	}
+	data, err := r.options.Connect(ctx, doc, r.options.Token)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	if err := data.Mover.Reset(ctx, report); err != nil {
+		return err
+	}
+	next := r.effective()
+	next.Revision++
+	next.Epoch, next.Attempt, next.Refused = 0, nil, ""
+	if err := r.publish(ctx, next, actor); err != nil {
+		return err
+	}
+	return r.record(ctx, capability.Entry{Actor: actor, Action: "data reset", Outcome: "done"})
+}
+
+// lookWithoutData brings all reads home and stops the mover.
+func (r *Reconciler) lookWithoutData(ctx context.Context) error {
+	if next := r.effective(); next.Weight != 0 {
+		next.Revision++
+		next.Weight = 0
+		if err := r.publish(ctx, next, "controller"); err != nil {
+			return err
+		}
+		if _, err := r.askProxies(ctx, next.Revision, false, time.Second); err != nil {
+			return err
+		}
+	}
+	r.stopData()
+	return nil
+}
+
+// Planner connects to the databases for as long as use runs. It serves data
+// plan, which must work before a move begins and while one runs.
+func (r *Reconciler) Planner(ctx context.Context, use func(Planner) error) error {
+	doc, _, work := r.snapshot()
+	if doc.Data == nil {
+		return fmt.Errorf("%s has no data section in its document", r.name)
+	}
+	if work != nil {
+		return use(work.data.Planner)
+	}
+	data, err := r.options.Connect(ctx, doc, r.options.Token)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	return use(data.Planner)
+}

@@ -1,0 +1,157 @@
+package controller
+
+import (
+	"fmt"
+	"time"
+
+	"strangler/capability"
+)
+
+// Bounds of the lag within which subjects may read from the side that does not
+// own. A weight is taken up below the first and given back above the second, so
+// that a burst does not make it flap.
+const (
+	lagToRaise = 5 * time.Second
+	lagToKeep  = 30 * time.Second
+)
+
+// Observation is what a decision is made from. Everything in it was read by the
+// caller; nothing is read while deciding.
+type Observation struct {
+	Document  capability.Document
+	Effective capability.Effective
+	Data      capability.DataStatus
+	// Refuse is why the document's data section cannot be followed, or empty.
+	Refuse string
+	// Gates is nil when they could not be read or do not exist yet.
+	Gates *[2]capability.Gate // legacy, extracted
+}
+
+// Decision is the one thing to do next.
+type Decision struct {
+	// Publish is the next effective state, nil when it stays.
+	Publish *capability.Effective
+	// Verdict is set when a gate must be changed first.
+	Verdict *capability.Verdict
+	// Switch is the side that the document wants as owner, when it should be
+	// tried now.
+	Switch capability.Side
+}
+
+// Decide compares what is with what the document wants. It never asks for two
+// things: gates first, then what proxies believe of the owner, then a switch,
+// then weights.
+func Decide(o Observation) Decision {
+	next := o.Effective
+	next.HasData = o.Document.Data != nil
+	if o.Gates != nil {
+		verdict := capability.Decide(o.Gates[0], o.Gates[1])
+		switch verdict.Action {
+		case capability.ActionUndo, capability.ActionFinish, capability.ActionSeal:
+			return Decision{Verdict: &verdict}
+		case capability.ActionStop:
+			next.Refused = "needs verify: " + verdict.Why
+			return publish(o.Effective, next)
+		case capability.ActionNone:
+			next = follow(next, verdict.Owner, o.Gates)
+		}
+	} else if next.Phase == capability.Switching {
+		return Decision{} // the gates will tell, when they can be read
+	}
+	if next.Owner != o.Effective.Owner || next.Phase != o.Effective.Phase || next.Epoch != o.Effective.Epoch {
+		return publish(o.Effective, next)
+	}
+	wanted := o.Document.Traffic.Owner
+	tried := next.Attempt != nil && next.Attempt.Document == o.Document.Revision
+	if next.HasData && wanted != next.Owner && !tried && o.Refuse == "" {
+		return Decision{Switch: wanted}
+	}
+	if !next.HasData {
+		next.Owner = wanted
+	}
+	next.Weight, next.Refused = weigh(o, next)
+	if wanted != next.Owner && tried && next.Attempt.Outcome == capability.Undone {
+		next.Refused = fmt.Sprintf("owner: %s was tried and undone: %s; change the document, or type the command, to try again", wanted, next.Attempt.Reason)
+	}
+	if o.Refuse != "" {
+		next.Refused = o.Refuse
+	}
+	next.Mirror = o.Document.Traffic.Mirror
+	return publish(o.Effective, next)
+}
+
+// follow takes the owner off the gates. A switch that the gates know to be over
+// is over for the proxies too.
+func follow(state capability.Effective, owner capability.Side, gates *[2]capability.Gate) capability.Effective {
+	gate := gates[0]
+	if owner == capability.Extracted {
+		gate = gates[1]
+	}
+	if state.Attempt != nil && state.Attempt.Outcome == capability.Running {
+		ended := *state.Attempt
+		ended.Outcome = capability.Done
+		if owner != ended.To {
+			ended.Outcome, ended.Reason = capability.Undone, "the controller that ran it ended"
+		}
+		state.Attempt = &ended
+	}
+	state.Owner, state.Phase, state.Epoch, state.Since = owner, capability.Steady, gate.Epoch, gate.Since
+	return state
+}
+
+// weigh returns the weight that can be honoured, and why when it is not the one
+// in the document.
+func weigh(o Observation, next capability.Effective) (capability.Weight, string) {
+	wanted := o.Document.Traffic.Weight
+	home := capability.Weight(0)
+	if next.Owner == capability.Extracted {
+		home = capability.Whole
+	}
+	if !next.HasData || wanted == home {
+		return wanted, ""
+	}
+	bound := lagToRaise
+	if o.Effective.Weight != home {
+		bound = lagToKeep
+	}
+	if why := unfit(o.Data, next.Owner, bound); why != "" {
+		return home, fmt.Sprintf("weight %s is not in effect: %s", wanted, why)
+	}
+	return wanted, ""
+}
+
+// unfit says why the side that does not own cannot serve reads; empty when it
+// can.
+func unfit(data capability.DataStatus, owner capability.Side, bound time.Duration) string {
+	if data.Phase != capability.PhaseFollowing {
+		return fmt.Sprintf("the data is not on both sides (%s)", data.Phase)
+	}
+	for _, s := range data.Streams {
+		if s.From != owner {
+			continue
+		}
+		if !s.Live {
+			return fmt.Sprintf("the stream from %s is down: %s", owner, s.Error)
+		}
+		if s.Lag > bound {
+			return fmt.Sprintf("the data lags by %s, more than %s", s.Lag.Round(time.Millisecond), bound)
+		}
+		return ""
+	}
+	return fmt.Sprintf("there is no stream from %s", owner)
+}
+
+// publish asks for the next state if it differs from the one that is.
+func publish(is, next capability.Effective) Decision {
+	if same(is, next) {
+		return Decision{}
+	}
+	next.Revision = is.Revision + 1
+	return Decision{Publish: &next}
+}
+
+func same(a, b capability.Effective) bool {
+	sameAttempt := a.Attempt == b.Attempt || a.Attempt != nil && b.Attempt != nil && *a.Attempt == *b.Attempt
+	return sameAttempt && a.Epoch == b.Epoch && a.Owner == b.Owner && a.Weight == b.Weight && a.Mirror == b.Mirror &&
+		a.Phase == b.Phase && a.HasData == b.HasData && a.Refused == b.Refused && a.Since.Equal(b.Since)
+}

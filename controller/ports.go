@@ -1,0 +1,119 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	"strangler/capability"
+)
+
+// Documents is where the desired state is kept.
+type Documents interface {
+	// Load returns the last good version of every document, and what is wrong
+	// with those that are broken now.
+	Load(ctx context.Context) ([]capability.Document, []capability.Problem, error)
+	// Edit changes a document in place and returns its new revision.
+	Edit(ctx context.Context, name string, edit capability.Edit) (revision string, err error)
+	// Watch sends when something may have changed, until the context ends.
+	Watch(ctx context.Context) <-chan struct{}
+}
+
+// States is where the effective state is kept.
+type States interface {
+	Effective(ctx context.Context) (map[string]capability.Effective, error)
+	// Publish stores a state whose revision is one above the stored one; any
+	// other is an error, and nothing is stored.
+	Publish(ctx context.Context, state capability.Effective) error
+}
+
+// Ledger is the record of every change that matters.
+type Ledger interface {
+	Append(ctx context.Context, entry capability.Entry) error
+	Ledger(ctx context.Context, name string, limit int) ([]capability.Entry, error)
+}
+
+// Proxies is the data plane as the controller sees it.
+type Proxies interface {
+	Registered(ctx context.Context) ([]capability.Registration, error)
+	// Serving asks one proxy what it serves. It blocks until the proxy serves
+	// the revision (and, with idle, holds without a write in flight) or wait is
+	// over; the answer says what is true then.
+	Serving(ctx context.Context, proxy capability.Registration, name string, revision uint64, idle bool, wait time.Duration) (capability.Serving, error)
+}
+
+// Mover keeps a capability's tables in two databases equal.
+type Mover interface {
+	// Run backfills what is missing, then follows in both directions until the
+	// context ends or something makes it stop.
+	Run(ctx context.Context) error
+	Status() capability.DataStatus
+	// Mark returns a mark without its epoch.
+	Mark(ctx context.Context, owner capability.Side) (capability.Mark, error)
+	Verify(ctx context.Context, from capability.Side, report func(capability.Progress)) (capability.VerifyStatus, error)
+	// Reset takes everything back that the move has made.
+	Reset(ctx context.Context, report func(capability.Progress)) error
+}
+
+// Planner tells what a move will do, before it does.
+type Planner interface {
+	Plan(ctx context.Context) (any, []capability.Problem, error)
+	// DDL returns the statements that make the missing target tables.
+	DDL(ctx context.Context) ([]string, error)
+	Create(ctx context.Context) ([]string, error)
+}
+
+// Handover is what a switch asks of the data.
+type Handover interface {
+	// WaitMarker blocks until the other side has applied the marker and all
+	// before it.
+	WaitMarker(ctx context.Context, from capability.Side, nonce string) error
+	// UnverifiedKeys counts the keys written since they were last compared.
+	UnverifiedKeys(from capability.Side) int
+	// VerifyChanged compares the unverified keys on both sides, exactly, while
+	// the gate is shut and the marker applied.
+	VerifyChanged(ctx context.Context, from capability.Side) ([]capability.Mismatch, error)
+	CarrySequences(ctx context.Context, from capability.Side) error
+}
+
+// Border is the foreign keys that cross the capability's border, in legacy.
+type Border interface {
+	DropBorder(ctx context.Context) error
+	RestoreBorder(ctx context.Context) error
+}
+
+// Gates are the capability's gate in each database; each call changes at most
+// one, by compare-and-set (capability.ErrGate).
+type Gates interface {
+	Read(ctx context.Context) (legacy, extracted capability.Gate, err error)
+	// Close returns capability.ErrBusy when the tables are locked by others.
+	Close(ctx context.Context, side capability.Side, from, to uint64, lease time.Duration, nonce string) error
+	Seal(ctx context.Context, side capability.Side, closing uint64) error
+	Open(ctx context.Context, side capability.Side, from, to uint64) error
+	SealOpen(ctx context.Context, side capability.Side, from, to uint64) error
+}
+
+// Guards is the housekeeping around the gates.
+type Guards interface {
+	Yield(ctx context.Context, side capability.Side) error
+	Disable(ctx context.Context, side capability.Side, epoch uint64) error
+	Obstacles(ctx context.Context, side capability.Side) ([]string, error)
+}
+
+// Data is everything that reaches a capability's two databases.
+type Data struct {
+	Mover    Mover
+	Planner  Planner
+	Handover Handover
+	Border   Border
+	Gates    Gates
+	Guards   Guards
+	Close    func()
+}
+
+// Connect reaches the databases of a capability's document. The token fences
+// what this controller writes against its predecessors.
+type Connect func(ctx context.Context, doc capability.Document, token uint64) (*Data, error)
+
+// Healthy says whether the extracted or legacy side of a capability can take
+// requests now.
+type Healthy func(ctx context.Context, doc capability.Document, side capability.Side) error

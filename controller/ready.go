@@ -1,0 +1,74 @@
+package controller
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"strangler/capability"
+)
+
+// Bounds within which a switch may begin. The lag decides how long the drain
+// takes, and so the gap; the keys, how long the comparison in the gap.
+const (
+	lagToSwitch  = time.Second
+	keysToSwitch = 2000
+)
+
+// Ready says whether the owner could be switched now by what is known without
+// asking anybody: the preflight of a switch asks further.
+func Ready(o Observation, unverified int, now time.Time) capability.Readiness {
+	from := o.Effective.Owner
+	r := capability.Readiness{To: from.Other()}
+	refuse := func(format string, args ...any) { r.Reasons = append(r.Reasons, fmt.Sprintf(format, args...)) }
+	if o.Document.Data == nil {
+		r.Summary = "only traffic moves: there is no data to switch"
+		return r
+	}
+	if o.Effective.Phase != capability.Steady {
+		refuse("a switch is running")
+	}
+	if o.Gates == nil {
+		refuse("the gates cannot be read")
+	} else if v := capability.Decide(o.Gates[0], o.Gates[1]); v.Action != capability.ActionNone {
+		refuse("%s", v.Why)
+	}
+	if o.Data.Phase != capability.PhaseFollowing {
+		refuse("the data is not on both sides (%s); see: strangler data status %s", o.Data.Phase, o.Document.Name)
+	}
+	var lag capability.StreamStatus
+	for _, s := range o.Data.Streams {
+		if !s.Live {
+			refuse("the stream from %s is down: %s", s.From, s.Error)
+		}
+		if s.From == from {
+			lag = s
+		}
+	}
+	if lag.Lag > lagToSwitch {
+		refuse("the stream from %s lags by %s, more than %s", from, lag.Lag.Round(time.Millisecond), lagToSwitch)
+	}
+	verified := "never verified"
+	switch v := o.Data.Verify; {
+	case v == nil || v.FinishedAt.IsZero():
+		refuse("the data was never verified; run: strangler data verify %s", o.Document.Name)
+	case v.Count > 0 || v.Error != "":
+		refuse("the last verification failed (%d rows differ) %s; run: strangler data verify %s", v.Count, v.Error, o.Document.Name)
+	default:
+		verified = fmt.Sprintf("last verify %s ago", now.Sub(v.FinishedAt).Round(time.Second))
+	}
+	if unverified > keysToSwitch {
+		refuse("%d rows were written and not compared since, more than %d", unverified, keysToSwitch)
+	}
+	r.Ready = len(r.Reasons) == 0
+	word := "cutover"
+	if r.To == capability.Legacy {
+		word = "rollback"
+	}
+	if r.Ready {
+		r.Summary = fmt.Sprintf("%s now loses 0 rows; lag %d bytes / %s, %s, %d rows to compare", word, lag.LagBytes, lag.Lag.Round(time.Millisecond), verified, unverified)
+	} else {
+		r.Summary = word + " would be refused: " + strings.Join(r.Reasons, "; ")
+	}
+	return r
+}

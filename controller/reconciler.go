@@ -1,0 +1,241 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"strangler/capability"
+)
+
+// Reconciler looks after one capability.
+type Reconciler struct {
+	options Options
+	name    string
+	log     *slog.Logger
+	wake    chan struct{} // one slot: look now
+	reading *sync.Mutex   // the controller's
+
+	// acting is held by whoever changes the capability: the loop for one step, a
+	// switch for its whole length. Status never waits for it.
+	acting sync.Mutex
+
+	mu     sync.Mutex // guards all below
+	doc    capability.Document
+	state  capability.Effective
+	data   *work
+	gates  *[2]capability.Gate
+	tidied uint64 // epoch up to which guards and border were put in order
+	failed string // last error of the loop, so that it is logged once
+}
+
+func newReconciler(o Options, reading *sync.Mutex, doc capability.Document, state capability.Effective) *Reconciler {
+	return &Reconciler{options: o, name: doc.Name, log: o.Log.With("capability", doc.Name), wake: make(chan struct{}, 1), reading: reading, doc: doc.Clone(), state: state}
+}
+
+// run is the loop's shell: it looks when woken and at every tick, and stops the
+// mover in the end.
+func (r *Reconciler) run(ctx context.Context) {
+	tick := time.NewTicker(r.options.Tick)
+	defer tick.Stop()
+	for {
+		r.acting.Lock()
+		err := r.reconcile(ctx)
+		r.acting.Unlock()
+		r.note(ctx, err)
+		select {
+		case <-ctx.Done():
+			r.stopData()
+			return
+		case <-r.wake:
+		case <-tick.C:
+		}
+	}
+}
+
+// note logs an error of the loop when it is new, and its end.
+func (r *Reconciler) note(ctx context.Context, err error) {
+	text := ""
+	if err != nil && ctx.Err() == nil {
+		text = err.Error()
+	}
+	r.mu.Lock()
+	was := r.failed
+	r.failed = text
+	r.mu.Unlock()
+	switch {
+	case text == was:
+	case text != "":
+		r.log.Error("reconcile", "error", text)
+	default:
+		r.log.Info("reconcile works again")
+	}
+}
+
+// reconcile is one look: observe, decide, act. The caller holds acting.
+func (r *Reconciler) reconcile(ctx context.Context) error {
+	if err := r.steerData(ctx); err != nil {
+		return err
+	}
+	o, err := r.observe(ctx)
+	if err != nil {
+		return err
+	}
+	switch d := Decide(o); {
+	case d.Verdict != nil:
+		return r.mend(ctx, *o.Gates, *d.Verdict)
+	case d.Publish != nil:
+		return r.publish(ctx, *d.Publish, "controller")
+	case d.Switch != "":
+		return r.switchForDocument(ctx, o, d.Switch)
+	}
+	return r.tidy(ctx, o)
+}
+
+// observe reads the gates and collects what is known.
+func (r *Reconciler) observe(ctx context.Context) (Observation, error) {
+	doc, state, work := r.snapshot()
+	o := Observation{Document: doc, Effective: state}
+	if work == nil {
+		return o, nil
+	}
+	o.Data = work.status()
+	if work.mapping != mapping(doc.Data) {
+		o.Refuse = "tables, border or database changed under a live move; take the change back, or begin again with: strangler data reset " + doc.Name
+	}
+	legacy, extracted, err := work.data.Gates.Read(ctx)
+	switch {
+	case err == nil:
+		o.Gates = &[2]capability.Gate{legacy, extracted}
+	case errors.Is(err, capability.ErrNoGate): // not made yet
+	default:
+		r.keepGates(nil)
+		return o, err
+	}
+	r.keepGates(o.Gates)
+	return o, nil
+}
+
+func (r *Reconciler) keepGates(gates *[2]capability.Gate) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gates = gates
+}
+
+// mend carries out the one action that two gates allow.
+func (r *Reconciler) mend(ctx context.Context, gates [2]capability.Gate, v capability.Verdict) error {
+	own, other := gates[0], gates[1]
+	if v.On == capability.Extracted {
+		own, other = other, own
+	}
+	work := r.working()
+	var err error
+	if v.Action == capability.ActionSeal {
+		err = r.seal(ctx, work, v.On, own, other)
+	} else {
+		var epoch uint64
+		if _, epoch, err = capability.Next(own, other, capability.EventOpen); err == nil {
+			err = work.data.Gates.Open(ctx, v.On, own.Epoch, epoch)
+		}
+	}
+	outcome := "done"
+	if err != nil {
+		outcome = err.Error()
+	}
+	r.log.Warn("mend gates", "action", string(v.Action), "side", string(v.On), "why", v.Why, "outcome", outcome)
+	return errors.Join(err, r.record(ctx, capability.Entry{Actor: "controller", Action: "mend gates: " + string(v.Action), To: string(v.On), Outcome: outcome,
+		Evidence: map[string]any{"why": v.Why, "legacy": gates[0], "extracted": gates[1]}}))
+}
+
+// seal shuts the gate with the lower epoch after a restore. A closing gate is
+// sealed as such; its own lease may have run out, which the next look sees.
+func (r *Reconciler) seal(ctx context.Context, work *work, side capability.Side, own, other capability.Gate) error {
+	if own.State == capability.Closing {
+		return work.data.Gates.Seal(ctx, side, own.Epoch)
+	}
+	return work.data.Gates.SealOpen(ctx, side, own.Epoch, max(own.Epoch, other.Epoch)+1)
+}
+
+// publish stores the next effective state and remembers it. The caller holds
+// acting.
+func (r *Reconciler) publish(ctx context.Context, next capability.Effective, actor string) error {
+	was := r.effective()
+	if err := r.options.States.Publish(ctx, next); err != nil {
+		return errors.Join(err, r.reload(ctx))
+	}
+	r.mu.Lock()
+	r.state = next
+	r.mu.Unlock()
+	r.log.Info("publish", "revision", next.Revision, "owner", string(next.Owner), "weight", next.Weight.String(), "phase", string(next.Phase), "refused", next.Refused)
+	if was.Weight == next.Weight && was.Mirror == next.Mirror && was.Owner == next.Owner && was.Refused == next.Refused {
+		return nil
+	}
+	outcome := "done"
+	if next.Refused != "" {
+		outcome = "refused: " + next.Refused
+	}
+	return r.record(ctx, capability.Entry{Actor: actor, Action: "publish", From: describe(was), To: describe(next), Outcome: outcome,
+		Evidence: map[string]any{"revision": next.Revision, "epoch": next.Epoch}})
+}
+
+// reload takes over what is stored, after somebody else has written it.
+func (r *Reconciler) reload(ctx context.Context) error {
+	states, err := r.options.States.Effective(ctx)
+	if err != nil {
+		return err
+	}
+	if state, ok := states[r.name]; ok {
+		r.mu.Lock()
+		r.state = state
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+func (r *Reconciler) record(ctx context.Context, e capability.Entry) error {
+	e.At, e.Capability = time.Now().UTC(), r.name
+	return r.options.Ledger.Append(ctx, e)
+}
+
+func describe(s capability.Effective) string {
+	return "owner " + string(s.Owner) + ", weight " + s.Weight.String() + ", mirror " + s.Mirror.String()
+}
+
+// document takes over a new version of the capability's document.
+func (r *Reconciler) document(doc capability.Document) {
+	r.mu.Lock()
+	changed := r.doc.Revision != doc.Revision
+	r.doc = doc.Clone()
+	r.mu.Unlock()
+	if changed {
+		r.look()
+	}
+}
+
+// look makes the loop look now.
+func (r *Reconciler) look() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Reconciler) snapshot() (capability.Document, capability.Effective, *work) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.doc, r.state, r.data
+}
+
+func (r *Reconciler) effective() capability.Effective {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
+}
+
+func (r *Reconciler) working() *work {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.data
+}

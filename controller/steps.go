@@ -1,0 +1,299 @@
+package controller
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"strangler/capability"
+)
+
+// words fills the sides into a sentence of the plan.
+func (a *attempt) words(s string) string {
+	return strings.NewReplacer("{from}", string(a.from), "{to}", string(a.to)).Replace(s)
+}
+
+// preflight asks everything that could make the switch fail later, and reports
+// all of it at once.
+func (a *attempt) preflight(ctx context.Context) error {
+	o, err := a.r.observe(ctx)
+	if err != nil {
+		return err
+	}
+	r := Ready(o, a.unverified(ctx), time.Now())
+	reasons := r.Reasons
+	if r.To != a.to {
+		reasons = append(reasons, fmt.Sprintf("%s owns already", a.to))
+	}
+	for _, side := range capability.Sides {
+		obstacles, err := a.data.Guards.Obstacles(ctx, side)
+		if err != nil {
+			return err
+		}
+		reasons = append(reasons, obstacles...)
+	}
+	if err := a.r.options.Healthy(ctx, a.doc, a.to); err != nil {
+		reasons = append(reasons, fmt.Sprintf("the %s side takes no requests: %v", a.to, err))
+	}
+	proxies, err := a.r.askProxies(ctx, 0, false, time.Second)
+	if err != nil {
+		return err
+	}
+	for _, p := range proxies.missing {
+		reasons = append(reasons, "the proxy "+p+" does not answer; stop it, or wait until its registration has run out")
+	}
+	if len(reasons) > 0 {
+		return errors.New(strings.Join(reasons, "; "))
+	}
+	return nil
+}
+
+// unverified counts the keys still to compare. The continuous comparison is
+// given two seconds to catch up with a burst.
+func (a *attempt) unverified(ctx context.Context) int {
+	deadline := time.Now().Add(2 * time.Second)
+	for {
+		n := a.data.Handover.UnverifiedKeys(a.from)
+		if n <= keysToSwitch || time.Now().After(deadline) {
+			return n
+		}
+		select {
+		case <-ctx.Done():
+			return n
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func (a *attempt) dropBorder(ctx context.Context) error {
+	if a.to == capability.Legacy {
+		return nil // comes back when legacy owns
+	}
+	return a.data.Border.DropBorder(ctx)
+}
+
+func (a *attempt) restoreBorder(ctx context.Context) error {
+	if a.to == capability.Legacy {
+		return nil
+	}
+	return a.data.Border.RestoreBorder(ctx)
+}
+
+func (a *attempt) yield(ctx context.Context) error { return a.data.Guards.Yield(ctx, a.from) }
+
+// hold publishes the transition and waits until every proxy holds and has no
+// write in flight.
+func (a *attempt) hold(ctx context.Context) error {
+	next := a.r.effective()
+	next.Revision++
+	next.Phase = capability.Switching
+	next.Attempt = &capability.Attempt{To: a.to, Document: a.doc.Revision, Started: time.Now().UTC(), Outcome: capability.Running}
+	a.held = time.Now()
+	if err := a.r.publish(ctx, next, "controller"); err != nil {
+		return err
+	}
+	proxies, err := a.r.askProxies(ctx, next.Revision, true, time.Second)
+	if err != nil {
+		return err
+	}
+	var late []string
+	for _, p := range proxies.missing {
+		late = append(late, p+" does not answer")
+	}
+	for _, s := range proxies.serving {
+		if s.Revision < next.Revision || !s.Holding || s.Writes > 0 {
+			late = append(late, fmt.Sprintf("%s: revision %d of %d, holding %v, %d writes in flight %v", s.Proxy, s.Revision, next.Revision, s.Holding, s.Writes, s.Routes))
+		}
+	}
+	if len(late) > 0 {
+		return errors.New("not every proxy holds: " + strings.Join(late, "; "))
+	}
+	return nil
+}
+
+// release publishes the old owner again; the attempt's outcome is added by its
+// caller, who knows the reason.
+func (a *attempt) release(ctx context.Context) error {
+	next := a.r.effective()
+	if next.Phase != capability.Switching {
+		return nil // the transition was never stored
+	}
+	legacy, extracted, err := a.data.Gates.Read(ctx)
+	if err != nil {
+		return err
+	}
+	if v := capability.Decide(legacy, extracted); v.Action != capability.ActionNone || v.Owner != a.from {
+		return fmt.Errorf("%s does not own yet: %s", a.from, v.Why)
+	}
+	next = follow(next, a.from, &[2]capability.Gate{legacy, extracted})
+	next.Revision++
+	return a.r.publish(ctx, next, "controller")
+}
+
+func (a *attempt) close(ctx context.Context) error {
+	own, other, err := a.gates(ctx)
+	if err != nil {
+		return err
+	}
+	_, epoch, err := capability.Next(own, other, capability.EventClose)
+	if err != nil {
+		return err
+	}
+	a.closing, a.nonce = epoch, rand.Text()
+	return a.data.Gates.Close(ctx, a.from, own.Epoch, epoch, a.r.options.Times.Lease, a.nonce)
+}
+
+// reopen opens the gate that this attempt closed, unless its lease has run out
+// and a writer was faster.
+func (a *attempt) reopen(ctx context.Context) error {
+	own, other, err := a.gates(ctx)
+	if err != nil {
+		return err
+	}
+	if own.State != capability.Closing || own.Epoch != a.closing {
+		return nil
+	}
+	_, epoch, err := capability.Next(own, other, capability.EventOpen)
+	if err != nil {
+		return err
+	}
+	return a.data.Gates.Open(ctx, a.from, own.Epoch, epoch)
+}
+
+func (a *attempt) drain(ctx context.Context) error {
+	return a.data.Handover.WaitMarker(ctx, a.from, a.nonce)
+}
+
+func (a *attempt) verify(ctx context.Context) error {
+	mismatches, err := a.data.Handover.VerifyChanged(ctx, a.from)
+	if err != nil {
+		return err
+	}
+	if len(mismatches) > 0 {
+		m := mismatches[0]
+		return fmt.Errorf("%d rows differ, the first: %s %s: %s; run: strangler data verify %s", len(mismatches), m.Table, m.Key, m.Detail, a.doc.Name)
+	}
+	return nil
+}
+
+func (a *attempt) sequences(ctx context.Context) error {
+	return a.data.Handover.CarrySequences(ctx, a.from)
+}
+
+// seal is the commit point. An answer that was lost is looked up in the gates;
+// as long as they cannot be read nobody knows.
+func (a *attempt) seal(ctx context.Context) error {
+	err := a.data.Gates.Seal(ctx, a.from, a.closing)
+	if err == nil || errors.Is(err, capability.ErrGate) {
+		return err
+	}
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.r.options.Times.Lease)
+	defer cancel()
+	for {
+		own, _, read := a.gates(asking)
+		switch {
+		case read == nil && own.State == capability.Sealed && own.Epoch == a.closing+1:
+			return nil
+		case read == nil:
+			return err
+		case asking.Err() != nil:
+			return errors.Join(errUnknown, err)
+		}
+		pause(asking, 50*time.Millisecond)
+	}
+}
+
+// open opens the new owner's gate. It tries until it is done: writes are held
+// meanwhile, and nobody owns.
+func (a *attempt) open(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		err := a.openOnce(bounded)
+		if err == nil || bounded.Err() != nil {
+			return err
+		}
+		pause(bounded, 50*time.Millisecond)
+	}
+}
+
+func (a *attempt) openOnce(ctx context.Context) error {
+	legacy, extracted, err := a.data.Gates.Read(ctx)
+	if err != nil {
+		return err
+	}
+	if v := capability.Decide(legacy, extracted); v.Action == capability.ActionNone && v.Owner == a.to {
+		gates := map[capability.Side]capability.Gate{capability.Legacy: legacy, capability.Extracted: extracted}
+		a.opened = gates[a.to].Epoch
+		return nil
+	} else if v.Action != capability.ActionFinish || v.On != a.to {
+		return fmt.Errorf("the gates say: %s", v.Why)
+	}
+	from, to, err := a.gates(ctx)
+	if err != nil {
+		return err
+	}
+	_, epoch, err := capability.Next(to, from, capability.EventOpen)
+	if err != nil {
+		return err
+	}
+	if err := a.data.Gates.Open(ctx, a.to, to.Epoch, epoch); err != nil {
+		return err
+	}
+	a.opened = epoch
+	return nil
+}
+
+// publish makes the new owner known; the proxies release what they hold.
+func (a *attempt) publish(ctx context.Context) error {
+	next := a.r.effective()
+	next.Revision++
+	next.Owner, next.Phase, next.Epoch, next.Since = a.to, capability.Steady, a.opened, time.Now().UTC()
+	next.Weight, next.Refused = a.doc.Traffic.Weight, ""
+	if next.Attempt != nil {
+		ended := *next.Attempt
+		ended.Outcome = capability.Done
+		next.Attempt = &ended
+	}
+	if err := a.r.publish(ctx, next, "controller"); err != nil {
+		return err
+	}
+	a.gap = time.Since(a.held)
+	proxies, err := a.r.askProxies(ctx, next.Revision, false, time.Second)
+	if err != nil {
+		return err
+	}
+	a.missing = proxies.missing // the gates refuse what they would route wrongly
+	return nil
+}
+
+// tidy does what can wait; the reconciler does it again where it fails.
+func (a *attempt) tidy(ctx context.Context) error {
+	o, err := a.r.observe(ctx)
+	if err == nil {
+		err = a.r.tidy(ctx, o)
+	}
+	if err != nil {
+		a.r.log.Warn("tidy up after the switch; it is tried again", "error", err)
+	}
+	return nil
+}
+
+// gates reads the gates as seen from the attempt: old owner, new owner.
+func (a *attempt) gates(ctx context.Context) (from, to capability.Gate, err error) {
+	legacy, extracted, err := a.data.Gates.Read(ctx)
+	if a.from == capability.Legacy {
+		return legacy, extracted, err
+	}
+	return extracted, legacy, err
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,168 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"strangler/capability"
+)
+
+// tries is how often one command attempts a switch whose tables were locked by
+// somebody else at the moment of closing.
+const tries = 3
+
+// Switch makes a side the owner and returns when it is, or when everything is as
+// before. It edits the document first, so that after a crash the document says
+// what was wanted; the weight goes with the owner (100 % extracted, 0 %
+// legacy). A side that owns already is a success. It blocks for seconds.
+func (r *Reconciler) Switch(ctx context.Context, to capability.Side, actor string, report func(capability.Progress)) (SwitchResult, error) {
+	r.acting.Lock()
+	defer r.acting.Unlock()
+	defer r.look()
+	doc, state, work := r.snapshot()
+	switch {
+	case doc.Data == nil:
+		return SwitchResult{}, fmt.Errorf("%s has no data section, so its owner follows the document at once; edit traffic.owner", r.name)
+	case state.Owner == to && state.Phase == capability.Steady:
+		return SwitchResult{To: to, Already: true}, nil
+	case state.Phase != capability.Steady:
+		return SwitchResult{}, fmt.Errorf("a switch of %s is running; see: strangler status %s", r.name, r.name)
+	case work == nil:
+		return SwitchResult{}, fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)
+	}
+	weight := capability.Weight(0)
+	if to == capability.Extracted {
+		weight = capability.Whole
+	}
+	was := doc.Traffic
+	if err := r.edit(ctx, capability.Edit{Owner: &to, Weight: &weight}, &doc); err != nil {
+		return SwitchResult{}, err
+	}
+	doc.Traffic.Owner, doc.Traffic.Weight = to, weight
+	result, err := r.attempt(ctx, doc, to, actor, report)
+	if err != nil && r.effective().Owner == was.Owner && !errors.Is(err, errUnknown) {
+		back := r.edit(context.WithoutCancel(ctx), capability.Edit{Owner: &was.Owner, Weight: &was.Weight}, &doc)
+		return result, errors.Join(err, back)
+	}
+	return result, err
+}
+
+// SwitchResult is what a switch has to tell.
+type SwitchResult struct {
+	To      capability.Side `json:"to"`
+	Already bool            `json:"already,omitempty"` // nothing had to be done
+	Gap     time.Duration   `json:"gap_ns"`            // from the hold to the release
+	Epoch   uint64          `json:"epoch"`
+	Missing []string        `json:"missing_proxies,omitempty"` // did not acknowledge the new owner
+}
+
+// DryRun checks everything that a switch would check first, and returns the plan
+// in words. It changes nothing.
+func (r *Reconciler) DryRun(ctx context.Context, to capability.Side) ([]capability.Progress, error) {
+	doc, state, work := r.snapshot()
+	if work == nil {
+		return nil, fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)
+	}
+	a := &attempt{r: r, data: work.data, doc: doc, from: state.Owner, to: to}
+	lines := make([]capability.Progress, 0, len(capability.SwitchPlan))
+	for _, row := range capability.SwitchPlan {
+		p := capability.Progress{Step: row.Name, State: "planned", Message: a.words(row.Do)}
+		if row.Name == capability.StepPreflight {
+			p.State = "done"
+			if err := a.preflight(ctx); err != nil {
+				p.State, p.Message = "failed", err.Error()
+			}
+		}
+		lines = append(lines, p)
+	}
+	return lines, nil
+}
+
+// edit changes the document and takes over its new revision, so that the loop
+// does not take it for a person's change.
+func (r *Reconciler) edit(ctx context.Context, edit capability.Edit, doc *capability.Document) error {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	revision, err := r.options.Documents.Edit(ctx, r.name, edit)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.doc.Revision = revision
+	if edit.Owner != nil {
+		r.doc.Traffic.Owner = *edit.Owner
+	}
+	if edit.Weight != nil {
+		r.doc.Traffic.Weight = *edit.Weight
+	}
+	if edit.Mirror != nil {
+		r.doc.Traffic.Mirror = *edit.Mirror
+	}
+	if edit.State != nil && r.doc.Data != nil {
+		r.doc.Data.State = *edit.State
+	}
+	*doc = r.doc.Clone()
+	return nil
+}
+
+// switchForDocument tries the owner that a changed document asks for, once. The
+// caller holds acting.
+func (r *Reconciler) switchForDocument(ctx context.Context, o Observation, to capability.Side) error {
+	_, err := r.attempt(ctx, o.Document, to, "document", func(capability.Progress) {})
+	if err != nil {
+		r.log.Error("switch for the document", "to", string(to), "error", err)
+	}
+	return nil // it is in the state and in the ledger
+}
+
+// attempt walks the plan, again where it could not get its locks, and records
+// how it ended. The caller holds acting.
+func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to capability.Side, actor string, report func(capability.Progress)) (SwitchResult, error) {
+	work := r.working()
+	if work == nil {
+		err := fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)
+		return SwitchResult{}, errors.Join(err, r.remember(ctx, doc, to, err))
+	}
+	began := time.Now()
+	var a *attempt
+	var err error
+	for n := 1; ; n++ {
+		a = &attempt{r: r, data: work.data, doc: doc, from: to.Other(), to: to, report: report}
+		err = a.run(ctx)
+		if !errors.Is(err, capability.ErrBusy) || n == tries || ctx.Err() != nil {
+			break
+		}
+		report(capability.Progress{State: "retry", Message: fmt.Sprintf("attempt %d of %d failed: %v; again in a second", n, tries, err)})
+		pause(ctx, time.Second)
+	}
+	result := SwitchResult{To: to, Gap: a.gap, Epoch: a.opened, Missing: a.missing}
+	outcome := "done"
+	if err != nil {
+		outcome = err.Error()
+	}
+	after := context.WithoutCancel(ctx)
+	recorded := r.record(after, capability.Entry{Actor: actor, Action: "switch", From: string(to.Other()), To: string(to), Outcome: outcome,
+		Evidence: map[string]any{"gap_ms": a.gap.Milliseconds(), "took_ms": time.Since(began).Milliseconds(), "epoch": a.opened, "closing": a.closing, "nonce": a.nonce}})
+	if err != nil {
+		err = errors.Join(err, r.remember(after, doc, to, err))
+	}
+	return result, errors.Join(err, recorded)
+}
+
+// remember stores that an attempt failed and why, for the document that asked.
+func (r *Reconciler) remember(ctx context.Context, doc capability.Document, to capability.Side, why error) error {
+	next := r.effective()
+	if next.Phase != capability.Steady || next.Owner == to {
+		return nil // in between: the gates will tell
+	}
+	started := time.Now().UTC()
+	if next.Attempt != nil {
+		started = next.Attempt.Started
+	}
+	next.Revision++
+	next.Attempt = &capability.Attempt{To: to, Document: doc.Revision, Started: started, Outcome: capability.Undone, Reason: why.Error()}
+	return r.publish(ctx, next, "controller")
+}

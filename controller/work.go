@@ -1,0 +1,175 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"strangler/capability"
+)
+
+// work is a capability's data while it is connected: the mover, and the
+// goroutine that runs it.
+type work struct {
+	data    *Data
+	mapping string // what it was connected for
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	stop    context.CancelFunc // nil: the mover does not run; guarded by mu
+	stopped chan struct{}      // closed when it has stopped; guarded by mu
+	failed  string             // why it stopped by itself; guarded by mu
+	paused  bool               // guarded by mu
+}
+
+// start runs the mover until halt, and again after every failure, with growing
+// pauses.
+func (w *work) start(ctx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.paused = false
+	if w.stop != nil {
+		return
+	}
+	ctx, w.stop = context.WithCancel(ctx)
+	stopped := make(chan struct{})
+	w.stopped = stopped
+	go func() {
+		defer close(stopped)
+		w.keepRunning(ctx)
+	}()
+}
+
+func (w *work) keepRunning(ctx context.Context) {
+	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
+		began := time.Now()
+		err := w.data.Mover.Run(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > time.Minute {
+			pause = time.Second
+		}
+		text := "the mover stopped without an error"
+		if err != nil {
+			text = err.Error()
+		}
+		w.fail(text)
+		w.log.Error("mover stopped", "error", text, "again_in", pause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+			w.fail("")
+		}
+	}
+}
+
+func (w *work) fail(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed = text
+}
+
+// halt stops the mover and waits until it has stopped.
+func (w *work) halt(paused bool) {
+	w.mu.Lock()
+	stop, stopped := w.stop, w.stopped
+	w.stop, w.paused, w.failed = nil, paused, ""
+	w.mu.Unlock()
+	if stop != nil {
+		stop()
+		<-stopped
+	}
+}
+
+// status is the mover's, with what only its keeper knows.
+func (w *work) status() capability.DataStatus {
+	s := w.data.Mover.Status()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.failed != "":
+		s.Phase, s.Error = capability.PhaseFailed, w.failed
+	case w.paused:
+		s.Phase = capability.PhasePaused
+	}
+	return s
+}
+
+// steerData makes the mover do what the document says: connect, run, pause,
+// stop. The caller holds acting.
+func (r *Reconciler) steerData(ctx context.Context) error {
+	doc, _, w := r.snapshot()
+	if doc.Data == nil || doc.Data.State == capability.DataStopped && w == nil {
+		return r.adoptStopped(ctx, doc)
+	}
+	if w == nil {
+		var err error
+		if w, err = r.connect(ctx, doc); err != nil {
+			return err
+		}
+	}
+	switch doc.Data.State {
+	case capability.DataRunning:
+		w.start(ctx)
+	case capability.DataPaused:
+		w.halt(true)
+	case capability.DataStopped:
+		w.halt(false)
+	}
+	return nil
+}
+
+// adoptStopped connects a capability whose document says stopped although its
+// gates have moved: whoever owns must stay known. A capability that never had
+// gates stays unconnected.
+func (r *Reconciler) adoptStopped(ctx context.Context, doc capability.Document) error {
+	if doc.Data == nil || r.effective().Epoch == 0 {
+		return nil
+	}
+	_, err := r.connect(ctx, doc)
+	return err
+}
+
+func (r *Reconciler) connect(ctx context.Context, doc capability.Document) (*work, error) {
+	data, err := r.options.Connect(ctx, doc, r.options.Token)
+	if err != nil {
+		return nil, err
+	}
+	w := &work{data: data, mapping: mapping(doc.Data), log: r.log}
+	r.mu.Lock()
+	r.data = w
+	r.mu.Unlock()
+	return w, nil
+}
+
+// stopData stops the mover and closes its connections, at the end of the loop.
+func (r *Reconciler) stopData() {
+	r.mu.Lock()
+	w := r.data
+	r.data, r.gates = nil, nil
+	r.mu.Unlock()
+	if w != nil {
+		w.halt(false)
+		w.data.Close()
+	}
+}
+
+// mapping tells two data sections apart by what a live move cannot follow: where
+// the tables are and what becomes of them.
+func mapping(d *capability.Data) string {
+	if d == nil {
+		return ""
+	}
+	text := d.Database
+	for _, t := range d.Tables {
+		text += fmt.Sprintf("|%s>%s %s %v", t.Table, t.As, t.Mode, t.Columns)
+	}
+	for _, b := range d.Border {
+		text += fmt.Sprintf("|%s %s", b.Constraint, b.AtSwitch)
+	}
+	return text
+}
