@@ -30,7 +30,7 @@ func Consul(t testing.TB) string {
 		// Not bounded by the first test's context: the agent outlives the test.
 		ctx, cancel := context.WithTimeout(context.Background(), agentTimeout)
 		defer cancel()
-		theAgent.agent, theAgent.err = consul.Start(ctx, logger())
+		theAgent.agent, theAgent.err = consul.Start(ctx, consul.Options{Log: logger()})
 		if theAgent.err == nil {
 			running.add(theAgent.agent.Close)
 		}
@@ -45,7 +45,7 @@ func Consul(t testing.TB) string {
 func ConsulServer(t testing.TB) *consul.Agent {
 	t.Helper()
 	needsServers(t)
-	own, err := consul.Start(t.Context(), logger())
+	own, err := consul.Start(t.Context(), consul.Options{Log: logger()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,10 +30,19 @@ const (
 // errDied means that the agent ended before it was ready; a lost race for a port looks like that.
 var errDied = errors.New("the agent ended before it was ready")
 
+// Options of one agent. The zero value is fine.
+type Options struct {
+	// ConfigDir holds more configuration, such as service definitions, in files that end in .json or .hcl.
+	ConfigDir string
+	// Log hears of the building, which takes minutes; nil discards it.
+	Log *slog.Logger
+}
+
 // Agent is a single-server Consul on free ports of 127.0.0.1, with a folder of its own.
 type Agent struct {
-	binary string
-	dir    string
+	binary    string
+	dir       string
+	configDir string
 
 	mu      sync.Mutex // guards what a restart changes
 	process *process.Process
@@ -42,7 +51,11 @@ type Agent struct {
 
 // Start starts an agent and blocks until it has elected itself and answers, for at most a minute. It runs until Stop,
 // or on Linux until this process dies; ctx bounds only the starting.
-func Start(ctx context.Context, log *slog.Logger) (*Agent, error) {
+func Start(ctx context.Context, options Options) (*Agent, error) {
+	log := options.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	binary, err := Find(ctx, log)
 	if err != nil {
 		return nil, err
@@ -51,7 +64,7 @@ func Start(ctx context.Context, log *slog.Logger) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make folder for Consul: %w", err)
 	}
-	a := &Agent{binary: binary, dir: dir}
+	a := &Agent{binary: binary, dir: dir, configDir: options.ConfigDir}
 	for range startTries {
 		if a.ports, err = process.FreePorts(3); err != nil {
 			break
@@ -121,8 +134,12 @@ func (a *Agent) spawn() (*process.Process, error) {
 		leave_on_terminate = false
 		disable_update_check = true
 	`, a.ports[0], a.ports[1], a.ports[2])
-	cmd := exec.Command(a.binary, "agent", "-server", "-bootstrap-expect=1", "-bind=127.0.0.1", "-client=127.0.0.1",
-		"-node=testbed", "-log-level=warn", "-data-dir="+filepath.Join(a.dir, "data"), "-hcl="+config)
+	args := []string{"agent", "-server", "-bootstrap-expect=1", "-bind=127.0.0.1", "-client=127.0.0.1",
+		"-node=testbed", "-log-level=warn", "-data-dir=" + filepath.Join(a.dir, "data"), "-hcl=" + config}
+	if a.configDir != "" {
+		args = append(args, "-config-dir="+a.configDir)
+	}
+	cmd := exec.Command(a.binary, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = a.dir, out, out
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + a.dir}
 	if a.process, err = process.Start(cmd, syscall.SIGTERM); err != nil {
