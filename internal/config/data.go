@@ -1,0 +1,193 @@
+package config
+
+import (
+	"math"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"strangler/capability"
+)
+
+// defaultGap leaves room for numbers that were drawn from a sequence of the old
+// owner and not yet written.
+const defaultGap = 10_000
+
+func (v value) data() *capability.Data {
+	s := v.section()
+	if s == nil {
+		return nil
+	}
+	d := &capability.Data{State: capability.DataStopped, Gap: defaultGap}
+	set(s, "state", &d.State, func(v value) (capability.DataState, bool) {
+		word, ok := v.oneOf(string(capability.DataStopped), string(capability.DataPaused), string(capability.DataRunning))
+		return capability.DataState(word), ok
+	})
+	if v, ok := s.need("database", "write its connection string, as in ${ORDERS_DATABASE_URL}"); ok {
+		d.Database, _ = v.database()
+	}
+	set(s, "rate", &d.Rate, func(v value) (int, bool) { n, ok := v.integer(1, math.MaxInt32); return int(n), ok })
+	if v, ok := s.need("tables", "list the tables it owns, as in `- table: orders`"); ok {
+		d.TableLine = v.node.Line
+		d.Tables = v.tables()
+	}
+	if v, ok := s.take("border"); ok {
+		d.Border = v.border()
+	}
+	if v, ok := s.take("sequences"); ok {
+		if s := v.section(); s != nil {
+			set(s, "gap", &d.Gap, func(v value) (int64, bool) { return v.integer(0, math.MaxInt32) })
+			s.close()
+		}
+	}
+	s.close()
+	return d
+}
+
+// database reads a connection string. It is never shown: it holds a password.
+func (v value) database() (string, bool) {
+	v.secret = true
+	text, ok := v.text()
+	if !ok {
+		return "", false
+	}
+	if !connectionString(text) {
+		v.problem("is no connection string of PostgreSQL", "write postgres://user:password@host:5432/name")
+		return "", false
+	}
+	return text, true
+}
+
+func connectionString(s string) bool {
+	if scheme, _, isURL := strings.Cut(s, "://"); isURL {
+		return scheme == "postgres" || scheme == "postgresql"
+	}
+	return strings.Contains(s, "=") // host=… dbname=…
+}
+
+func (v value) tables() []capability.Table {
+	items, _ := v.list()
+	var tables []capability.Table
+	from, to := map[string]bool{}, map[string]bool{}
+	for _, item := range items {
+		s := item.section()
+		if s == nil {
+			continue
+		}
+		table, ok := s.table()
+		switch {
+		case !ok:
+		case from[qualified(table.Table)]:
+			item.problem("names a table that is listed already: "+table.Table, "take one out")
+		case to[qualified(table.As)]:
+			item.problem("maps a second table to "+table.As, "give it another name by `as`")
+		default:
+			from[qualified(table.Table)], to[qualified(table.As)] = true, true
+			tables = append(tables, table)
+		}
+	}
+	return tables
+}
+
+func (s *section) table() (capability.Table, bool) {
+	table := capability.Table{Mode: capability.Move, Line: s.line}
+	v, ok := s.need("table", "name it as the legacy database does")
+	if ok {
+		table.Table, ok = v.relation()
+	}
+	table.As = table.Table
+	set(s, "as", &table.As, value.relation)
+	set(s, "mode", &table.Mode, func(v value) (capability.TableMode, bool) {
+		word, ok := v.oneOf(string(capability.Move), string(capability.Copy))
+		return capability.TableMode(word), ok
+	})
+	set(s, "columns", &table.Columns, value.columns)
+	s.later("all rows of a table belong to one capability", "where", "filter")
+	s.close()
+	return table, ok
+}
+
+// relation reads the name of a table, with its schema or without.
+func (v value) relation() (string, bool) {
+	text, ok := v.text()
+	if !ok {
+		return "", false
+	}
+	parts := strings.Split(text, ".")
+	for _, part := range parts {
+		if ok = ok && identifier(part); !ok {
+			break
+		}
+	}
+	if !ok || len(parts) > 2 {
+		v.problem("is no name of a table", "write table or schema.table, without quotes of SQL")
+		return "", false
+	}
+	return text, true
+}
+
+// identifier says whether the text can be a name in PostgreSQL that needs no
+// more than quotes around it.
+func identifier(name string) bool {
+	return strings.TrimSpace(name) == name && name != "" && len(name) <= 63 && !strings.ContainsAny(name, `"'()`+"\x00")
+}
+
+func (v value) columns() (map[string]string, bool) {
+	if v.node.Kind != yaml.MappingNode {
+		v.problem("is "+kindOf(v.node)+", not renames", "write {legacy_name: extracted_name}")
+		return nil, false
+	}
+	s := v.read.section(v.path, v.node)
+	columns, taken := map[string]string{}, map[string]bool{}
+	for _, key := range s.keys {
+		column, ok := s.take(key.Value)
+		if !ok {
+			continue
+		}
+		if column.node.Kind == yaml.MappingNode {
+			column.problem("is not there yet: columns are renamed, not computed", "write the column's name on the extracted side")
+			continue
+		}
+		name, ok := column.text()
+		switch {
+		case !ok:
+		case strings.ContainsAny(name, "()'|:+*/"):
+			column.problem("is not there yet: columns are renamed, not computed", "write the column's name on the extracted side")
+		case !identifier(name) || !identifier(key.Value):
+			column.problem("is no name of a column", "write it as the database shows it, without quotes of SQL")
+		case taken[name]:
+			column.problem("is the new name of two columns", "give each its own")
+		default:
+			columns[key.Value], taken[name] = name, true
+		}
+	}
+	return columns, true
+}
+
+func (v value) border() []capability.Border {
+	items, _ := v.list()
+	var border []capability.Border
+	seen := map[string]bool{}
+	for _, item := range items {
+		s := item.section()
+		if s == nil {
+			continue
+		}
+		agreed := capability.Border{Line: s.line}
+		if v, ok := s.need("constraint", "name the foreign key as the legacy database does"); ok {
+			agreed.Constraint, _ = v.text()
+		}
+		if v, ok := s.need("at_switch", "write drop, or keep for a key that points out of the capability"); ok {
+			word, _ := v.oneOf(string(capability.BorderDrop), string(capability.BorderKeep))
+			agreed.AtSwitch = capability.BorderAction(word)
+		}
+		s.close()
+		if agreed.Constraint != "" && seen[agreed.Constraint] {
+			item.problem("names a foreign key that is listed already: "+agreed.Constraint, "take one out")
+			continue
+		}
+		seen[agreed.Constraint] = true
+		border = append(border, agreed)
+	}
+	return border
+}

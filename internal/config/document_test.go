@@ -1,0 +1,224 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"strangler/capability"
+)
+
+func environment(name string) (string, bool) {
+	values := map[string]string{"URL": "postgres://u:geheim@h/d", "RATE": "500", "PORT": "9003"}
+	value, ok := values[name]
+	return value, ok
+}
+
+const smallest = "capability: orders\nroutes: [{path: /api/orders}]\nextracted: {endpoints: [http://127.0.0.1:9003]}\n"
+
+func TestDocumentDefaults(t *testing.T) {
+	d, problems := document("orders.yaml", []byte(smallest), environment)
+	want := capability.Document{
+		Name: "orders", File: "orders.yaml", Revision: revision([]byte(smallest)),
+		Routes:    []capability.Route{{Path: "/api/orders", Line: 2}},
+		Extracted: capability.Upstream{Endpoints: []string{"http://127.0.0.1:9003"}},
+		Traffic:   capability.Traffic{Owner: capability.Legacy, Subject: capability.Subject{Kind: capability.SubjectMinted}, Salt: "orders"},
+		Resilience: capability.Resilience{
+			Timeout: 5 * time.Second, Retries: 1, Fallback: true,
+			Breaker: capability.Breaker{Ratio: 0.5, Requests: 10, Window: 10 * time.Second, OpenFor: 5 * time.Second, Trials: 3},
+		},
+	}
+	if len(problems) > 0 || !reflect.DeepEqual(d, want) {
+		t.Errorf("got %+v\nwant %+v\nproblems %v", d, want, problems)
+	}
+	if len(d.Revision) != 16 {
+		t.Errorf("revision %q is not 16 characters", d.Revision)
+	}
+}
+
+func TestDocumentWhole(t *testing.T) {
+	content := `capability: orders
+routes:
+  - path: /api/orders/**
+  - path: /api/search
+    methods: [POST]
+    class: read
+    timeout: 250ms
+extracted: {consul: orders-v2}
+traffic: {owner: extracted, weight: 0.01%, mirror: 100 %, subject: "header:X-User", salt: people}
+resilience:
+  timeout: 2s
+  retries: 0
+  fallback: none
+  streams: keep
+  breaker: {ratio: 1, requests: 5, window: 1m, open_for: 1s, trials: 1}
+rollout: {steps: [1%, 100%], every: 1m}
+data:
+  state: running
+  database: ${URL}
+  rate: ${RATE}
+  tables:
+    - {table: sales.orders, as: orders}
+    - {table: Invoice, as: invoices, columns: {InvoiceId: id}}
+    - {table: countries, mode: copy}
+  border: [{constraint: payments_order_id_fkey, at_switch: drop}]
+  sequences: {gap: 0}
+`
+	d, problems := document("orders.yaml", []byte(content), environment)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	want := capability.Document{
+		Name: "orders", File: "orders.yaml", Revision: revision([]byte(content)),
+		Routes: []capability.Route{
+			{Path: "/api/orders/**", Line: 3},
+			{Path: "/api/search", Methods: []string{"POST"}, Class: capability.Read, Timeout: 250 * time.Millisecond, Line: 4},
+		},
+		Extracted: capability.Upstream{Consul: "orders-v2"},
+		Traffic: capability.Traffic{
+			Owner: capability.Extracted, Weight: 1, Mirror: 10_000,
+			Subject: capability.Subject{Kind: capability.SubjectHeader, Name: "X-User"}, Salt: "people",
+		},
+		Resilience: capability.Resilience{
+			Timeout: 2 * time.Second,
+			Breaker: capability.Breaker{Ratio: 1, Requests: 5, Window: time.Minute, OpenFor: time.Second, Trials: 1},
+		},
+		Rollout: capability.Rollout{Steps: []capability.Weight{100, 10_000}, Every: time.Minute},
+		Data: &capability.Data{
+			State: capability.DataRunning, Database: "postgres://u:geheim@h/d", Rate: 500, TableLine: 22,
+			Tables: []capability.Table{
+				{Table: "sales.orders", As: "orders", Mode: capability.Move, Line: 22},
+				{Table: "Invoice", As: "invoices", Mode: capability.Move, Columns: map[string]string{"InvoiceId": "id"}, Line: 23},
+				{Table: "countries", As: "countries", Mode: capability.Copy, Line: 24},
+			},
+			Border: []capability.Border{{Constraint: "payments_order_id_fkey", AtSwitch: capability.BorderDrop, Line: 25}},
+		},
+	}
+	if !reflect.DeepEqual(d, want) {
+		t.Errorf("got  %+v\n%+v\nwant %+v\n%+v", d, d.Data, want, want.Data)
+	}
+}
+
+// Each row is a document with one thing wrong: what is said, in the form that
+// editors jump to.
+func TestDocumentProblems(t *testing.T) {
+	for _, row := range []struct{ name, content, want string }{
+		{"unknown key", smallest + "trafic: {weight: 1%}\n", `4: trafic: is an unknown key; did you mean traffic?`},
+		{"unknown inner key", smallest + "traffic:\n  waight: 1%\n", `5: traffic.waight: is an unknown key; did you mean weight?`},
+		{"far from any key", smallest + "zzzzzzzz: 1\n", `4: zzzzzzzz: is an unknown key; write one of capability, routes`},
+		{"too much", smallest + "traffic: {weight: 101%}\n", `4: traffic.weight = "101%": is no share from 0% to 100%`},
+		{"no percent", smallest + "traffic: {weight: 25}\n", `4: traffic.weight = "25": is a number, not a weight; write it in percent`},
+		{"too fine", smallest + "traffic: {weight: 0.001%}\n", `4: traffic.weight = "0.001%": is no share`},
+		{"auto", smallest + "traffic: {weight: auto}\n", `4: traffic.weight = "auto": is not there yet`},
+		{"no side", smallest + "traffic: {owner: extract}\n", `4: traffic.owner = "extract": is none of legacy, extracted; did you mean extracted?`},
+		{"claim", smallest + "traffic: {subject: claim:sub}\n", `4: traffic.subject = "claim:sub": is not there yet`},
+		{"cookie without name", smallest + "traffic: {subject: 'cookie:'}\n", `4: traffic.subject = "cookie:": has no valid name`},
+		{"twice", smallest + "capability: billing\n", `4: capability: is given twice, first in line 1; keep one`},
+		{"empty", smallest + "traffic:\n  weight:\n", `5: traffic.weight: is empty`},
+		{"empty section", smallest + "traffic:\n", `4: traffic: is empty`},
+		{"list for section", smallest + "traffic: [1%]\n", `4: traffic: is a list, not a section of keys`},
+		{"unit", smallest + "resilience: {timeout: 5}\n", `4: resilience.timeout = "5": is a number, not a duration`},
+		{"negative", smallest + "resilience: {timeout: -5s}\n", `4: resilience.timeout = "-5s": is not a duration above zero`},
+		{"retries", smallest + "resilience: {retries: -1}\n", `4: resilience.retries = "-1": is out of range; write a whole number from 0 to 10`},
+		{"NaN", smallest + "resilience: {breaker: {ratio: .nan}}\n", `4: resilience.breaker.ratio = ".nan": is out of range`},
+		{"streams", smallest + "resilience: {streams: drain}\n", `4: resilience.streams = "drain": is not there yet`},
+		{"guards", smallest + "rollout: {steps: [1%], every: 1s, guards: {}}\n", `4: rollout.guards: is not there yet`},
+		{"steps fall", smallest + "rollout: {steps: [5%, 5%], every: 1s}\n", `4: rollout.steps[1] = "5%": is not above the step before it`},
+		{"anchor", smallest + "traffic: &a {weight: 1%}\n", `4: traffic: anchors and aliases are not read here`},
+		{"tag", smallest + "traffic: {weight: !!str 1%}\n", `4: traffic.weight: tags are not read here`},
+		{"bare tag", smallest + "traffic: {weight: ! 1%}\n", `4: traffic.weight = "1%": is not written plainly`},
+		{"block text", smallest + "traffic:\n  weight: |\n    1%\n", `is not written plainly`},
+		{"question mark", smallest + "? traffic\n: {weight: 1%}\n", `4: has a key that is not plain text`},
+		{"second document", smallest + "---\na: b\n", `a second document in one file`},
+		{"no YAML", "a: [", `is not YAML`},
+		{"nothing", "# soon\n", `1: is empty`},
+		{"a list", "- a\n", `1: is a list, not a section`},
+		{"byte order mark", "\uFEFF" + smallest, `1: has a byte order mark`},
+		{"latin-1", smallest + "# \xE9\n", `4: is not UTF-8`},
+		{"no name", strings.Replace(smallest, "orders\n", "Orders\n", 1), `1: capability = "Orders": is no name`},
+		{"nothing extracted", strings.Split(smallest, "extracted")[0], `1: extracted: is missing`},
+		{"both addresses", strings.Replace(smallest, "extracted: {", "extracted: {consul: o, ", 1), `3: extracted: has endpoints and a consul service`},
+		{"no address", strings.Replace(smallest, "endpoints: [http://127.0.0.1:9003]", "", 1), `3: extracted: has no addresses`},
+		{"endpoint path", strings.Replace(smallest, ":9003", ":9003/api", 1), `3: extracted.endpoints[0] = "http://127.0.0.1:9003/api": has a path`},
+		{"endpoint scheme", strings.Replace(smallest, "http:", "ftp:", 1), `is no absolute http or https URL`},
+		{"endpoint port", strings.Replace(smallest, ":9003", ":90030", 1), `has no valid port`},
+		{"endpoint twice", strings.Replace(smallest, ":9003", ":9003, 'http://127.0.0.1:9003/'", 1), `extracted.endpoints[1] = "http://127.0.0.1:9003/": is given twice`},
+		{"no slash", strings.Replace(smallest, "/api", "api", 1), `2: routes[0].path = "api/orders": does not begin with a slash`},
+		{"open brace", strings.Replace(smallest, "/api/orders", `"/api/{id"`, 1), `is no template: mux: unbalanced braces`},
+		{"groups", strings.Replace(smallest, "/api/orders", `"/api/{id:(a|b)}"`, 1), `is no template`},
+		{"star", strings.Replace(smallest, "/api/orders", `/api/*`, 1), `only /** at the end claims a subtree`},
+		{"dots", strings.Replace(smallest, "/api/orders", `/api/../x`, 1), `a dot segment`},
+		{"query", strings.Replace(smallest, "/api/orders", `"/api?x=1"`, 1), `routes are paths`},
+		{"method", strings.Replace(smallest, "/api/orders", "/a, methods: [get]", 1), `2: routes[0].methods[0] = "get": is no HTTP method`},
+		{"route twice", strings.Replace(smallest, "/api/orders}", "/a}, {path: /a, methods: [GET]}", 1), `2: routes[1]: claims what line 2 claims already: /a`},
+		{"rewrite", strings.Replace(smallest, "/api/orders", "/a, rewrite: /b", 1), `2: routes[0].rewrite = "/b": is not there yet`},
+		{"unset variable", smallest + "data: {database: '${NOWHERE}', tables: [{table: a}]}\n", `4: data.database: names the variable NOWHERE, which is not set`},
+		{"half a variable", smallest + "data: {database: '${URL', tables: [{table: a}]}\n", `has a ${ that is not the start of ${NAME}`},
+		{"no database", smallest + "data: {tables: [{table: a}]}\n", `4: data.database: is missing`},
+		{"no postgres", smallest + "data: {database: 'mysql://u:geheim@h/d', tables: [{table: a}]}\n", `4: data.database: is no connection string of PostgreSQL`},
+		{"table twice", smallest + "data: {database: '${URL}', tables: [{table: a}, {table: public.a, as: b}]}\n", `data.tables[1]: names a table that is listed already: public.a`},
+		{"two to one", smallest + "data: {database: '${URL}', tables: [{table: a}, {table: b, as: a}]}\n", `data.tables[1]: maps a second table to a`},
+		{"where", smallest + "data: {database: '${URL}', tables: [{table: a, where: 'x > 1'}]}\n", `data.tables[0].where = "x > 1": is not there yet`},
+		{"expression", smallest + "data: {database: '${URL}', tables: [{table: a, columns: {x: lower(x)}}]}\n", `data.tables[0].columns.x = "lower(x)": is not there yet`},
+		{"at_switch", smallest + "data: {database: '${URL}', tables: [{table: a}], border: [{constraint: k}]}\n", `4: data.border[0].at_switch: is missing`},
+		{"rate", smallest + "data: {database: '${URL}', tables: [{table: a}], rate: 0}\n", `4: data.rate = "0": is out of range`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, problems := document("f.yaml", []byte(row.content), environment)
+			if len(problems) != 1 {
+				t.Fatalf("want one problem, got %d: %v", len(problems), problems)
+			}
+			if got := problems[0].String(); !strings.Contains(got, row.want) || !strings.HasPrefix(got, "f.yaml") {
+				t.Errorf("got  %s\nwant %s", got, row.want)
+			}
+			if problems[0].Mend == "" {
+				t.Errorf("no mend: %v", problems[0])
+			}
+			if strings.Contains(problems[0].String(), "geheim") {
+				t.Errorf("shows a password: %v", problems[0])
+			}
+		})
+	}
+}
+
+// All problems come at once, in the order of the file's sections.
+func TestDocumentListsEverything(t *testing.T) {
+	content := "capability: Orders\nroutes: [{path: api}]\nextracted: {}\ntraffic: {weight: 101%, colour: red}\ndata: {state: on}\n"
+	_, problems := document("f.yaml", []byte(content), environment)
+	var paths []string
+	for _, p := range problems {
+		paths = append(paths, p.Path)
+	}
+	want := "capability routes[0].path extracted traffic.weight traffic.colour data.state data.database data.tables"
+	if got := strings.Join(paths, " "); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestDocumentsClash(t *testing.T) {
+	data := "data: {database: 'postgres://h/d', tables: [{table: %}]}\n"
+	other := strings.Replace(smallest, "orders", "billing", 1)
+	contents := map[string][]byte{
+		"1.yaml": []byte(smallest + strings.Replace(data, "%", "a", 1)),
+		"2.yaml": []byte(smallest),
+		"3.yaml": []byte(other + strings.Replace(data, "%", "public.a", 1)),
+		"4.yaml": []byte(strings.Replace(other, "billing", "stock", 1) + strings.Replace(data, "%", "a, mode: copy", 1)),
+	}
+	documents, problems := Documents("routes", contents)
+	if len(documents) != 2 || documents[0].File != "routes/1.yaml" || documents[1].File != "routes/4.yaml" {
+		t.Errorf("documents: %v", documents)
+	}
+	want := []string{
+		`routes/2.yaml:1: capability = "orders": is taken by routes/1.yaml`,
+		`routes/3.yaml:4: data.tables[0].table = "public.a": is moved by capability orders as well (routes/1.yaml)`,
+	}
+	if len(problems) != len(want) {
+		t.Fatalf("problems: %v", problems)
+	}
+	for i, p := range problems {
+		if !strings.HasPrefix(p.String(), want[i]) {
+			t.Errorf("got %s, want %s", p, want[i])
+		}
+	}
+}
