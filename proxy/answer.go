@@ -1,0 +1,69 @@
+package proxy
+
+import (
+	"io"
+	"mime"
+	"net/http"
+
+	"strangler/capability"
+)
+
+// watch puts a watcher around an answer's body: the endpoint is busy, and a write
+// in flight, until the body ended.
+//
+// A timeout runs until the answer begins. After that it bounds the pauses
+// between two pieces of a read's body, and the whole of a write's. Event streams
+// and upgraded connections may be silent for as long as they like.
+func (x *exchange) watch(res *http.Response, e *endpoint) {
+	stream := res.StatusCode == http.StatusSwitchingProtocols || isEventStream(res)
+	if stream && x.timer != nil {
+		x.timer.Stop()
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		e.inflight.Add(-1) // the body must stay a connection; tunnels are counted on their own
+		return
+	}
+	w := &watcher{ReadCloser: res.Body, end: func() {
+		e.inflight.Add(-1)
+		x.endWrite()
+	}}
+	if !stream && x.class == capability.Read && x.timer != nil {
+		x.timer.Reset(x.timeout)
+		w.progress = func() { x.timer.Reset(x.timeout) }
+	}
+	res.Body = w
+}
+
+func isEventStream(res *http.Response) bool {
+	base, _, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	return err == nil && base == "text/event-stream"
+}
+
+// watcher calls end once, when the body is read to its end, fails or is closed.
+type watcher struct {
+	io.ReadCloser
+	progress func() // nil, or called after each read
+	end      func() // nil once called
+}
+
+func (w *watcher) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if err != nil {
+		w.finish()
+	} else if w.progress != nil {
+		w.progress()
+	}
+	return n, err
+}
+
+func (w *watcher) Close() error {
+	w.finish()
+	return w.ReadCloser.Close()
+}
+
+func (w *watcher) finish() {
+	if w.end != nil {
+		w.end()
+		w.end = nil
+	}
+}

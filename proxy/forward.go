@@ -1,0 +1,130 @@
+package proxy
+
+import (
+	"context"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"net/textproto"
+	"strings"
+	"sync"
+)
+
+// headerSide tells the client, and whoever debugs with curl, who answered.
+const headerSide = "X-Strangler-Side"
+
+// newReverseProxy makes the one reverse proxy of all requests. Side, endpoint and
+// retries are the business of RoundTrip; here is what HTTP wants of any proxy.
+func (p *Proxy) newReverseProxy() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Transport:      p,
+		Rewrite:        rewrite,
+		ModifyResponse: modify,
+		ErrorHandler:   p.answerFailure,
+		BufferPool:     &buffers{},
+		ErrorLog:       quiet(p.log),
+	}
+}
+
+// rewrite makes the outgoing request: the path in the form that was matched, the
+// query untouched (also where Go would not parse it, because legacy applications
+// do), and forwarding headers of our own only.
+func rewrite(pr *httputil.ProxyRequest) {
+	x := exchangeOf(pr.In.Context())
+	pr.Out.URL.Path, pr.Out.URL.RawPath = x.path, x.raw
+	pr.Out.URL.RawQuery, pr.Out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery
+	pr.Out.URL.Fragment = ""
+	// Backends that turn headers into variables read these as the real ones.
+	for _, spelling := range spoofable {
+		delete(pr.Out.Header, spelling)
+	}
+	pr.SetXForwarded()
+	pr.Out.Header[headerRequestID] = []string{x.id}
+	pr.Out.Header[headerTraceparent] = []string{traceparent(pr.In.Header)}
+	if pr.Out.Body != nil {
+		pr.Out.Body = &upload{ReadCloser: pr.Out.Body}
+	}
+}
+
+var spoofable = []string{"X_forwarded_for", "X_forwarded_host", "X_forwarded_proto", "X-Forwarded_for", "X-Forwarded_host",
+	"X-Forwarded_proto", "X_forwarded-For", "X_forwarded-Host", "X_forwarded-Proto", "X-Real-Ip", "X_real_ip", "X-Real_ip",
+	gateHeader, headerSide}
+
+// modify writes our headers into the upstream's answer rather than to the client
+// directly, where forwarding a 1xx response would erase them.
+func modify(res *http.Response) error {
+	x := exchangeOf(res.Request.Context())
+	x.status = res.StatusCode
+	x.mark(res.Header)
+	return nil
+}
+
+// mark sets the headers that every answer of the proxy carries.
+func (x *exchange) mark(h http.Header) {
+	h[headerRequestID] = []string{x.id}
+	if x.side != "" {
+		h[headerSide] = []string{string(x.side)}
+	}
+	if x.subject.minted {
+		h.Add("Set-Cookie", x.subject.cookieFor(x.request))
+	}
+}
+
+// informational returns a context in which 1xx responses reach the client without
+// the headers that belong to one connection; httputil forwards them as they are.
+func informational(ctx context.Context) context.Context {
+	outer := httptrace.ContextClientTrace(ctx)
+	if outer == nil || outer.Got1xxResponse == nil {
+		return ctx
+	}
+	return httptrace.WithClientTrace(untraced{ctx}, &httptrace.ClientTrace{
+		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+			dropHopByHop(http.Header(h))
+			return outer.Got1xxResponse(code, h)
+		},
+	})
+}
+
+// untraced hides the client trace of the context it wraps.
+type untraced struct{ context.Context }
+
+func (c untraced) Value(key any) any {
+	v := c.Context.Value(key)
+	if _, ok := v.(*httptrace.ClientTrace); ok {
+		return nil
+	}
+	return v
+}
+
+func dropHopByHop(h http.Header) {
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range []string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
+		delete(h, name)
+	}
+}
+
+// buffers recycles the pieces in which bodies are copied.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 32 << 10
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, bufferSize)
+}
+
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
+
+// quiet takes what net/http has to say about single connections: noise, unless
+// somebody looks for it.
+func quiet(l *slog.Logger) *log.Logger {
+	return slog.NewLogLogger(l.Handler(), slog.LevelDebug)
+}

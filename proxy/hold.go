@@ -1,0 +1,198 @@
+package proxy
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"strangler/capability"
+)
+
+// HoldLimits bound what may wait while a capability has no owner.
+type HoldLimits struct {
+	Requests int           // waiting at once, per capability
+	Bytes    int64         // sum of their announced bodies, which stay unread
+	Age      time.Duration // of one request
+}
+
+var (
+	errHoldFull    = errors.New("too many writes are waiting for a new owner")
+	errHoldExpired = errors.New("no owner was found within the age of a held write")
+	errClientGone  = errors.New("the client went away")
+)
+
+// writeKey names a kind of write without building a string for each.
+type writeKey struct{ method, route string }
+
+// hold admits the writes of one capability: it counts them while they are in
+// flight, and parks them while the owner changes.
+//
+// Counting and deciding happen under one lock with the effective state that
+// they depend on. So a write that was let through to the old owner is in the
+// count before anybody can be told that this proxy holds, and the owner a
+// write goes to is the one of the very state that let it through.
+type hold struct {
+	limits HoldLimits
+
+	mu        sync.Mutex
+	effective capability.Effective // guarded by mu
+	known     bool                 // guarded by mu; effective was set
+	queue     list.List            // guarded by mu; of *heldWrite, oldest first
+	bytes     int64                // guarded by mu; announced by the queue
+	writes    int                  // guarded by mu; in flight
+	routes    map[writeKey]int     // guarded by mu; the same by route
+	changed   chan struct{}        // guarded by mu; closed at the next change, nil while nobody watches
+}
+
+// heldWrite waits for admitted, which gets one state when the hold ends.
+type heldWrite struct {
+	key      writeKey
+	bytes    int64
+	admitted chan capability.Effective
+}
+
+func newHold(limits HoldLimits) *hold {
+	return &hold{limits: limits, routes: map[writeKey]int{}}
+}
+
+// enter returns the state that the write is to be routed by, after waiting for
+// the phase to be Steady. The caller calls leave exactly once after a nil error.
+// On an error the write has touched nothing.
+func (h *hold) enter(ctx context.Context, key writeKey, announced int64) (capability.Effective, error) {
+	h.mu.Lock()
+	if h.effective.Phase != capability.Switching {
+		h.count(key)
+		e := h.effective
+		h.mu.Unlock()
+		return e, nil
+	}
+	announced = max(announced, 0)
+	if h.queue.Len() >= h.limits.Requests || h.bytes+announced > h.limits.Bytes {
+		h.mu.Unlock()
+		return capability.Effective{}, errHoldFull
+	}
+	w := &heldWrite{key: key, bytes: announced, admitted: make(chan capability.Effective, 1)}
+	place := h.queue.PushBack(w)
+	h.bytes += announced
+	h.broadcast()
+	h.mu.Unlock()
+
+	timer := time.NewTimer(h.limits.Age)
+	defer timer.Stop()
+	select {
+	case e := <-w.admitted:
+		return e, nil
+	case <-timer.C:
+		return h.abandon(place, errHoldExpired)
+	case <-ctx.Done():
+		return h.abandon(place, errClientGone)
+	}
+}
+
+// abandon gives up a place in the queue. A write that was admitted in the same
+// moment is in flight already: it goes on, unless its client is gone.
+func (h *hold) abandon(place *list.Element, why error) (capability.Effective, error) {
+	w := place.Value.(*heldWrite)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case e := <-w.admitted:
+		if errors.Is(why, errClientGone) {
+			h.uncount(w.key)
+			return capability.Effective{}, why
+		}
+		return e, nil
+	default:
+	}
+	h.queue.Remove(place)
+	h.bytes -= w.bytes
+	h.broadcast()
+	return capability.Effective{}, why
+}
+
+// leave ends a write that enter has let through.
+func (h *hold) leave(key writeKey) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.uncount(key)
+}
+
+// set takes over a state, unless it is older than the one that is served, and
+// reports whether it did. When the phase becomes Steady the held writes are let
+// through, oldest first.
+func (h *hold) set(e capability.Effective) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.known && e.Revision <= h.effective.Revision {
+		return false
+	}
+	h.effective, h.known = e, true
+	if e.Phase != capability.Switching {
+		for place := h.queue.Front(); place != nil; place = h.queue.Front() {
+			w := h.queue.Remove(place).(*heldWrite)
+			h.bytes -= w.bytes
+			h.count(w.key)
+			w.admitted <- e
+		}
+	}
+	h.broadcast()
+	return true
+}
+
+// state returns the state that writes are admitted by.
+func (h *hold) state() capability.Effective {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.effective
+}
+
+// serving describes the hold, and returns a channel that is closed when that
+// description may have changed.
+func (h *hold) serving() (capability.Serving, <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := capability.Serving{
+		Capability: h.effective.Capability,
+		Revision:   h.effective.Revision,
+		Epoch:      h.effective.Epoch,
+		Holding:    h.effective.Phase == capability.Switching,
+		Held:       h.queue.Len(),
+		Writes:     h.writes,
+	}
+	for key, n := range h.routes {
+		if s.Routes == nil {
+			s.Routes = make(map[string]int, len(h.routes))
+		}
+		s.Routes[key.method+" "+key.route] = n
+	}
+	if h.changed == nil {
+		h.changed = make(chan struct{})
+	}
+	return s, h.changed
+}
+
+// count and uncount are called with mu held.
+func (h *hold) count(key writeKey) {
+	h.writes++
+	h.routes[key]++
+}
+
+func (h *hold) uncount(key writeKey) {
+	h.writes--
+	if h.routes[key]--; h.routes[key] == 0 {
+		delete(h.routes, key)
+	}
+	if h.writes == 0 {
+		h.broadcast()
+	}
+}
+
+// broadcast is called with mu held.
+func (h *hold) broadcast() {
+	if h.changed != nil {
+		close(h.changed)
+		h.changed = nil
+	}
+}

@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// loops starts background work only while Run is running, and waits for it.
+type loops struct {
+	mu  sync.Mutex
+	ctx context.Context // guarded by mu; nil before open and after close
+	wg  sync.WaitGroup
+}
+
+func (l *loops) open(ctx context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ctx = ctx
+}
+
+func (l *loops) close() {
+	l.mu.Lock()
+	l.ctx = nil
+	l.mu.Unlock()
+	l.wg.Wait()
+}
+
+// start reports false, and does not start f, when nothing is running.
+func (l *loops) start(f func(context.Context)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ctx == nil {
+		return false
+	}
+	ctx := l.ctx
+	l.wg.Go(func() { f(ctx) })
+	return true
+}
+
+const (
+	markEvery   = 50 * time.Millisecond  // between questions while somebody waits
+	markBackoff = 500 * time.Millisecond // after an answer that was of no use
+	markTimeout = 2 * time.Second        // of one question
+)
+
+// askMarks starts asking for the marks of one capability unless that is going
+// on, and stops by itself when nobody waits any more: one question at a time,
+// the next one asks for all who came meanwhile.
+func (p *Proxy) askMarks(l *lasting) {
+	if p.options.Marks == nil || !l.marks.start() {
+		return
+	}
+	started := p.loops.start(func(ctx context.Context) {
+		for {
+			wait, ok := p.askOnce(ctx, l)
+			if !ok {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				l.marks.stop()
+				return
+			case <-time.After(wait):
+			}
+		}
+	})
+	if !started {
+		l.marks.stop()
+	}
+}
+
+// askOnce asks one question. ok is false when there was none to ask.
+func (p *Proxy) askOnce(ctx context.Context, l *lasting) (wait time.Duration, ok bool) {
+	q, ok := l.marks.ask()
+	if !ok {
+		return 0, false
+	}
+	asking, cancel := context.WithTimeout(ctx, markTimeout)
+	defer cancel()
+	mark, err := p.options.Marks.Mark(asking, l.name)
+	if l.marks.answer(q, mark, err) {
+		return markEvery, true
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		p.log.Debug("no mark", slog.String("capability", l.name), slog.Any("error", err))
+	}
+	if err == nil && mark.Epoch > l.hold.state().Epoch {
+		p.reload(ctx, l.name)
+	}
+	return markBackoff, true
+}
+
+// reload asks the caller for a newer state than this proxy serves.
+func (p *Proxy) reload(ctx context.Context, name string) {
+	if p.options.Reload == nil {
+		return
+	}
+	if err := p.options.Reload(ctx, name); err != nil && ctx.Err() == nil {
+		p.log.Warn("reload failed", slog.String("capability", name), slog.Any("error", err))
+	}
+}

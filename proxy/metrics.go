@@ -1,0 +1,113 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"strangler/capability"
+)
+
+// metrics counts what happens; what simply is (breakers, weights, holds) is read
+// when it is asked for. Unclaimed requests have an empty capability.
+type metrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	holds    *prometheus.HistogramVec
+}
+
+func newMetrics(registerer prometheus.Registerer, p *Proxy) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "strangler_requests_total",
+			Help: "Requests answered, by who answered and why."}, []string{"capability", "side", "class", "code", "reason"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "strangler_request_duration_seconds",
+			Help:    "Time from a request's arrival to the end of its answer, holds included.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}, []string{"capability", "side"}),
+		holds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "strangler_hold_seconds",
+			Help:    "Time that writes waited for a new owner, by how it ended.",
+			Buckets: []float64{.01, .05, .1, .25, .5, 1, 2, 4, 8}}, []string{"capability", "outcome"}),
+	}
+	if registerer == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.holds, collector{p}} {
+		if err := registerer.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) request(x *exchange, took time.Duration) {
+	name := ""
+	if x.route != nil {
+		name = x.route.binding.document.Name
+	}
+	m.requests.WithLabelValues(name, string(x.side), string(x.class), codeClass(x.status), string(x.reason)).Inc()
+	m.duration.WithLabelValues(name, string(x.side)).Observe(took.Seconds())
+}
+
+func codeClass(status int) string {
+	classes := [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}
+	if i := status/100 - 1; 0 <= i && i < len(classes) {
+		return classes[i]
+	}
+	return strconv.Itoa(status)
+}
+
+func (m *metrics) held(name string, took time.Duration, err error) {
+	result := "released"
+	switch {
+	case errors.Is(err, errHoldFull):
+		result = "full"
+	case errors.Is(err, errHoldExpired):
+		result = "expired"
+	case err != nil:
+		result = "gone"
+	}
+	m.holds.WithLabelValues(name, result).Observe(took.Seconds())
+}
+
+// collector reads the state of every capability when it is scraped.
+type collector struct{ proxy *Proxy }
+
+var (
+	descBreaker  = prometheus.NewDesc("strangler_breaker_state", "0 closed, 1 half-open, 2 open.", []string{"capability", "side"}, nil)
+	descHeld     = prometheus.NewDesc("strangler_held_requests", "Writes that wait for a new owner.", []string{"capability"}, nil)
+	descWrites   = prometheus.NewDesc("strangler_writes_in_flight", "Writes that were forwarded and have not ended.", []string{"capability"}, nil)
+	descWeight   = prometheus.NewDesc("strangler_weight_ratio", "Share of subjects on the extracted side, 0 to 1.", []string{"capability"}, nil)
+	descRevision = prometheus.NewDesc("strangler_revision", "Revision of the effective state that is served.", []string{"capability"}, nil)
+	descPinned   = prometheus.NewDesc("strangler_pinned_subjects", "Subjects that read from the owner because of a write of theirs.", []string{"capability"}, nil)
+)
+
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descBreaker, descHeld, descWrites, descWeight, descRevision, descPinned} {
+		ch <- d
+	}
+}
+
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	t := c.proxy.table.Load()
+	if t == nil {
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	values := map[BreakerState]float64{Closed: 0, HalfOpen: 1, Open: 2}
+	for name, b := range t.bindings {
+		for _, side := range capability.Sides {
+			state, _ := b.breakers[side].state()
+			gauge(descBreaker, values[state], name, string(side))
+		}
+		s, _ := b.lasting.hold.serving()
+		gauge(descHeld, float64(s.Held), name)
+		gauge(descWrites, float64(s.Writes), name)
+		gauge(descWeight, float64(b.effective.Weight)/float64(capability.Whole), name)
+		gauge(descRevision, float64(s.Revision), name)
+		gauge(descPinned, float64(b.lasting.marks.count()), name)
+	}
+}

@@ -1,0 +1,58 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"strangler/capability"
+)
+
+// Options is what a proxy is made of. ID, Legacy and Log are required.
+type Options struct {
+	ID     string              // names this proxy in Serving
+	Legacy capability.Upstream // answers whatever no capability claims
+	// LegacyTimeout bounds unclaimed requests like Resilience.Timeout does claimed
+	// ones; 0 leaves them to the client's patience, as before the proxy came.
+	LegacyTimeout time.Duration
+
+	Discovery Discovery // nil: documents may list endpoints only
+	Marks     Marks     // nil: who has written stays with the owner until the owner changes
+	// Reload is asked to call Update when somebody knows of a newer state of a
+	// capability than this proxy serves. It may block until it has; nil: never.
+	Reload func(ctx context.Context, capability string) error
+
+	Hold     HoldLimits // zero fields: 1,000 requests, 64 MiB, 8 s
+	Subjects int        // with unmet marks, per capability; 0: 100,000
+
+	Log *slog.Logger
+	// AccessEvery logs one of so many requests that did well; 0 and 1 log all.
+	// Those answered with 500 and above are always logged.
+	AccessEvery uint64
+	Metrics     prometheus.Registerer // nil: none
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.ID == "" || o.Log == nil || len(o.Legacy.Endpoints) == 0 && o.Legacy.Consul == "" {
+		return o, errors.New("make proxy: ID, Log and Legacy are required")
+	}
+	if o.Hold.Requests <= 0 {
+		o.Hold.Requests = 1000
+	}
+	if o.Hold.Bytes <= 0 {
+		o.Hold.Bytes = 64 << 20
+	}
+	if o.Hold.Age <= 0 {
+		o.Hold.Age = capability.DefaultTimes().Age
+	}
+	if o.Subjects <= 0 {
+		o.Subjects = 100_000
+	}
+	if o.AccessEvery == 0 {
+		o.AccessEvery = 1
+	}
+	return o, nil
+}

@@ -1,0 +1,154 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net/http/httputil"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"strangler/capability"
+)
+
+// Proxy is the data plane: an http.Handler for clients, fed by Update. Make one
+// with New.
+type Proxy struct {
+	options Options
+	log     *slog.Logger
+	table   atomic.Pointer[table] // nil until the first Update that holds
+	legacy  *upstream
+	reverse *httputil.ReverseProxy
+	metrics *metrics
+	loops   loops
+	tunnels tunnels
+	served  atomic.Uint64 // requests that did well, for AccessEvery
+
+	draining atomic.Bool
+
+	mu        sync.Mutex
+	documents []capability.Document           // guarded by mu; the last good set
+	effective map[string]capability.Effective // guarded by mu; the newest of each
+	lasting   map[string]*lasting             // guarded by mu
+	refused   []capability.Problem            // guarded by mu; why newer documents are not served
+	reported  []capability.Problem            // guarded by mu; what the reader of the documents found
+	updated   chan struct{}                   // guarded by mu; closed by the next Update
+}
+
+// New makes a proxy that answers 503 until the first Update.
+func New(options Options) (*Proxy, error) {
+	options, err := options.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	for _, address := range options.Legacy.Endpoints {
+		if _, err := newEndpoint(address, func() leg { return nil }); err != nil {
+			return nil, err
+		}
+	}
+	p := &Proxy{
+		options:   options,
+		log:       options.Log,
+		legacy:    newUpstream(options.Discovery, newTransport),
+		effective: map[string]capability.Effective{},
+		lasting:   map[string]*lasting{},
+		updated:   make(chan struct{}),
+	}
+	p.legacy.use(options.Legacy)
+	p.reverse = p.newReverseProxy()
+	if p.metrics, err = newMetrics(options.Metrics, p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Run keeps the background work going until ctx ends: asking for marks. Requests
+// are served without it, but then nobody's mark is ever satisfied. It returns
+// when everything it started has ended and gives idle connections back.
+func (p *Proxy) Run(ctx context.Context) error {
+	p.loops.open(ctx)
+	p.mu.Lock()
+	all := slices.Collect(maps.Values(p.lasting))
+	p.mu.Unlock()
+	for _, l := range all {
+		p.askMarks(l)
+	}
+	<-ctx.Done()
+	p.loops.close()
+	p.legacy.close()
+	for _, l := range all {
+		l.extracted.close()
+	}
+	return nil
+}
+
+// Update serves new documents and effective states. It builds the whole table
+// and swaps it at once. Documents that cannot be served together are refused
+// all at once: the last good ones go on being served, with the new states, and the
+// problems are returned. A state that is not newer than the one served is
+// ignored; a capability without a state is the monolith's.
+func (p *Proxy) Update(docs []capability.Document, effective map[string]capability.Effective) []capability.Problem {
+	problems := Check(docs)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused = problems
+	if len(problems) == 0 {
+		p.documents = make([]capability.Document, 0, len(docs))
+		for _, d := range docs {
+			p.documents = append(p.documents, d.Clone())
+		}
+	}
+	for name, e := range effective {
+		if have, known := p.effective[name]; !known || e.Revision > have.Revision {
+			p.effective[name] = e
+		}
+	}
+	if p.documents != nil {
+		p.swap()
+	}
+	close(p.updated)
+	p.updated = make(chan struct{})
+	return problems
+}
+
+// swap builds and stores the table, then tells marks and holds. The order
+// carries two promises: held writes are let through only after reads are routed
+// by the new state, and after the marks know the new owner. Called with p.mu held.
+func (p *Proxy) swap() {
+	t := build(p.documents, func(d capability.Document) *binding {
+		e, known := p.effective[d.Name]
+		if !known {
+			e = capability.Initial(d.Name, d.Data != nil)
+			p.effective[d.Name] = e
+		}
+		l := p.keep(d, e)
+		return &binding{document: d, effective: e, lasting: l, breakers: l.breakers,
+			upstreams: map[capability.Side]*upstream{capability.Legacy: p.legacy, capability.Extracted: l.extracted}}
+	})
+	p.table.Store(t)
+	for _, b := range t.bindings {
+		b.lasting.marks.set(b.effective.Owner, b.effective.Epoch)
+		before := b.lasting.hold.state()
+		if b.lasting.hold.set(b.effective) {
+			p.logChange(before, b.effective)
+		}
+	}
+}
+
+func (p *Proxy) logChange(before, after capability.Effective) {
+	p.log.Info("state changed", slog.String("capability", after.Capability), slog.Uint64("revision", after.Revision),
+		slog.Group("from", slog.String("owner", string(before.Owner)), slog.String("weight", before.Weight.String()), slog.String("phase", string(before.Phase))),
+		slog.Group("to", slog.String("owner", string(after.Owner)), slog.String("weight", after.Weight.String()), slog.String("phase", string(after.Phase))))
+}
+
+// Report shows problems that kept documents from being read at all, in Serving.
+// Each call replaces what the one before reported.
+func (p *Proxy) Report(problems []capability.Problem) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reported = slices.Clone(problems)
+}
+
+// Ready reports whether a table is loaded and the proxy is not draining.
+func (p *Proxy) Ready() bool { return p.table.Load() != nil && !p.draining.Load() }

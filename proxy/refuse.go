@@ -1,0 +1,100 @@
+package proxy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"strangler/capability"
+)
+
+// refusal is an answer of the proxy's own.
+type refusal struct {
+	status  int
+	reason  Reason
+	after   time.Duration // Retry-After; 0: none
+	message string
+}
+
+// statusGone is what the access log shows for clients that went away, after
+// nginx; nobody receives it.
+const statusGone = 499
+
+// refuse answers in JSON. Nothing was sent to any side, or what was sent is lost.
+func (rec *recorder) refuse(f refusal) {
+	x := rec.exchange
+	x.status, x.reason = f.status, f.reason
+	if x.failure == "" {
+		x.failure = f.message
+	}
+	h := rec.Header()
+	x.mark(h)
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	if f.after > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(max(1, math.Ceil(f.after.Seconds())))))
+	}
+	rec.WriteHeader(f.status)
+	// The client may be gone; there is nobody to tell.
+	_ = json.NewEncoder(rec).Encode(map[string]string{"error": f.message, "request_id": x.id})
+}
+
+func holdRefusal(err error) *refusal {
+	f := &refusal{status: http.StatusServiceUnavailable, reason: ReasonHeld, after: time.Second,
+		message: "the owner of this data is changing; the request has touched nothing: " + err.Error()}
+	if errors.Is(err, errClientGone) {
+		return &refusal{status: statusGone, reason: ReasonGone, message: err.Error()}
+	}
+	return f
+}
+
+// answerFailure is called by the reverse proxy when there is no answer to pass on.
+func (p *Proxy) answerFailure(w http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeOf(r.Context())
+	x.endWrite()
+	x.failure = err.Error()
+	f := x.describe(err)
+	if rec, ok := w.(*recorder); ok {
+		rec.refuse(f)
+		return
+	}
+	w.WriteHeader(f.status)
+}
+
+// describe chooses the answer to a failure. 503 promises that nothing was
+// touched; 502 and 504 on a write say that its outcome is not known.
+func (x *exchange) describe(err error) refusal {
+	var open openError
+	var behind behindError
+	name := string(x.side)
+	if x.route != nil {
+		name = fmt.Sprintf("%s of %s", x.side, x.route.binding.document.Name)
+	}
+	switch {
+	case errors.Is(err, errClientGone):
+		return refusal{status: statusGone, reason: ReasonGone, message: errClientGone.Error()}
+	case errors.As(err, &behind):
+		return refusal{status: http.StatusServiceUnavailable, reason: ReasonBehind, after: time.Second,
+			message: name + " cannot be reached, and the other side might show older data"}
+	case errors.As(err, &open):
+		return refusal{status: http.StatusServiceUnavailable, reason: ReasonBreaker, after: max(open.after, time.Second),
+			message: name + " is failing, its breaker is open; the request has touched nothing"}
+	case errors.Is(err, errNoEndpoint), errors.Is(err, errUnreachable):
+		return refusal{status: http.StatusServiceUnavailable, reason: ReasonNowhere, after: time.Second,
+			message: name + " cannot be reached; the request has touched nothing"}
+	case errors.Is(err, errTimeout):
+		return refusal{status: http.StatusGatewayTimeout, reason: ReasonTimeout, message: name + " did not answer in time" + unknown(x.class)}
+	}
+	return refusal{status: http.StatusBadGateway, reason: ReasonBroken, message: "the connection to " + name + " broke" + unknown(x.class)}
+}
+
+func unknown(class capability.Class) string {
+	if class == capability.Write {
+		return "; it is not known whether the request took effect"
+	}
+	return ""
+}
