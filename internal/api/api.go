@@ -1,0 +1,84 @@
+// Package api is the HTTP API of the admin address, and the Go client that the
+// command line and the other process use.
+//
+// It translates: requests into calls of the controller and the proxy, their
+// answers and progress into JSON. It decides nothing and keeps nothing. Whoever
+// can reach the admin address may use all of it, so it belongs on a loopback or a
+// private network; requests that a browser sends for another site are refused.
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	"strangler/controller"
+)
+
+// Problem is the body of every answer that is not a success.
+type Problem struct {
+	Error string `json:"error"`
+	Mend  string `json:"mend,omitempty"`
+}
+
+// actorHeader names who asks, for the ledger. It is a note, not a proof.
+const actorHeader = "X-Strangler-Actor"
+
+// maxBody bounds what the API reads of a request.
+const maxBody = 1 << 20
+
+// Protect refuses changes that a browser was made to send by another site. The
+// router decides about everything else.
+func Protect(router *mux.Router) http.Handler {
+	return http.NewCrossOriginProtection().Handler(router)
+}
+
+func actor(r *http.Request) string {
+	name := r.Header.Get(actorHeader)
+	if name == "" || len(name) > 100 || strings.ContainsAny(name, "\r\n") {
+		return "api"
+	}
+	return name
+}
+
+// answer writes a value, or an error with the status that fits it.
+func answer(w http.ResponseWriter, value any, err error) {
+	if err != nil {
+		refuse(w, statusOf(err), err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	// The status is out before the body can fail; the client sees a cut answer.
+	_ = json.NewEncoder(w).Encode(value)
+}
+
+func refuse(w http.ResponseWriter, status int, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(Problem{Error: err.Error()})
+}
+
+func statusOf(err error) int {
+	if errors.Is(err, controller.ErrUnknown) {
+		return http.StatusNotFound
+	}
+	return http.StatusConflict
+}
+
+// decode reads a JSON body strictly; an empty one leaves the value as it is.
+func decode(w http.ResponseWriter, r *http.Request, into any) bool {
+	if r.ContentLength == 0 {
+		return true
+	}
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		refuse(w, http.StatusBadRequest, fmt.Errorf("read request: %w", err))
+		return false
+	}
+	return true
+}

@@ -1,0 +1,204 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"strangler/capability"
+)
+
+// Client speaks to the admin address of a strangler process. It is safe for
+// concurrent use.
+type Client struct {
+	base  string
+	actor string
+	http  *http.Client
+}
+
+// ErrUnreachable is wrapped by every error that means "nobody answered there".
+var ErrUnreachable = errors.New("nobody answers at the admin address")
+
+// NewClient returns a client of the admin address, host:port or URL. The actor
+// is noted in the ledger for what it changes.
+func NewClient(address, actor string) *Client {
+	base := address
+	if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" {
+		base = "http://" + address
+	}
+	return &Client{base: base, actor: actor, http: &http.Client{Transport: &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+		MaxIdleConnsPerHost: 16,
+		IdleConnTimeout:     30 * time.Second,
+	}}}
+}
+
+// Close gives the client's idle connections back.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Capabilities returns the status of all capabilities, by name.
+func (c *Client) Capabilities(ctx context.Context) ([]capability.Status, error) {
+	var all []capability.Status
+	return all, c.call(ctx, http.MethodGet, "/api/capabilities", nil, &all)
+}
+
+// Capability returns the status of one capability.
+func (c *Client) Capability(ctx context.Context, name string) (capability.Status, error) {
+	var s capability.Status
+	return s, c.call(ctx, http.MethodGet, "/api/capabilities/"+url.PathEscape(name), nil, &s)
+}
+
+// SetTraffic sets weight or mirror and blocks until every proxy serves it.
+func (c *Client) SetTraffic(ctx context.Context, name string, request TrafficRequest) (capability.Status, error) {
+	var s capability.Status
+	return s, c.call(ctx, http.MethodPut, "/api/capabilities/"+url.PathEscape(name)+"/traffic", request, &s)
+}
+
+// Switch makes a side the owner, reporting progress, and decodes the result.
+func (c *Client) Switch(ctx context.Context, name string, request SwitchRequest, report func(capability.Progress), result any) error {
+	return c.follow(ctx, "/api/capabilities/"+url.PathEscape(name)+"/switch", request, report, result)
+}
+
+// Data carries out start, pause, resume, verify or reset, reporting progress,
+// and decodes the result.
+func (c *Client) Data(ctx context.Context, name, verb string, report func(capability.Progress), result any) error {
+	return c.follow(ctx, "/api/capabilities/"+url.PathEscape(name)+"/data/"+verb, nil, report, result)
+}
+
+// Plan returns what a move will do.
+func (c *Client) Plan(ctx context.Context, name string, plan any) ([]capability.Problem, error) {
+	result := PlanResult{Plan: plan}
+	return result.Problems, c.call(ctx, http.MethodGet, "/api/capabilities/"+url.PathEscape(name)+"/data/plan", nil, &result)
+}
+
+// DDL returns the statements that make the missing target tables; with create it
+// carries them out.
+func (c *Client) DDL(ctx context.Context, name string, create bool) ([]string, error) {
+	method := http.MethodGet
+	if create {
+		method = http.MethodPost
+	}
+	var statements []string
+	return statements, c.call(ctx, method, "/api/capabilities/"+url.PathEscape(name)+"/data/ddl", nil, &statements)
+}
+
+// Mark asks what a reader must wait for; see capability.Mark.
+func (c *Client) Mark(ctx context.Context, name string) (capability.Mark, error) {
+	var m capability.Mark
+	return m, c.call(ctx, http.MethodPost, "/api/capabilities/"+url.PathEscape(name)+"/mark", nil, &m)
+}
+
+// Ledger returns the last entries, newest last; all capabilities where name is
+// empty.
+func (c *Client) Ledger(ctx context.Context, name string, limit int) ([]capability.Entry, error) {
+	var entries []capability.Entry
+	query := url.Values{"capability": {name}, "limit": {strconv.Itoa(limit)}}
+	return entries, c.call(ctx, http.MethodGet, "/api/ledger?"+query.Encode(), nil, &entries)
+}
+
+// Serving asks a proxy what it serves of a capability; see the proxy's method of
+// the same name.
+func (c *Client) Serving(ctx context.Context, name string, revision uint64, idle bool, wait time.Duration) (capability.Serving, error) {
+	var s capability.Serving
+	query := url.Values{"capability": {name}, "revision": {strconv.FormatUint(revision, 10)}, "idle": {strconv.FormatBool(idle)}, "wait": {wait.String()}}
+	return s, c.call(ctx, http.MethodGet, "/proxy/serving?"+query.Encode(), nil, &s)
+}
+
+// Get reads any other resource of the API.
+func (c *Client) Get(ctx context.Context, path string, into any) error {
+	return c.call(ctx, http.MethodGet, path, nil, into)
+}
+
+// Post sends a question to the API and reads the answer.
+func (c *Client) Post(ctx context.Context, path string, body, into any) error {
+	return c.call(ctx, http.MethodPost, path, body, into)
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body, into any) error {
+	response, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close() //nolint:errcheck // read to its end below
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		return fmt.Errorf("read answer of %s: %w", path, err)
+	}
+	_, err = io.Copy(io.Discard, response.Body) // or the connection is not used again
+	return err
+}
+
+// follow reads a stream of progress to its last line.
+func (c *Client) follow(ctx context.Context, path string, body any, report func(capability.Progress), result any) error {
+	response, err := c.send(ctx, http.MethodPost, path, body)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close() //nolint:errcheck // nothing is left to do about it
+	d := json.NewDecoder(response.Body)
+	for {
+		var raw json.RawMessage
+		last := final{Value: &raw}
+		p := capability.Progress{Result: &last}
+		if err := d.Decode(&p); err != nil {
+			return fmt.Errorf("the connection was lost before the end (%w); what became of the command says: strangler status", err)
+		}
+		switch {
+		case p.State == stateResult && p.Result != nil:
+			return decodeResult(raw, result)
+		case p.State == stateFailed && p.Step == "":
+			return errors.Join(errors.New(p.Message), decodeResult(raw, result))
+		}
+		p.Result = nil
+		report(p)
+	}
+}
+
+func decodeResult(raw json.RawMessage, into any) error {
+	if into == nil || len(raw) == 0 || string(raw) == "null" {
+		return nil
+	}
+	return json.Unmarshal(raw, into)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var reader io.Reader
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		reader = bytes.NewReader(encoded)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, reader)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set(actorHeader, c.actor)
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("%w (%s): %w", ErrUnreachable, c.base, err)
+	}
+	if response.StatusCode < 300 {
+		return response, nil
+	}
+	defer response.Body.Close() //nolint:errcheck // the error is what counts
+	var p Problem
+	if json.NewDecoder(io.LimitReader(response.Body, maxBody)).Decode(&p) != nil || p.Error == "" {
+		p.Error = response.Status
+	}
+	if p.Mend != "" {
+		p.Error += "; " + p.Mend
+	}
+	return nil, errors.New(p.Error)
+}

@@ -1,0 +1,197 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"strangler/capability"
+	"strangler/controller"
+)
+
+// trafficTimeout bounds how long a weight may take to be in effect everywhere.
+const trafficTimeout = 10 * time.Second
+
+// Control adds the controller's part of the API to the router. Commands that
+// change an owner go on when their client goes away: half a switch helps nobody.
+func Control(router *mux.Router, c *controller.Controller) {
+	a := control{c}
+	router.HandleFunc("/api/capabilities", a.list).Methods(http.MethodGet)
+	router.HandleFunc("/api/capabilities/{capability}", a.get).Methods(http.MethodGet)
+	router.HandleFunc("/api/capabilities/{capability}/traffic", a.traffic).Methods(http.MethodPut)
+	router.HandleFunc("/api/capabilities/{capability}/switch", a.change).Methods(http.MethodPost)
+	router.HandleFunc("/api/capabilities/{capability}/mark", a.mark).Methods(http.MethodPost)
+	router.HandleFunc("/api/capabilities/{capability}/data/plan", a.plan).Methods(http.MethodGet)
+	router.HandleFunc("/api/capabilities/{capability}/data/ddl", a.ddl).Methods(http.MethodGet, http.MethodPost)
+	router.HandleFunc("/api/capabilities/{capability}/data/{verb:start|pause|resume|verify|reset}", a.data).Methods(http.MethodPost)
+	router.HandleFunc("/api/ledger", a.ledger).Methods(http.MethodGet)
+}
+
+type control struct{ *controller.Controller }
+
+func (a control) named(w http.ResponseWriter, r *http.Request) (*controller.Reconciler, bool) {
+	c, err := a.Capability(mux.Vars(r)["capability"])
+	if err != nil {
+		refuse(w, http.StatusNotFound, err)
+		return nil, false
+	}
+	return c, true
+}
+
+func (a control) list(w http.ResponseWriter, r *http.Request) {
+	names := a.Names()
+	slices.Sort(names)
+	all := make([]capability.Status, 0, len(names))
+	for _, name := range names {
+		if c, err := a.Capability(name); err == nil {
+			all = append(all, c.Status(r.Context(), a.Problems()))
+		}
+	}
+	answer(w, all, nil)
+}
+
+func (a control) get(w http.ResponseWriter, r *http.Request) {
+	if c, ok := a.named(w, r); ok {
+		answer(w, c.Status(r.Context(), a.Problems()), nil)
+	}
+}
+
+// TrafficRequest asks for a weight, a mirror, or both, in basis points.
+type TrafficRequest struct {
+	Weight *capability.Weight `json:"weight,omitempty"`
+	Mirror *capability.Weight `json:"mirror,omitempty"`
+}
+
+func (a control) traffic(w http.ResponseWriter, r *http.Request) {
+	c, ok := a.named(w, r)
+	var request TrafficRequest
+	if !ok || !decode(w, r, &request) {
+		return
+	}
+	for _, share := range []*capability.Weight{request.Weight, request.Mirror} {
+		if share != nil && (*share < 0 || *share > capability.Whole) {
+			refuse(w, http.StatusBadRequest, fmt.Errorf("a weight of %d basis points is not between 0 and %d", *share, capability.Whole))
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), trafficTimeout)
+	defer cancel()
+	if err := c.SetTraffic(ctx, capability.Edit{Weight: request.Weight, Mirror: request.Mirror}); err != nil {
+		answer(w, nil, err)
+		return
+	}
+	answer(w, c.Status(r.Context(), a.Problems()), nil)
+}
+
+// SwitchRequest asks for a new owner.
+type SwitchRequest struct {
+	To     capability.Side `json:"to"`
+	DryRun bool            `json:"dry_run,omitempty"`
+}
+
+func (a control) change(w http.ResponseWriter, r *http.Request) {
+	c, ok := a.named(w, r)
+	var request SwitchRequest
+	if !ok || !decode(w, r, &request) {
+		return
+	}
+	if _, err := capability.ParseSide(string(request.To)); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	stream(w, func(report func(capability.Progress)) (any, error) {
+		if request.DryRun {
+			return c.DryRun(r.Context(), request.To)
+		}
+		return c.Switch(context.WithoutCancel(r.Context()), request.To, actor(r), report)
+	})
+}
+
+func (a control) mark(w http.ResponseWriter, r *http.Request) {
+	if c, ok := a.named(w, r); ok {
+		mark, err := c.Mark(r.Context())
+		answer(w, mark, err)
+	}
+}
+
+func (a control) plan(w http.ResponseWriter, r *http.Request) {
+	c, ok := a.named(w, r)
+	if !ok {
+		return
+	}
+	var result PlanResult
+	err := c.Planner(r.Context(), func(p controller.Planner) error {
+		var err error
+		result.Plan, result.Problems, err = p.Plan(r.Context())
+		return err
+	})
+	answer(w, result, err)
+}
+
+// PlanResult is what data plan answers: the plan, and why it cannot start.
+type PlanResult struct {
+	Plan     any                  `json:"plan"`
+	Problems []capability.Problem `json:"problems,omitempty"`
+}
+
+// ddl answers with the statements that make the missing target tables, and with
+// POST carries them out.
+func (a control) ddl(w http.ResponseWriter, r *http.Request) {
+	c, ok := a.named(w, r)
+	if !ok {
+		return
+	}
+	var statements []string
+	err := c.Planner(r.Context(), func(p controller.Planner) error {
+		var err error
+		if r.Method == http.MethodPost {
+			statements, err = p.Create(r.Context())
+		} else {
+			statements, err = p.DDL(r.Context())
+		}
+		return err
+	})
+	answer(w, statements, err)
+}
+
+func (a control) data(w http.ResponseWriter, r *http.Request) {
+	c, ok := a.named(w, r)
+	if !ok {
+		return
+	}
+	ctx := r.Context()
+	stream(w, func(report func(capability.Progress)) (any, error) {
+		switch mux.Vars(r)["verb"] {
+		case "start", "resume":
+			return nil, a.reach(ctx, c, capability.DataRunning, capability.PhaseFollowing, actor(r), report)
+		case "pause":
+			return nil, a.reach(ctx, c, capability.DataPaused, capability.PhasePaused, actor(r), report)
+		case "verify":
+			return c.Verify(ctx, actor(r), report)
+		default:
+			return nil, c.Reset(context.WithoutCancel(ctx), actor(r), report)
+		}
+	})
+}
+
+// reach sets the wanted state of the data and follows it there.
+func (a control) reach(ctx context.Context, c *controller.Reconciler, state capability.DataState, phase capability.MovePhase, who string, report func(capability.Progress)) error {
+	if err := c.SetData(ctx, state, who); err != nil {
+		return err
+	}
+	return c.WaitData(ctx, phase, report)
+}
+
+func (a control) ledger(w http.ResponseWriter, r *http.Request) {
+	limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
+	if err != nil || limit <= 0 {
+		limit = 100
+	}
+	entries, err := a.Ledger(r.Context(), r.URL.Query().Get("capability"), limit)
+	answer(w, entries, err)
+}
