@@ -14,4 +14,7 @@ require (
 	golang.org/x/crypto v0.58.0
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
+	testbed v0.0.0
 )
+
+replace testbed => ../testbed
