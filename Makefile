@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Every target stands for itself: none needs another one run before it.
 
 MODULES  := $(patsubst ./%,%,$(patsubst %/,%,$(dir $(wildcard go.mod */go.mod))))
-PACKAGES := $(patsubst %,./%/...,$(MODULES))
+PACKAGES := $(patsubst ././...,./...,$(patsubst %,./%/...,$(MODULES)))
 PROGRAMS := ./cmd/strangler ./legacy-monolith/cmd/shop ./extracted/orders/cmd/orders ./extracted/catalog/cmd/catalog ./bench/demo
 RACE     := $(if $(CI),-race)
 
