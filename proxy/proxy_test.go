@@ -247,3 +247,5 @@ func TestForwardedRequest(t *testing.T) {
 		t.Errorf("headers of the answer: %v", a.header)
 	}
 }
+
+func quietLog() *slog.Logger { return slog.New(slog.DiscardHandler) }

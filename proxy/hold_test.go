@@ -1,0 +1,295 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"strangler/capability"
+)
+
+var someWrite = writeKey{"POST", "/api/orders/**"}
+
+func holding(limits HoldLimits) *hold {
+	h := newHold(limits)
+	h.set(switching(state(1, capability.Legacy, 0)))
+	return h
+}
+
+var wide = HoldLimits{Requests: 1000, Bytes: 64 << 20, Age: 8 * time.Second}
+
+type entered struct {
+	n     int
+	state capability.Effective
+	err   error
+}
+
+func TestHeldWritesAreReleasedInOrderToTheNewOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := holding(wide)
+		out := make(chan entered, 3)
+		for n := range 3 {
+			go func() {
+				e, err := h.enter(t.Context(), someWrite, 10)
+				out <- entered{n, e, err}
+			}()
+			synctest.Wait() // so that they queue in this order
+		}
+		s, _ := h.serving()
+		if s.Held != 3 || s.Writes != 0 || !s.Holding {
+			t.Fatalf("while holding: %+v", s)
+		}
+		first := h.queue.Front().Value.(*heldWrite)
+		h.set(switching(state(2, capability.Legacy, 0)))
+		synctest.Wait()
+		if s, _ := h.serving(); s.Held != 3 || h.queue.Front().Value != first {
+			t.Fatalf("a newer revision of the same phase has released: %+v", s)
+		}
+		h.set(state(3, capability.Extracted, 0))
+		for range 3 {
+			if e := <-out; e.err != nil || e.state.Owner != capability.Extracted || e.state.Revision != 3 {
+				t.Errorf("released as %+v", e)
+			}
+		}
+		if s, _ := h.serving(); s.Writes != 3 || s.Held != 0 || s.Routes["POST /api/orders/**"] != 3 || h.bytes != 0 {
+			t.Errorf("after the release: %+v, %d bytes", s, h.bytes)
+		}
+	})
+}
+
+func TestHeldWriteExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := holding(wide)
+		began := time.Now()
+		_, err := h.enter(t.Context(), someWrite, 10)
+		if !errors.Is(err, errHoldExpired) || time.Since(began) != wide.Age {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if s, _ := h.serving(); s.Held != 0 || s.Writes != 0 || h.bytes != 0 {
+			t.Errorf("it left %+v, %d bytes", s, h.bytes)
+		}
+	})
+}
+
+func TestHoldIsBounded(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		limits HoldLimits
+	}{
+		{"by requests", HoldLimits{Requests: 2, Bytes: 1000, Age: time.Second}},
+		{"by bytes", HoldLimits{Requests: 100, Bytes: 25, Age: time.Second}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := holding(c.limits)
+				ctx, cancel := context.WithCancel(t.Context())
+				out := make(chan error, 2)
+				for range 2 {
+					go func() { _, err := h.enter(ctx, someWrite, 10); out <- err }()
+				}
+				synctest.Wait()
+				if _, err := h.enter(t.Context(), someWrite, 10); !errors.Is(err, errHoldFull) {
+					t.Errorf("the third: %v", err)
+				}
+				cancel() // the clients go away, and their places are free
+				for range 2 {
+					if err := <-out; !errors.Is(err, errClientGone) {
+						t.Errorf("gone: %v", err)
+					}
+				}
+				go func() { _, err := h.enter(t.Context(), someWrite, 10); out <- err }()
+				synctest.Wait()
+				h.set(state(2, capability.Extracted, 0))
+				if err := <-out; err != nil {
+					t.Errorf("after places came free: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestOlderStatesAreIgnored(t *testing.T) {
+	h := newHold(wide)
+	h.set(state(5, capability.Extracted, 0))
+	if h.set(switching(state(4, capability.Legacy, 0))) || h.set(switching(state(5, capability.Legacy, 0))) || h.state().Owner != capability.Extracted {
+		t.Errorf("took over %+v", h.state())
+	}
+}
+
+// A client that goes away in the moment of the release must neither stay in the
+// count nor lose somebody else's place.
+func TestReleaseRacesWithClientsThatGo(t *testing.T) {
+	h := newHold(wide)
+	for revision := uint64(1); revision < 400; revision += 2 {
+		h.set(switching(state(revision, capability.Legacy, 0)))
+		ctx, cancel := context.WithCancel(context.Background())
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if _, err := h.enter(ctx, someWrite, 1); err == nil {
+					h.leave(someWrite)
+				}
+			})
+		}
+		wg.Go(cancel)
+		h.set(state(revision+1, capability.Legacy, 0))
+		wg.Wait()
+		if s, _ := h.serving(); s.Writes != 0 || s.Held != 0 || h.bytes != 0 || len(h.routes) != 0 {
+			t.Fatalf("left behind: %+v, %d bytes", s, h.bytes)
+		}
+	}
+}
+
+// The promise that a switch rests on: once a proxy says that it holds with no
+// write in flight, none is, and none begins before another revision.
+func TestNoWriteIsInFlightOnceTheProxyHolds(t *testing.T) {
+	var gates [2]atomic.Bool // open, as the databases' gates would be
+	gates[0].Store(true)
+	var violations, writes atomic.Int64
+	guard := func(side int) http.HandlerFunc {
+		return func(_ http.ResponseWriter, r *http.Request) {
+			if !gates[side].Load() {
+				violations.Add(1)
+			}
+			_, _ = io.Copy(io.Discard, r.Body)
+			if !gates[side].Load() {
+				violations.Add(1)
+			}
+			writes.Add(1)
+		}
+	}
+	s := serve(t, state(1, capability.Legacy, 0), guard(0), guard(1))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if a := s.do("POST", "/api/orders/1", "u", strings.NewReader("body")); a.status != 200 {
+					t.Errorf("a write failed: %d %v %s", a.status, a.err, a.body)
+					return
+				}
+			}
+		})
+	}
+	owner, revision := capability.Legacy, uint64(1)
+	for range 60 {
+		before := writes.Load()
+		eventually(t, "writes between two switches", func() bool { return writes.Load() > before+20 || t.Failed() })
+		revision++
+		s.set(switching(state(revision, owner, 0)))
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		now := s.Serving(ctx, "orders", revision, true)
+		cancel()
+		if !now.Holding || now.Writes != 0 || now.Revision != revision {
+			t.Fatalf("the hold was not reached: %+v", now)
+		}
+		from := 0
+		if owner == capability.Extracted {
+			from = 1
+		}
+		gates[from].Store(false)
+		for range 50 { // writes that slipped through would arrive about now
+			if again, _ := s.serving("orders"); again.Writes != 0 {
+				t.Fatalf("writes began under the hold: %+v", again)
+			}
+		}
+		owner = owner.Other()
+		gates[1-from].Store(true)
+		revision++
+		s.set(state(revision, owner, 0))
+	}
+	close(stop)
+	wg.Wait()
+	if n := violations.Load(); n > 0 {
+		t.Errorf("%d of %d writes met a closed gate", n, writes.Load())
+	}
+}
+
+func TestProxyThatStartsIntoASwitchHolds(t *testing.T) {
+	s := serve(t, switching(state(7, capability.Legacy, 0)), nil, nil, func(o *Options, _ *capability.Document) { o.Hold.Requests = 1 })
+	held := make(chan answer)
+	go func() { held <- s.do("POST", "/api/orders/1", "u", strings.NewReader("x")) }()
+	eventually(t, "the write is held", func() bool { now, _ := s.serving("orders"); return now.Held == 1 })
+	a := s.do("POST", "/api/orders/1", "u", strings.NewReader("x"))
+	s.want(a, 503, "")
+	if a.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After on a write that found no place")
+	}
+	s.want(s.get("/api/orders/1", "u"), 200, "legacy")
+	s.want(s.do("POST", "/api/catalog/1", "u", strings.NewReader("x")), 200, "legacy")
+	s.set(state(8, capability.Extracted, 0))
+	s.want(<-held, 200, "extracted")
+}
+
+func TestHeldClientThatGoesFreesItsPlace(t *testing.T) {
+	s := serve(t, switching(state(1, capability.Legacy, 0)), nil, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	gone := make(chan error)
+	go func() {
+		r, _ := http.NewRequestWithContext(ctx, "DELETE", s.url+"/api/orders/1", nil)
+		res, err := s.client.Do(r)
+		if err == nil {
+			res.Body.Close()
+		}
+		gone <- err
+	}()
+	eventually(t, "the write is held", func() bool { now, _ := s.serving("orders"); return now.Held == 1 })
+	cancel()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	eventually(t, "its place is free", func() bool { now, _ := s.serving("orders"); return now.Held == 0 && now.Writes == 0 })
+}
+
+func TestServing(t *testing.T) {
+	inside, release := make(chan struct{}), make(chan struct{})
+	reloads := make(chan string, 1)
+	s := serve(t, state(1, capability.Legacy, 0), func(http.ResponseWriter, *http.Request) { inside <- struct{}{}; <-release }, nil,
+		func(o *Options, _ *capability.Document) {
+			o.Reload = func(_ context.Context, name string) error { reloads <- name; return nil }
+		})
+	short, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if now := s.Serving(short, "orders", 9, false); now.Revision != 1 || now.Proxy != "p1" || now.Holding {
+		t.Errorf("behind: %+v", now)
+	}
+	if name := <-reloads; name != "orders" {
+		t.Errorf("asked to reload %q", name)
+	}
+	written := make(chan answer)
+	go func() { written <- s.do("PUT", "/api/orders/1", "u", strings.NewReader("x")) }()
+	<-inside
+	asked := make(chan capability.Serving)
+	go func() { asked <- s.Serving(context.Background(), "orders", 2, true) }()
+	<-reloads
+	s.set(switching(state(2, capability.Legacy, 0)))
+	busy, cancelBusy := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancelBusy()
+	if now := s.Serving(busy, "orders", 2, true); !now.Holding || now.Writes != 1 || now.Routes["PUT /api/orders/**"] != 1 {
+		t.Errorf("busy: %+v", now)
+	}
+	close(release)
+	if now := <-asked; !now.Holding || now.Writes != 0 || now.Revision != 2 {
+		t.Errorf("idle: %+v", now)
+	}
+	s.want(<-written, 200, "legacy")
+	if now := s.Serving(context.Background(), "unknown", 0, true); now.Capability != "unknown" || now.Revision != 0 {
+		t.Errorf("unknown: %+v", now)
+	}
+	s.Report([]capability.Problem{{File: "routes/x.yaml", Message: "broken"}})
+	if now := s.Serving(context.Background(), "orders", 0, false); len(now.Problems) != 1 {
+		t.Errorf("problems: %+v", now)
+	}
+}
