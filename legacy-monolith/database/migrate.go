@@ -16,7 +16,7 @@ import (
 var migrations embed.FS
 
 // migrationLock serialises two processes that start at once.
-const migrationLock = 7_205_091_844
+const migrationLock int64 = 7_205_091_844
 
 // Migrate applies the migrations that the database has not seen, all in one
 // transaction, and returns their names in order. A database that is up to date
@@ -27,7 +27,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) (applied []string, err err
 		return nil, fmt.Errorf("list migrations: %w", err)
 	}
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, int64(migrationLock)); err != nil {
+		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, migrationLock); err != nil {
 			return fmt.Errorf("lock migrations: %w", err)
 		}
 		current, err := version(ctx, tx)
