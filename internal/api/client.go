@@ -47,19 +47,22 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Capabilities returns the status of all capabilities, by name.
 func (c *Client) Capabilities(ctx context.Context) ([]capability.Status, error) {
 	var all []capability.Status
-	return all, c.call(ctx, http.MethodGet, "/api/capabilities", nil, &all)
+	err := c.call(ctx, http.MethodGet, "/api/capabilities", nil, &all)
+	return all, err
 }
 
 // Capability returns the status of one capability.
 func (c *Client) Capability(ctx context.Context, name string) (capability.Status, error) {
 	var s capability.Status
-	return s, c.call(ctx, http.MethodGet, "/api/capabilities/"+url.PathEscape(name), nil, &s)
+	err := c.call(ctx, http.MethodGet, "/api/capabilities/"+url.PathEscape(name), nil, &s)
+	return s, err
 }
 
 // SetTraffic sets weight or mirror and blocks until every proxy serves it.
 func (c *Client) SetTraffic(ctx context.Context, name string, request TrafficRequest) (capability.Status, error) {
 	var s capability.Status
-	return s, c.call(ctx, http.MethodPut, "/api/capabilities/"+url.PathEscape(name)+"/traffic", request, &s)
+	err := c.call(ctx, http.MethodPut, "/api/capabilities/"+url.PathEscape(name)+"/traffic", request, &s)
+	return s, err
 }
 
 // Switch makes a side the owner, reporting progress, and decodes the result.
@@ -76,7 +79,8 @@ func (c *Client) Data(ctx context.Context, name, verb string, report func(capabi
 // Plan returns what a move will do.
 func (c *Client) Plan(ctx context.Context, name string, plan any) ([]capability.Problem, error) {
 	result := PlanResult{Plan: plan}
-	return result.Problems, c.call(ctx, http.MethodGet, "/api/capabilities/"+url.PathEscape(name)+"/data/plan", nil, &result)
+	err := c.call(ctx, http.MethodGet, "/api/capabilities/"+url.PathEscape(name)+"/data/plan", nil, &result)
+	return result.Problems, err
 }
 
 // DDL returns the statements that make the missing target tables; with create it
@@ -87,13 +91,15 @@ func (c *Client) DDL(ctx context.Context, name string, create bool) ([]string, e
 		method = http.MethodPost
 	}
 	var statements []string
-	return statements, c.call(ctx, method, "/api/capabilities/"+url.PathEscape(name)+"/data/ddl", nil, &statements)
+	err := c.call(ctx, method, "/api/capabilities/"+url.PathEscape(name)+"/data/ddl", nil, &statements)
+	return statements, err
 }
 
 // Mark asks what a reader must wait for; see capability.Mark.
 func (c *Client) Mark(ctx context.Context, name string) (capability.Mark, error) {
 	var m capability.Mark
-	return m, c.call(ctx, http.MethodPost, "/api/capabilities/"+url.PathEscape(name)+"/mark", nil, &m)
+	err := c.call(ctx, http.MethodPost, "/api/capabilities/"+url.PathEscape(name)+"/mark", nil, &m)
+	return m, err
 }
 
 // Ledger returns the last entries, newest last; all capabilities where name is
@@ -101,7 +107,8 @@ func (c *Client) Mark(ctx context.Context, name string) (capability.Mark, error)
 func (c *Client) Ledger(ctx context.Context, name string, limit int) ([]capability.Entry, error) {
 	var entries []capability.Entry
 	query := url.Values{"capability": {name}, "limit": {strconv.Itoa(limit)}}
-	return entries, c.call(ctx, http.MethodGet, "/api/ledger?"+query.Encode(), nil, &entries)
+	err := c.call(ctx, http.MethodGet, "/api/ledger?"+query.Encode(), nil, &entries)
+	return entries, err
 }
 
 // Serving asks a proxy what it serves of a capability; see the proxy's method of
@@ -109,7 +116,8 @@ func (c *Client) Ledger(ctx context.Context, name string, limit int) ([]capabili
 func (c *Client) Serving(ctx context.Context, name string, revision uint64, idle bool, wait time.Duration) (capability.Serving, error) {
 	var s capability.Serving
 	query := url.Values{"capability": {name}, "revision": {strconv.FormatUint(revision, 10)}, "idle": {strconv.FormatBool(idle)}, "wait": {wait.String()}}
-	return s, c.call(ctx, http.MethodGet, "/proxy/serving?"+query.Encode(), nil, &s)
+	err := c.call(ctx, http.MethodGet, "/proxy/serving?"+query.Encode(), nil, &s)
+	return s, err
 }
 
 // Get reads any other resource of the API.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -17,10 +18,11 @@ import (
 // trafficTimeout bounds how long a weight may take to be in effect everywhere.
 const trafficTimeout = 10 * time.Second
 
-// Control adds the controller's part of the API to the router. Commands that
-// change an owner go on when their client goes away: half a switch helps nobody.
-func Control(router *mux.Router, c *controller.Controller) {
-	a := control{c}
+// Control adds the controller's part of the API to the router. It answers 503
+// while active returns nil, because another process leads. Commands that change
+// an owner go on when their client goes away: half a switch helps nobody.
+func Control(router *mux.Router, active func() *controller.Controller) {
+	a := control{active}
 	router.HandleFunc("/api/capabilities", a.list).Methods(http.MethodGet)
 	router.HandleFunc("/api/capabilities/{capability}", a.get).Methods(http.MethodGet)
 	router.HandleFunc("/api/capabilities/{capability}/traffic", a.traffic).Methods(http.MethodPut)
@@ -32,32 +34,58 @@ func Control(router *mux.Router, c *controller.Controller) {
 	router.HandleFunc("/api/ledger", a.ledger).Methods(http.MethodGet)
 }
 
-type control struct{ *controller.Controller }
+type control struct {
+	active func() *controller.Controller
+}
 
-func (a control) named(w http.ResponseWriter, r *http.Request) (*controller.Reconciler, bool) {
-	c, err := a.Capability(mux.Vars(r)["capability"])
-	if err != nil {
-		refuse(w, http.StatusNotFound, err)
+// ready returns the active controller once it has read the documents.
+func (a control) ready(w http.ResponseWriter, r *http.Request) (*controller.Controller, bool) {
+	c := a.active()
+	if c == nil {
+		refuse(w, http.StatusServiceUnavailable, errors.New("this process is not the active controller"))
 		return nil, false
 	}
-	return c, true
+	select {
+	case <-c.Ready():
+		return c, true
+	case <-r.Context().Done():
+		return nil, false
+	}
+}
+
+// named returns the capability in the path and the problems of the documents.
+func (a control) named(w http.ResponseWriter, r *http.Request) (*controller.Reconciler, []capability.Problem, bool) {
+	c, ok := a.ready(w, r)
+	if !ok {
+		return nil, nil, false
+	}
+	named, err := c.Capability(mux.Vars(r)["capability"])
+	if err != nil {
+		refuse(w, http.StatusNotFound, err)
+		return nil, nil, false
+	}
+	return named, c.Problems(), true
 }
 
 func (a control) list(w http.ResponseWriter, r *http.Request) {
-	names := a.Names()
+	c, ok := a.ready(w, r)
+	if !ok {
+		return
+	}
+	names := c.Names()
 	slices.Sort(names)
 	all := make([]capability.Status, 0, len(names))
 	for _, name := range names {
-		if c, err := a.Capability(name); err == nil {
-			all = append(all, c.Status(r.Context(), a.Problems()))
+		if named, err := c.Capability(name); err == nil {
+			all = append(all, named.Status(r.Context(), c.Problems()))
 		}
 	}
 	answer(w, all, nil)
 }
 
 func (a control) get(w http.ResponseWriter, r *http.Request) {
-	if c, ok := a.named(w, r); ok {
-		answer(w, c.Status(r.Context(), a.Problems()), nil)
+	if c, problems, ok := a.named(w, r); ok {
+		answer(w, c.Status(r.Context(), problems), nil)
 	}
 }
 
@@ -68,7 +96,7 @@ type TrafficRequest struct {
 }
 
 func (a control) traffic(w http.ResponseWriter, r *http.Request) {
-	c, ok := a.named(w, r)
+	c, problems, ok := a.named(w, r)
 	var request TrafficRequest
 	if !ok || !decode(w, r, &request) {
 		return
@@ -85,7 +113,7 @@ func (a control) traffic(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, err)
 		return
 	}
-	answer(w, c.Status(r.Context(), a.Problems()), nil)
+	answer(w, c.Status(r.Context(), problems), nil)
 }
 
 // SwitchRequest asks for a new owner.
@@ -95,7 +123,7 @@ type SwitchRequest struct {
 }
 
 func (a control) change(w http.ResponseWriter, r *http.Request) {
-	c, ok := a.named(w, r)
+	c, _, ok := a.named(w, r)
 	var request SwitchRequest
 	if !ok || !decode(w, r, &request) {
 		return
@@ -113,14 +141,14 @@ func (a control) change(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a control) mark(w http.ResponseWriter, r *http.Request) {
-	if c, ok := a.named(w, r); ok {
+	if c, _, ok := a.named(w, r); ok {
 		mark, err := c.Mark(r.Context())
 		answer(w, mark, err)
 	}
 }
 
 func (a control) plan(w http.ResponseWriter, r *http.Request) {
-	c, ok := a.named(w, r)
+	c, _, ok := a.named(w, r)
 	if !ok {
 		return
 	}
@@ -142,7 +170,7 @@ type PlanResult struct {
 // ddl answers with the statements that make the missing target tables, and with
 // POST carries them out.
 func (a control) ddl(w http.ResponseWriter, r *http.Request) {
-	c, ok := a.named(w, r)
+	c, _, ok := a.named(w, r)
 	if !ok {
 		return
 	}
@@ -160,7 +188,7 @@ func (a control) ddl(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a control) data(w http.ResponseWriter, r *http.Request) {
-	c, ok := a.named(w, r)
+	c, _, ok := a.named(w, r)
 	if !ok {
 		return
 	}
@@ -188,10 +216,14 @@ func (a control) reach(ctx context.Context, c *controller.Reconciler, state capa
 }
 
 func (a control) ledger(w http.ResponseWriter, r *http.Request) {
+	c, ok := a.ready(w, r)
+	if !ok {
+		return
+	}
 	limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
 	if err != nil || limit <= 0 {
 		limit = 100
 	}
-	entries, err := a.Ledger(r.Context(), r.URL.Query().Get("capability"), limit)
+	entries, err := c.Ledger(r.Context(), r.URL.Query().Get("capability"), limit)
 	answer(w, entries, err)
 }

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"strangler/capability"
+	"strangler/controller"
+	"strangler/internal/api"
+	"strangler/internal/postgres"
+	"strangler/internal/telemetry"
+	"strangler/migrate"
+)
+
+// lease is how long a controller that died keeps the next one waiting.
+const lease = 6 * time.Second
+
+// brain is the controller with what it leads by.
+type brain struct {
+	*parts
+	active atomic.Pointer[controller.Controller] // nil while another one leads
+}
+
+func (p *parts) newBrain() *brain {
+	b := &brain{parts: p}
+	api.Control(p.router, b.active.Load)
+	return b
+}
+
+// run leads as soon as it may, until the context ends or the lead is lost.
+// Without a legacy database only traffic moves, and the lock on the state
+// directory is the lead.
+func (b *brain) run(ctx context.Context) error {
+	if b.settings.Legacy.Database == "" {
+		return b.lead(ctx, 0)
+	}
+	legacy, err := postgres.Open(ctx, capability.Legacy, b.settings.Legacy.Database)
+	if err != nil {
+		return err
+	}
+	defer legacy.Close()
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	leader := postgres.NewLeader(legacy, fmt.Sprintf("%s pid %d", host, os.Getpid()), lease)
+	return leader.Lead(ctx, func(holder string) { b.log.Info("another controller is active; waiting", "holder", holder) }, b.lead)
+}
+
+// lead is the controller's life while it is the active one.
+func (b *brain) lead(ctx context.Context, token uint64) error {
+	c := controller.New(controller.Options{
+		Documents: b.store, States: b.store, Ledger: b.store, Proxies: census{b.parts},
+		Connect: b.connect, Healthy: b.healthy, Times: b.settings.Switch, Token: token, Log: b.log,
+	})
+	moves := telemetry.NewMoves(func() []capability.Status { return statuses(ctx, c) })
+	if err := b.registry.Register(moves); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
+		return err
+	}
+	defer b.registry.Unregister(moves)
+	b.active.Store(c)
+	defer b.active.Store(nil)
+	b.log.Info("leading", "token", token)
+	return c.Run(ctx)
+}
+
+func statuses(ctx context.Context, c *controller.Controller) []capability.Status {
+	var all []capability.Status
+	for _, name := range c.Names() {
+		if r, err := c.Capability(name); err == nil {
+			all = append(all, r.Status(ctx, nil))
+		}
+	}
+	return all
+}
+
+// Mark answers the proxy of the same process.
+func (b *brain) Mark(ctx context.Context, name string) (capability.Mark, error) {
+	c := b.active.Load()
+	if c == nil {
+		return capability.Mark{}, errors.New("no controller is active in this process")
+	}
+	r, err := c.Capability(name)
+	if err != nil {
+		return capability.Mark{}, err
+	}
+	return r.Mark(ctx)
+}
+
+// connect reaches a capability's two databases.
+func (b *brain) connect(ctx context.Context, doc capability.Document, token uint64) (*controller.Data, error) {
+	if b.settings.Legacy.Database == "" {
+		return nil, errors.New("legacy.database is not set in config.yaml, so no data can move")
+	}
+	legacy, err := postgres.Open(ctx, capability.Legacy, b.settings.Legacy.Database)
+	if err != nil {
+		return nil, err
+	}
+	extracted, err := postgres.Open(ctx, capability.Extracted, doc.Data.Database)
+	if err != nil {
+		legacy.Close()
+		return nil, err
+	}
+	gates := postgres.NewGates(doc.Name, legacy, extracted)
+	mover := newMover(doc, legacy, extracted, gates, token, b.log)
+	return &controller.Data{Mover: mover, Planner: planner{mover}, Handover: mover, Border: mover, Gates: gates, Guards: gates,
+		Close: func() { legacy.Close(); extracted.Close() }}, nil
+}
+
+// planner shows the mover's plan to the controller, which only passes it on.
+type planner struct{ *migrate.Mover }
+
+// healthy dials the endpoints of a side; one that answers is enough.
+func (b *brain) healthy(ctx context.Context, doc capability.Document, side capability.Side) error {
+	up := doc.Extracted
+	if side == capability.Legacy {
+		up = b.settings.Legacy.Upstream
+	}
+	endpoints := up.Endpoints
+	if up.Consul != "" && b.discovery != nil {
+		endpoints = b.discovery.Endpoints(up.Consul)
+	}
+	if len(endpoints) == 0 {
+		return fmt.Errorf("there is no endpoint of %s", side)
+	}
+	var errs error
+	for _, e := range endpoints {
+		err := dial(ctx, e)
+		if err == nil {
+			return nil
+		}
+		errs = errors.Join(errs, err)
+	}
+	return errs
+}
+
+func dial(ctx context.Context, endpoint string) error {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return err
+	}
+	address := u.Host
+	if u.Port() == "" {
+		address = net.JoinHostPort(u.Hostname(), map[string]string{"https": "443"}[u.Scheme])
+		if u.Scheme == "http" {
+			address = net.JoinHostPort(u.Hostname(), "80")
+		}
+	}
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"strangler/capability"
+	"strangler/controller"
+	"strangler/internal/api"
+)
+
+func (c *cli) cutover() *cobra.Command {
+	return c.switching(capability.Extracted, "cutover CAPABILITY", "Make the extracted service the owner of a capability's writes and reads",
+		`Holds the capability's writes at every proxy, closes the legacy gate, waits until
+the extracted database has everything, seals the one and opens the other, and
+releases the writes to the new owner. Clients see a slow write, not an error.
+
+Any failure before the commit point (seal) takes everything back. The way back
+afterwards is: strangler rollback CAPABILITY.`)
+}
+
+func (c *cli) rollback() *cobra.Command {
+	return c.switching(capability.Legacy, "rollback CAPABILITY", "Give a capability's writes and reads back to the monolith",
+		`The same plan as cutover with the sides swapped: nothing that was written to the
+extracted service is lost, because the reverse stream has brought it to the
+monolith's tables all along.`)
+}
+
+func (c *cli) switching(to capability.Side, use, short, long string) *cobra.Command {
+	var dryRun bool
+	command := &cobra.Command{Use: use, Short: short, Long: long, Args: exactly("CAPABILITY"), RunE: func(cmd *cobra.Command, args []string) error {
+		client, err := c.client()
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		request := api.SwitchRequest{To: to, DryRun: dryRun}
+		if dryRun {
+			var lines []capability.Progress
+			if err := c.reach(client.Switch(cmd.Context(), args[0], request, c.follow(), &lines)); err != nil {
+				return err
+			}
+			return c.planned(lines)
+		}
+		var result controller.SwitchResult
+		err = c.reach(client.Switch(cmd.Context(), args[0], request, c.follow(), &result))
+		if err != nil {
+			return err
+		}
+		return c.switched(args[0], result)
+	}}
+	command.Flags().BoolVar(&dryRun, "dry-run", false, "check everything and print the plan; change nothing")
+	return command
+}
+
+// planned prints a dry run; it fails where the switch would be refused.
+func (c *cli) planned(lines []capability.Progress) error {
+	if c.json {
+		return c.out.json(lines)
+	}
+	refused := false
+	show := c.follow()
+	for _, l := range lines {
+		show(l)
+		refused = refused || l.State == "failed"
+	}
+	if refused {
+		return fmt.Errorf("the switch would be refused")
+	}
+	c.out.line("nothing was changed; leave out --dry-run to do it")
+	return nil
+}
+
+func (c *cli) switched(name string, r controller.SwitchResult) error {
+	if c.json {
+		return c.out.json(r)
+	}
+	if r.Already {
+		c.out.line(fmt.Sprintf("%s is owned by %s already", name, r.To))
+		return nil
+	}
+	back := "cutover"
+	if r.To == capability.Extracted {
+		back = "rollback"
+	}
+	c.out.line(fmt.Sprintf("%s %s is owned by %s; writes waited for %s at most. The way back: strangler %s %s", c.out.green("done:"), name, r.To, short(r.Gap), back, name))
+	for _, p := range r.Missing {
+		c.out.line(c.out.yellow("did not acknowledge the new owner (its writes are refused by the database until it does): ") + p)
+	}
+	return nil
+}

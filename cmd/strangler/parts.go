@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"strangler/capability"
+	"strangler/internal/api"
+	"strangler/internal/config"
+	"strangler/internal/consul"
+	"strangler/internal/files"
+	"strangler/internal/telemetry"
+)
+
+// parts is what every process of ours is built from.
+type parts struct {
+	settings  config.Config
+	log       *slog.Logger
+	store     *files.Store
+	discovery *consul.Discovery // nil: no Consul
+	registry  *prometheus.Registry
+	router    *mux.Router // of the admin address
+	admin     net.Listener
+}
+
+// build reads the configuration and makes the parts; nothing runs yet but the
+// admin address's listener, so that a second process on it fails at once.
+func (c *cli) build(ctx context.Context, adjust func(*config.Config)) (*parts, error) {
+	settings, err := c.settings()
+	if err != nil {
+		return nil, err
+	}
+	adjust(&settings)
+	p := &parts{settings: settings, log: telemetry.NewLogger(os.Stderr, settings.Log.Level, settings.Log.Format),
+		registry: telemetry.NewRegistry(), router: mux.NewRouter()}
+	if p.store, err = newStore(settings, p.log); err != nil {
+		return nil, err
+	}
+	if settings.Consul != nil {
+		if p.discovery, err = newDiscovery(settings, p.log); err != nil {
+			return nil, err
+		}
+	}
+	if p.admin, err = (&net.ListenConfig{}).Listen(ctx, "tcp", settings.Admin); err != nil {
+		return nil, fmt.Errorf("listen at the admin address: %w; is strangler running already?", err)
+	}
+	api.Health(p.router, telemetry.Handler(p.registry))
+	return p, nil
+}
+
+// serveAdmin serves the admin address until the context ends.
+func (p *parts) serveAdmin(ctx context.Context) error {
+	server := &http.Server{Handler: api.Protect(p.router), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug)}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(p.admin) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve the admin address: %w", err)
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		err = errors.Join(err, server.Close()) // streams of progress that nobody ends
+		p.log.Warn("cut off requests to the admin address", "error", err)
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the admin address: %w", err)
+	}
+	return nil
+}
+
+// together runs everything until the first of them returns, then ends the
+// others, in no order; it returns when all have.
+func together(ctx context.Context, runs ...func(context.Context) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	errs := make(chan error, len(runs))
+	for _, run := range runs {
+		go func() {
+			defer stop()
+			errs <- run(ctx)
+		}()
+	}
+	var all error
+	for range runs {
+		if err := <-errs; err != nil && !errors.Is(err, context.Canceled) {
+			all = errors.Join(all, err)
+		}
+	}
+	return all
+}
+
+// adminURL is where others reach this process's admin address.
+func (p *parts) adminURL() string {
+	host, _, err := net.SplitHostPort(p.settings.Admin)
+	_, port, _ := net.SplitHostPort(p.admin.Addr().String())
+	if ip := net.ParseIP(host); err != nil || host == "" || ip != nil && ip.IsUnspecified() {
+		if host, err = os.Hostname(); err != nil {
+			host = "127.0.0.1"
+		}
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// documents loads the documents once, to tell what is wrong with them before
+// anything is served.
+func (p *parts) documents(ctx context.Context) ([]capability.Document, []capability.Problem, error) {
+	return p.store.Load(ctx)
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"strangler/capability"
+	"strangler/internal/api"
+	"strangler/proxy"
+)
+
+// renewal is how often a proxy renews its registration. One that was not renewed
+// for five times as long is of a proxy that is gone.
+const renewal = 3 * time.Second
+
+// plane is a proxy with what feeds it.
+type plane struct {
+	*parts
+	id    string
+	proxy *proxy.Proxy
+}
+
+func (p *parts) newPlane(marks proxy.Marks) (*plane, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "proxy"
+	}
+	d := &plane{parts: p, id: fmt.Sprintf("%s-%d", host, os.Getpid())}
+	options := proxy.Options{
+		ID: d.id, Legacy: p.settings.Legacy.Upstream, Marks: marks, Reload: func(ctx context.Context, _ string) error { return d.load(ctx) },
+		Hold: proxy.HoldLimits{Requests: p.settings.Hold.Requests, Bytes: p.settings.Hold.Bytes, Age: p.settings.Switch.Age},
+		Log:  p.log, Metrics: p.registry,
+	}
+	if !p.settings.Log.Access {
+		options.AccessEvery = 1 << 62 // only what went wrong
+	}
+	if p.discovery != nil {
+		options.Discovery = p.discovery
+	}
+	if d.proxy, err = proxy.New(options); err != nil {
+		return nil, err
+	}
+	api.DataPlane(p.router, d.proxy)
+	return d, nil
+}
+
+// run serves clients until the context ends. The order of the end: the proxy
+// drains first, while its feed and its marks still work.
+func (d *plane) run(ctx context.Context) error {
+	if err := d.load(ctx); err != nil {
+		return err
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	done := make(chan error, 1)
+	go func() {
+		done <- together(background, d.feed, d.register, d.proxy.Run)
+	}()
+	served := make(chan error, 1)
+	serving, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		server := proxy.Server{Proxy: d.proxy, Address: d.settings.Listen, Log: d.log}
+		served <- server.Run(serving)
+	}()
+	select {
+	case err := <-served:
+		stop()
+		<-done
+		return err
+	case err := <-done:
+		cancel()
+		<-served
+		return err
+	}
+}
+
+// load reads documents and effective states and serves them.
+func (d *plane) load(ctx context.Context) error {
+	docs, problems, err := d.store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	states, err := d.store.Effective(ctx)
+	if err != nil {
+		return err
+	}
+	if d.discovery != nil {
+		d.discovery.Watch(services(d.settings.Legacy.Upstream, docs)...)
+	}
+	d.proxy.Report(problems)
+	d.proxy.Update(docs, states)
+	return nil
+}
+
+func services(legacy capability.Upstream, docs []capability.Document) []string {
+	var names []string
+	for _, u := range append([]capability.Upstream{legacy}, upstreams(docs)...) {
+		if u.Consul != "" {
+			names = append(names, u.Consul)
+		}
+	}
+	return names
+}
+
+func upstreams(docs []capability.Document) []capability.Upstream {
+	all := make([]capability.Upstream, 0, len(docs))
+	for _, d := range docs {
+		all = append(all, d.Extracted)
+	}
+	return all
+}
+
+// feed loads again whenever something has changed. What cannot be read leaves
+// the last state serving.
+func (d *plane) feed(ctx context.Context) error {
+	changes := d.store.Watch(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changes:
+		}
+		if err := d.load(ctx); err != nil && ctx.Err() == nil {
+			d.log.Error("load documents and states; the last ones are served", "error", err)
+		}
+	}
+}
+
+// register makes the proxy known, so that no switch goes past it, and takes the
+// registration back in the end.
+func (d *plane) register(ctx context.Context) error {
+	tick := time.NewTicker(renewal)
+	defer tick.Stop()
+	for {
+		err := d.store.Register(ctx, capability.Registration{ID: d.id, Admin: d.adminURL(), Renewed: time.Now().UTC()})
+		if err != nil && ctx.Err() == nil {
+			d.log.Error("register the proxy", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return d.store.Deregister(context.WithoutCancel(ctx), d.id)
+		case <-tick.C:
+		}
+	}
+}
+
+// census lists the proxies and asks them, for the controller.
+type census struct{ *parts }
+
+// Registered lists the proxies whose registration was renewed lately.
+func (c census) Registered(ctx context.Context) ([]capability.Registration, error) {
+	all, err := c.store.Registered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	alive := make([]capability.Registration, 0, len(all))
+	for _, r := range all {
+		if time.Since(r.Renewed) < 5*renewal {
+			alive = append(alive, r)
+		}
+	}
+	return alive, nil
+}
+
+// Serving asks one proxy.
+func (c census) Serving(ctx context.Context, r capability.Registration, name string, revision uint64, idle bool, wait time.Duration) (capability.Serving, error) {
+	client := api.NewClient(r.Admin, "controller")
+	defer client.Close()
+	return client.Serving(ctx, name, revision, idle, wait)
+}
