@@ -1,0 +1,138 @@
+package files
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestLastGoodWins(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.expect(t, "")
+	s.put(t, "a.yaml", "name a\nweight 1%\n")
+	s.put(t, "b.yml", "name b\n")
+	s.put(t, ".a.yaml.swp", "broken\n")
+	s.put(t, "#a.yaml", "broken\n")
+	s.put(t, "README.md", "broken\n")
+	s.expect(t, "a=1% b=0%")
+	s.put(t, "a.yaml", "name a\nbroken\n")
+	s.put(t, "b.yml", "name b\nweight 2%\n")
+	s.expect(t, "a=1% b=2% !a.yaml")
+	reopen(s).expect(t, "a=1% b=2% !a.yaml") // a restart does not lose it
+	s.put(t, "a.yaml", "name a\nweight 3%\n")
+	s.expect(t, "a=3% b=2%")
+	s.put(t, "a.yaml", "")
+	reopen(s).expect(t, "a=3% b=2% !a.yaml")
+}
+
+func TestBrokenFromTheStart(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.put(t, "a.yaml", "name a\nbroken\n")
+	s.put(t, "b.yaml", "name b\n")
+	s.expect(t, "b=0% !a.yaml")
+}
+
+// A change that spoils another document waits until the other has changed too.
+func TestChangesThatClash(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.put(t, "a.yaml", "name a\ntable t\n")
+	s.put(t, "b.yaml", "name b\n")
+	s.put(t, "c.yaml", "name c\n")
+	s.expect(t, "a=0% b=0% c=0%")
+	s.put(t, "b.yaml", "name b\ntable t\nweight 5%\n")
+	s.put(t, "c.yaml", "name c\nweight 1%\n")
+	s.expect(t, "a=0% b=0% c=1% !b.yaml")
+	s.put(t, "c.yaml", "broken\n")
+	s.put(t, "a.yaml", "name a\nweight 6%\n")
+	s.expect(t, "a=6% b=5% c=1% !c.yaml")
+	// The earlier file is the one that changed, the later one gets the problem.
+	s.put(t, "a.yaml", "name a\ntable t\nweight 7%\n")
+	s.expect(t, "a=6% b=5% c=1% !b.yaml !c.yaml")
+	// A swap fits only when both come at once.
+	s.put(t, "c.yaml", "name c\ntable u\n")
+	s.put(t, "a.yaml", "name a\n")
+	s.expect(t, "a=0% b=5% c=0%")
+	s.put(t, "b.yaml", "name b\ntable u\n")
+	s.put(t, "c.yaml", "name c\ntable t\n")
+	s.put(t, "a.yaml", "broken\n")
+	s.expect(t, "a=0% b=0% c=0% !a.yaml")
+}
+
+// Editors move the old version away before the new one is there.
+func TestRemovalIsBelievedLater(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	s.put(t, "a.yaml", "name a\n")
+	s.put(t, "b.yaml", "name b\n")
+	s.expect(t, "a=0% b=0%")
+	s.remove(t, "a.yaml")
+	s.expect(t, "a=0% b=0%")
+	s.put(t, "a.yaml", "name a\nweight 1%\n")
+	s.expect(t, "a=1% b=0%")
+	s.remove(t, "a.yaml")
+	now = now.Add(2 * settle)
+	s.expect(t, "a=1% b=0%") // seen for the first time
+	now = now.Add(settle)
+	s.expect(t, "b=0%")
+	s.put(t, "a.yaml", "broken\n")
+	s.expect(t, "b=0% !a.yaml") // not back from the dead
+	reopen(s).expect(t, "b=0% !a.yaml")
+}
+
+func TestRenamedDocument(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	s.put(t, "a.yaml", "name a\n")
+	s.expect(t, "a=0%")
+	if err := os.Rename(filepath.Join(s.routes, "a.yaml"), filepath.Join(s.routes, "z.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(t, "a=0%")
+	now = now.Add(settle)
+	s.expect(t, "a=0%")
+	if d, _, err := s.Load(t.Context()); err != nil || filepath.Base(d[0].File) != "z.yaml" {
+		t.Errorf("served from %v, %v", d, err)
+	}
+}
+
+// A directory that cannot be read is not an empty one.
+func TestDirectoryAway(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.put(t, "a.yaml", "name a\n")
+	s.expect(t, "a=0%")
+	if err := os.Rename(s.routes, s.routes+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Load(t.Context()); err == nil {
+		t.Error("a directory that is away loads as empty")
+	}
+	if err := os.Rename(s.routes+".away", s.routes); err != nil {
+		t.Fatal(err)
+	}
+	s.put(t, "a.yaml", "broken\n")
+	s.expect(t, "a=0% !a.yaml")
+}
+
+// A file that is there and cannot be read is a problem; the last good version
+// serves.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.put(t, "a.yaml", "name a\n")
+	s.expect(t, "a=0%")
+	s.remove(t, "a.yaml")
+	if err := os.Mkdir(filepath.Join(s.routes, "a.yaml"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(t, "a=0% !a.yaml")
+	reopen(s).expect(t, "a=0% !a.yaml")
+}

@@ -1,0 +1,59 @@
+package files
+
+import (
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"strangler/capability"
+)
+
+// ErrConflict says that somebody else was faster: read again, decide again.
+var ErrConflict = errors.New("changed by somebody else in the meantime")
+
+// ErrUnknown says that no document is there for a capability.
+var ErrUnknown = errors.New("no document of this capability")
+
+// Options are what a Store needs; all but Log must be given.
+type Options struct {
+	Routes string // directory of the documents; never written but by Edit
+	State  string // directory of the state; made when first written
+	// Decode turns the contents of the documents, by file name, into those that
+	// are good and the problems of the others, each with its file.
+	Decode func(dir string, contents map[string][]byte) ([]capability.Document, []capability.Problem)
+	// Apply edits the content of one document in place.
+	Apply func(content []byte, edit capability.Edit) ([]byte, error)
+	Log   *slog.Logger
+}
+
+// Store is safe for concurrent use, and for several processes on one machine.
+// It does not work on file systems without flock and atomic rename.
+type Store struct {
+	routes, state string
+	decode        func(string, map[string][]byte) ([]capability.Document, []capability.Problem)
+	apply         func([]byte, capability.Edit) ([]byte, error)
+	log           *slog.Logger
+	now           func() time.Time
+	turn          chan struct{} // one token: who holds it may take the lock file
+
+	mu      sync.Mutex
+	good    map[string][]byte    // last good content by file name; nil until read; guarded by mu
+	missing map[string]time.Time // good files that are gone, since when; guarded by mu
+}
+
+// New returns a store. It touches nothing on disk.
+func New(o Options) *Store {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Store{
+		routes: o.Routes, state: o.State, decode: o.Decode, apply: o.Apply, log: o.Log,
+		now: time.Now, turn: make(chan struct{}, 1), missing: map[string]time.Time{},
+	}
+}
+
+func (s *Store) path(parts ...string) string {
+	return filepath.Join(append([]string{s.state}, parts...)...)
+}
