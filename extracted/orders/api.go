@@ -1,22 +1,21 @@
 package orders
 
 import (
-	"crypto/subtle"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/gorilla/mux"
 	"github.com/jackc/pgx/v5"
 
 	"extracted/internal/accounts"
+	"extracted/internal/answer"
 	"extracted/internal/httpx"
 )
 
 // Handler serves the API, the pages and /healthz.
 func (s *Service) Handler() http.Handler {
 	r := mux.NewRouter()
-	r.HandleFunc("/healthz", s.health).Methods(http.MethodGet, http.MethodHead)
+	r.Handle("/healthz", answer.Health(s.pool)).Methods(http.MethodGet, http.MethodHead)
 	api := r.PathPrefix("/api/orders").Subrouter()
 	api.Handle("", s.customer(s.list)).Methods(http.MethodGet)
 	api.Handle("/activity", s.customer(s.activity)).Methods(http.MethodGet)
@@ -28,13 +27,8 @@ func (s *Service) Handler() http.Handler {
 	api.Handle("/{id:[0-9]+}", s.customer(s.cancel)).Methods(http.MethodDelete)
 	api.HandleFunc("/{id:[0-9]+}/refunded", s.refunded).Methods(http.MethodPost)
 	s.routePages(r)
-	r.NotFoundHandler = answerWith(httpx.Fail(http.StatusNotFound, "no such page"))
-	r.MethodNotAllowedHandler = answerWith(httpx.Fail(http.StatusMethodNotAllowed, "method not allowed"))
+	r.NotFoundHandler, r.MethodNotAllowedHandler = answer.NotFound, answer.NotAllowed
 	return httpx.Wrap(r, "orders", s.log)
-}
-
-func answerWith(e *httpx.Error) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { httpx.WriteError(w, e) })
 }
 
 // reply is the success of an API call.
@@ -52,23 +46,15 @@ func (s *Service) customer(call func(http.ResponseWriter, *http.Request, account
 			done, err = call(w, r, who)
 		}
 		if err != nil {
-			httpx.WriteError(w, s.failure(r, err))
+			httpx.WriteError(w, answer.For(r, err, s.log))
 			return
 		}
 		httpx.WriteJSON(w, done.status, done.body)
 	})
 }
 
-func (s *Service) health(w http.ResponseWriter, r *http.Request) {
-	if err := s.pool.Ping(r.Context()); err != nil {
-		httpx.WriteError(w, httpx.Fail(http.StatusServiceUnavailable, "database does not answer"))
-		return
-	}
-	httpx.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
-}
-
 func (s *Service) list(_ http.ResponseWriter, r *http.Request, who accounts.Customer) (reply, error) {
-	limit, err := httpx.Limit(r)
+	limit, err := httpx.QueryInt(r, "limit", 20, 1, 100)
 	if err != nil {
 		return reply{}, err
 	}
@@ -171,8 +157,7 @@ func (s *Service) cancel(_ http.ResponseWriter, r *http.Request, who accounts.Cu
 
 // refunded is called by billing, which knows no customer's session but the service token.
 func (s *Service) refunded(w http.ResponseWriter, r *http.Request) {
-	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if subtle.ConstantTimeCompare([]byte(token), []byte(s.token)) != 1 {
+	if !httpx.Authorized(r, s.token) {
 		httpx.WriteError(w, httpx.Fail(http.StatusUnauthorized, "service token missing or wrong"))
 		return
 	}
@@ -186,14 +171,17 @@ func (s *Service) refunded(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	httpx.WriteError(w, s.failure(r, err))
+	httpx.WriteError(w, answer.For(r, err, s.log))
 }
 
 // pathID reads a number of the path; one that no bigint holds names nothing.
 func pathID(r *http.Request, name string) (int64, error) {
 	id, err := strconv.ParseInt(mux.Vars(r)[name], 10, 64)
-	if err != nil {
-		return 0, httpx.Fail(http.StatusNotFound, "no such %s", map[string]string{"id": "order", "product": "product"}[name])
+	if err == nil {
+		return id, nil
 	}
-	return id, nil
+	if name == "product" {
+		return 0, errNoProduct
+	}
+	return 0, errNoOrder
 }

@@ -30,10 +30,13 @@ func (s *saga) markRefunded(ctx context.Context, id int64) (Order, error) {
 	if withdrawn {
 		return anyOrder(ctx, s.pool, id)
 	}
-	return s.runCancel(ctx, id, 0, "")
+	return s.runCancel(ctx, id, anybody, "")
 }
 
-// runCancel runs the cancel saga; customer 0 is any.
+// anybody is the customer of a caller who may cancel every order.
+const anybody = 0
+
+// runCancel runs the cancel saga.
 func (s *saga) runCancel(ctx context.Context, id, customer int64, ref string) (Order, error) {
 	t := task{OrderID: id, Kind: taskCancel, Ref: ref, Trail: httpx.TrailOf(ctx)}
 	var already *Order
@@ -68,13 +71,13 @@ func (s *saga) beginCancel(ctx context.Context, tx pgx.Tx, t *task, customer int
 	if err != nil {
 		return nil, fmt.Errorf("lock order: %w", err)
 	}
-	switch status {
-	case cancelled:
+	switch {
+	case status == cancelled, status == refused && customer == anybody: // a refund of what has ended anyway
 		order, err := anyOrder(ctx, tx, t.OrderID)
 		return &order, err
-	case refused:
-		return nil, httpx.Fail(http.StatusConflict, "order %d was refused", t.OrderID)
-	case pending:
+	case status == refused:
+		return nil, httpx.Fail(http.StatusConflict, "order was refused")
+	case status == pending:
 		return nil, httpx.Fail(http.StatusConflict, "order %d is still being placed", t.OrderID)
 	}
 	// A plain look first: waiting here for the row of a running cancel, which waits for the order, is a deadlock.

@@ -11,6 +11,8 @@ import (
 	"extracted/internal/httpx"
 )
 
+var errNoProduct = httpx.Fail(http.StatusNotFound, "no such product")
+
 // readCart returns a customer's cart. A product that the reference copy does not know (yet) keeps its line,
 // without a price; the checkout refuses it by name.
 func readCart(ctx context.Context, db querier, customer int64) (Cart, error) {
@@ -60,7 +62,7 @@ func checkForSale(ctx context.Context, db querier, product int64) error {
 	var active bool
 	err := db.QueryRow(ctx, `SELECT active FROM products WHERE id = $1`, product).Scan(&active)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && !active {
-		return httpx.Fail(http.StatusNotFound, "no such product")
+		return errNoProduct
 	}
 	if err != nil {
 		return fmt.Errorf("read product: %w", err)

@@ -86,7 +86,7 @@ func lockCart(ctx context.Context, tx pgx.Tx, customer int64) ([]CartLine, int64
 	var total int64
 	for _, l := range lines {
 		if l.PriceCents < 0 {
-			return nil, 0, httpx.Fail(http.StatusConflict, "product %d is not for sale", l.ProductID)
+			return nil, 0, httpx.Fail(http.StatusConflict, "a product in the cart is no longer for sale")
 		}
 		total += int64(l.Quantity) * l.PriceCents
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"extracted/internal/accounts"
+	"extracted/internal/answer"
 	"extracted/internal/httpx"
 	"extracted/internal/look"
 )
@@ -41,7 +42,7 @@ func (s *Service) page(serve func(http.ResponseWriter, *http.Request, accounts.C
 			err = serve(w, r, who)
 		}
 		if err != nil {
-			s.problemPage(w, r, who, s.failure(r, err))
+			s.problemPage(w, r, who, answer.For(r, err, s.log))
 		}
 	})
 }
@@ -59,7 +60,7 @@ func (s *Service) problemPage(w http.ResponseWriter, r *http.Request, who accoun
 	httpx.SetRetryAfter(w, e)
 	page := look.Page{Name: "problem", Title: http.StatusText(e.Status), Customer: who.Name, Content: e.Message}
 	if err := s.pages.Render(w, e.Status, page); err != nil {
-		httpx.WriteError(w, s.failure(r, err))
+		httpx.WriteError(w, answer.For(r, err, s.log))
 	}
 }
 
@@ -68,7 +69,7 @@ func (s *Service) cartPage(w http.ResponseWriter, r *http.Request, who accounts.
 	if err != nil {
 		return err
 	}
-	return s.pages.Render(w, http.StatusOK, look.Page{Name: "cart", Title: "Cart", Customer: who.Name, Content: cart})
+	return s.pages.Render(w, http.StatusOK, look.Page{Name: "cart", Title: "Your cart", Customer: who.Name, Content: cart})
 }
 
 func (s *Service) setItemForm(w http.ResponseWriter, r *http.Request, who accounts.Customer) error {

@@ -31,7 +31,7 @@ var (
 )
 
 // listOrders returns a customer's newest orders first.
-func listOrders(ctx context.Context, db querier, customer int64, limit int) ([]Order, error) {
+func listOrders(ctx context.Context, db querier, customer, limit int64) ([]Order, error) {
 	return collectOrders(ctx, db, selectOrders, customer, limit)
 }
 

@@ -122,27 +122,3 @@ func (s *Service) write(ctx context.Context, do func(pgx.Tx) error) error {
 func (s *Service) sagaContext(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(r.Context()), s.patience)
 }
-
-// failure turns any error into what the client is told.
-func (s *Service) failure(r *http.Request, err error) *httpx.Error {
-	var known *httpx.Error
-	if errors.As(err, &known) {
-		return known
-	}
-	if errors.Is(err, accounts.ErrNobody) {
-		return httpx.Fail(http.StatusUnauthorized, "not signed in")
-	}
-	trail := httpx.TrailOf(r.Context())
-	if errors.Is(err, accounts.ErrUnavailable) {
-		s.log.Warn("accounts not asked", "error", err, "trail", trail)
-		return httpx.Fail(http.StatusServiceUnavailable, "%s", accounts.ErrUnavailable)
-	}
-	if message, ok := database.Refusal(err); ok {
-		s.log.Warn("database refused", "error", err, "trail", trail)
-		return httpx.Fail(http.StatusServiceUnavailable, "%s", message)
-	}
-	if r.Context().Err() == nil {
-		s.log.Error("request failed", "error", err, "trail", trail)
-	}
-	return httpx.Fail(http.StatusInternalServerError, "internal error")
-}

@@ -1,12 +1,14 @@
 package httpx
 
 import (
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // maxBody bounds the JSON bodies and forms that a service reads, in bytes.
@@ -59,9 +61,13 @@ func SetRetryAfter(w http.ResponseWriter, e *Error) {
 // JSON value is an Error with status 400.
 func ReadJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	switch err := dec.Decode(v); {
+	err := dec.Decode(v)
+	var tooLarge *http.MaxBytesError
+	switch {
 	case errors.Is(err, io.EOF):
 		return nil
+	case errors.As(err, &tooLarge):
+		return Fail(http.StatusRequestEntityTooLarge, "request body too large")
 	case err != nil:
 		return Fail(http.StatusBadRequest, "body is not valid JSON: %v", err)
 	}
@@ -80,15 +86,21 @@ func ReadForm(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// Limit reads the query parameter limit: 20 when it is absent, held between 1 and 100 otherwise.
-func Limit(r *http.Request) (int, error) {
-	text := r.URL.Query().Get("limit")
+// QueryInt reads an integer of the query string: fallback when it is absent, held between low and high otherwise.
+func QueryInt(r *http.Request, name string, fallback, low, high int64) (int64, error) {
+	text := r.URL.Query().Get(name)
 	if text == "" {
-		return 20, nil
+		return fallback, nil
 	}
-	n, err := strconv.Atoi(text)
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return 0, Fail(http.StatusBadRequest, "limit is not a number")
+		return 0, Fail(http.StatusBadRequest, "%s is not a number", name)
 	}
-	return min(max(n, 1), 100), nil
+	return min(max(n, low), high), nil
+}
+
+// Authorized reports whether r carries the token that services share. No token, no service is let in.
+func Authorized(r *http.Request, token string) bool {
+	given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
 }
