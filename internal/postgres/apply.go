@@ -1,0 +1,264 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"strangler/capability"
+	"strangler/migrate"
+)
+
+// guardRefused is what a guard raises when it does not know the session's epoch.
+const guardRefused = "P0S01"
+
+// guardTries bounds how often one batch is sent again because the gate changed
+// while it was under way.
+const guardTries = 3
+
+// preparedMost is when a session drops its prepared statements: updates that
+// leave out unchanged values come in many forms.
+const preparedMost = 1000
+
+// applySession is the session that writes the changes of one source. One
+// goroutine uses it.
+type applySession struct {
+	database *Database
+	conn     *pgx.Conn
+	progress migrate.Progress
+	writers  []*writer
+	prepared map[string]string // SQL to statement name
+	open     bool              // a transaction is
+}
+
+// Applier opens the session that writes a source's changes into this database.
+// It fails while another session has the same origin, and for good (a
+// migrate.HaltError) where there is no progress or a newer controller.
+func (d *Database) Applier(ctx context.Context, name string, from capability.Side, fence uint64, mappings []migrate.Mapping) (migrate.Session, error) {
+	conn, err := d.moverSession(ctx, name, from)
+	if err != nil {
+		return nil, err
+	}
+	s := &applySession{database: d, conn: conn, prepared: map[string]string{}}
+	if s.progress, err = takeProgress(ctx, conn, name, from, fence); err == nil {
+		s.writers, err = newWriters(ctx, conn, mappings)
+	}
+	if err != nil {
+		return nil, d.abandon(ctx, conn, err)
+	}
+	return s, nil
+}
+
+func newWriters(ctx context.Context, conn *pgx.Conn, mappings []migrate.Mapping) ([]*writer, error) {
+	writers := make([]*writer, len(mappings))
+	for i, m := range mappings {
+		equals, err := foreignEquals(ctx, conn, m.To.Relation)
+		if err != nil {
+			return nil, err
+		}
+		writers[i] = newWriter(m, equals)
+	}
+	return writers, nil
+}
+
+// foreignEquals finds the key columns whose equality is not PostgreSQL's own,
+// and the schema that its operator is in.
+func foreignEquals(ctx context.Context, conn *pgx.Conn, relation migrate.Relation) (map[string]string, error) {
+	rows, err := conn.Query(ctx, `
+		SELECT a.attname, n.nspname
+		FROM pg_index i
+		CROSS JOIN unnest(i.indkey::int2[], i.indclass::oid[]) AS k(attnum, opclass)
+		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+		JOIN pg_opclass c ON c.oid = k.opclass
+		JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype AND o.amopstrategy = 3
+		JOIN pg_operator p ON p.oid = o.amopopr
+		JOIN pg_namespace n ON n.oid = p.oprnamespace
+		WHERE i.indrelid = $1::text::regclass AND i.indisprimary AND n.nspname <> 'pg_catalog'`, quoted(relation))
+	if err != nil {
+		return nil, fmt.Errorf("read key of %s: %w", relation, err)
+	}
+	equals := map[string]string{}
+	var column, schema string
+	if _, err := pgx.ForEachRow(rows, []any{&column, &schema}, func() error { equals[column] = schema; return nil }); err != nil {
+		return nil, fmt.Errorf("read key of %s: %w", relation, err)
+	}
+	return equals, nil
+}
+
+// Progress is what the database said when the session began.
+func (s *applySession) Progress() migrate.Progress { return s.progress }
+
+// Close ends the session; an open transaction is undone.
+func (s *applySession) Close() error {
+	if err := s.conn.Close(context.Background()); err != nil {
+		return fmt.Errorf("close mover's session in %s database: %w", s.database.side, err)
+	}
+	return nil
+}
+
+// Apply writes changes in the open transaction, or begins one.
+func (s *applySession) Apply(ctx context.Context, changes []migrate.Change) error {
+	return s.send(ctx, changes, nil)
+}
+
+// Commit writes changes and position, and makes them durable.
+func (s *applySession) Commit(ctx context.Context, changes []migrate.Change, position capability.Position) error {
+	if err := s.send(ctx, changes, &position); err != nil {
+		return err
+	}
+	s.open = false
+	results, err := s.conn.PgConn().Exec(ctx, "COMMIT").ReadAll()
+	if err != nil {
+		return s.explainCommit(err)
+	}
+	if tag := results[0].CommandTag.String(); tag != "COMMIT" {
+		return fmt.Errorf("commit changes in %s database: it answered %s", s.database.side, tag)
+	}
+	return nil
+}
+
+// send sends a batch. When a guard has seen another epoch than the session
+// shows, the gate has changed: the session shows the new one and sends the batch
+// again, if nothing of the transaction was sent before it.
+func (s *applySession) send(ctx context.Context, changes []migrate.Change, position *capability.Position) error {
+	for try := 1; ; try++ {
+		began := !s.open
+		err := s.batch(ctx, changes, position)
+		if err == nil {
+			s.open = true
+			return nil
+		}
+		var refused *pgconn.PgError
+		if !began || try == guardTries || !errors.As(err, &refused) || refused.Code != guardRefused {
+			return err
+		}
+		if _, rollback := s.conn.Exec(ctx, "ROLLBACK"); rollback != nil {
+			return errors.Join(err, rollback)
+		}
+		if pass := passGuards(ctx, s.conn, s.progress.Capability); pass != nil {
+			return errors.Join(err, pass)
+		}
+	}
+}
+
+// batch sends everything at once and then checks that every statement has found
+// its row.
+func (s *applySession) batch(ctx context.Context, changes []migrate.Change, position *capability.Position) error {
+	steps, err := s.steps(ctx, changes, position)
+	if err != nil {
+		return err
+	}
+	pipeline := s.conn.PgConn().StartPipeline(ctx)
+	for _, step := range steps {
+		if step.prepared != "" {
+			pipeline.SendQueryPrepared(step.prepared, step.params, nil, nil)
+		} else {
+			pipeline.SendQueryParams(step.sql, step.params, nil, nil, nil)
+		}
+	}
+	err = pipeline.Sync()
+	for _, step := range steps {
+		if err != nil {
+			break
+		}
+		err = step.check(pipeline)
+	}
+	if closed := pipeline.Close(); err == nil && closed != nil {
+		err = fmt.Errorf("apply changes to %s database: %w", s.database.side, closed)
+	}
+	return err
+}
+
+// step is one statement of a batch.
+type step struct {
+	sql      string
+	prepared string // its statement's name, if any
+	params   [][]byte
+	judge    func(affected int64, err error) error
+}
+
+func (p step) check(pipeline *pgconn.Pipeline) error {
+	results, err := pipeline.GetResults()
+	if err != nil {
+		return p.judge(0, err)
+	}
+	reader, ok := results.(*pgconn.ResultReader)
+	if !ok {
+		return fmt.Errorf("apply changes: unexpected answer %T", results)
+	}
+	tag, err := reader.Close()
+	return p.judge(tag.RowsAffected(), err)
+}
+
+func (s *applySession) steps(ctx context.Context, changes []migrate.Change, position *capability.Position) ([]step, error) {
+	if len(s.prepared) > preparedMost {
+		clear(s.prepared)
+		if err := s.conn.DeallocateAll(ctx); err != nil {
+			return nil, fmt.Errorf("drop prepared statements: %w", err)
+		}
+	}
+	steps := make([]step, 0, len(changes)+3)
+	if !s.open {
+		// Deferrable constraints may be broken in between, as they were on the source.
+		steps = append(steps, step{sql: "BEGIN", judge: s.plain}, step{sql: "SET CONSTRAINTS ALL DEFERRED", judge: s.plain})
+	}
+	for _, c := range changes {
+		if c.Kind == migrate.ChangeTruncate {
+			steps = append(steps, step{sql: s.truncate(c), judge: s.plain})
+			continue
+		}
+		w := s.writers[c.Table]
+		sql, params := w.statement(c)
+		name, err := s.prepare(ctx, sql)
+		if err != nil {
+			return nil, s.explain(c, err)
+		}
+		steps = append(steps, step{prepared: name, params: params, judge: func(affected int64, err error) error { return s.judgeRow(c, affected, err) }})
+	}
+	if position != nil {
+		steps = append(steps, s.progressStep(*position))
+	}
+	return steps, nil
+}
+
+func (s *applySession) truncate(c migrate.Change) string {
+	names := make([]string, len(c.Tables))
+	for i, t := range c.Tables {
+		names[i] = s.writers[t].table
+	}
+	return "TRUNCATE " + strings.Join(names, ", ")
+}
+
+func (s *applySession) progressStep(position capability.Position) step {
+	p := s.progress
+	return step{
+		sql:    `UPDATE strangler.progress SET position = $1::text::pg_lsn, updated_at = clock_timestamp() WHERE capability = $2::text AND source = $3::text AND fence = $4::bigint`,
+		params: [][]byte{[]byte(position.String()), []byte(p.Capability), []byte(p.From), fmt.Append(nil, p.Fence)},
+		judge: func(affected int64, err error) error {
+			if err != nil || affected == 1 {
+				return s.plain(affected, err)
+			}
+			return &migrate.HaltError{
+				Reason: fmt.Sprintf("another controller has taken over the stream of %s from %s", p.Capability, p.From),
+				Mend:   "nothing: it is the one that goes on",
+			}
+		},
+	}
+}
+
+// prepare makes a statement once per session. It sends nothing where it has.
+func (s *applySession) prepare(ctx context.Context, sql string) (string, error) {
+	if name, ok := s.prepared[sql]; ok {
+		return name, nil
+	}
+	name := fmt.Sprintf("apply_%d", len(s.prepared))
+	if _, err := s.conn.PgConn().Prepare(ctx, name, sql, nil); err != nil {
+		return "", err
+	}
+	s.prepared[sql] = name
+	return name, nil
+}

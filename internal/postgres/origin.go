@@ -1,0 +1,82 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"strangler/capability"
+)
+
+// originName is the replication origin of what a capability's mover writes into
+// one database, by the side it comes from. Every origin of ours begins alike, so
+// that a stream knows its own side's echo.
+func originName(name string, from capability.Side) string {
+	return "strangler_" + name + "_" + string(from)
+}
+
+// slotName is the name of both the publication and the slot from which a
+// capability's changes are read. Slots take no hyphen.
+func slotName(name string, from capability.Side) string {
+	return "strangler_" + strings.ReplaceAll(name, "-", "_") + "_" + string(from)
+}
+
+// moverSettings are those of a session that writes what the other side has
+// already decided: no foreign key is enforced again, no ordinary trigger fires
+// again. Guards fire nevertheless. A plan made while a table was small must not
+// read the whole of it once it is large: rows are always found by their key.
+var moverSettings = map[string]string{"session_replication_role": "replica", "enable_seqscan": "off", "application_name": "strangler mover"}
+
+// moverSession connects as the mover of one capability: past its guards, under
+// the origin of the given side. One session at a time may use an origin, which
+// keeps two movers from writing at once; the second one gets SQLSTATE 55006. The
+// caller closes the connection.
+func (d *Database) moverSession(ctx context.Context, name string, from capability.Side) (*pgx.Conn, error) {
+	conn, err := d.connect(ctx, maps.Clone(moverSettings))
+	if err != nil {
+		return nil, err
+	}
+	if err := passGuards(ctx, conn, name); err != nil {
+		return nil, d.abandon(ctx, conn, err)
+	}
+	origin := originName(name, from)
+	// Two sessions may find the origin missing at once; the second one then waits
+	// for the first and gets a duplicate key, and is tried again by its caller.
+	_, err = conn.Exec(ctx, `SELECT pg_replication_origin_create($1) WHERE pg_replication_origin_oid($1) IS NULL`, origin)
+	if err == nil {
+		_, err = conn.Exec(ctx, `SELECT pg_replication_origin_session_setup($1)`, origin)
+	}
+	if err != nil {
+		return nil, d.abandon(ctx, conn, fmt.Errorf("take replication origin %s: %w", origin, err))
+	}
+	return conn, nil
+}
+
+// passGuards shows the guards the epoch that the gate has now. A capability
+// without a gate has no guards either.
+func passGuards(ctx context.Context, conn *pgx.Conn, name string) error {
+	_, err := conn.Exec(ctx, `SELECT set_config('strangler.mover', capability || ':' || epoch, false) FROM strangler.gate WHERE capability = $1`, name)
+	if err != nil {
+		return fmt.Errorf("read gate of %s: %w", name, err)
+	}
+	return nil
+}
+
+// abandon closes a connection that is of no use because of err.
+func (d *Database) abandon(ctx context.Context, conn *pgx.Conn, err error) error {
+	_ = conn.Close(ctx) // the error that matters is the other one
+	return fmt.Errorf("open mover's session in %s database: %w", d.side, err)
+}
+
+// DropOrigin removes the origin under which changes from a side were written.
+// It is no error when there is none.
+func (d *Database) DropOrigin(ctx context.Context, name string, from capability.Side) error {
+	_, err := d.pool.Exec(ctx, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = $1`, originName(name, from))
+	if err != nil {
+		return fmt.Errorf("drop replication origin %s in %s database: %w", originName(name, from), d.side, err)
+	}
+	return nil
+}

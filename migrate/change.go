@@ -1,0 +1,28 @@
+package migrate
+
+// Change is one change of one row (or a truncation) in the terms of the target:
+// Values by position in the mapping's columns, Key by position in its key.
+type Change struct {
+	Kind  ChangeKind
+	Table int // position in the stream's mappings
+	// Key finds the row on the target as it is before the change. Nil for an
+	// insert and a truncation.
+	Key [][]byte
+	// Values is the row as it becomes; nil for a delete and a truncation.
+	Values []Value
+	// Moved says that an update changes the key.
+	Moved bool
+	// Tables are emptied together; for a truncation only.
+	Tables []int
+}
+
+// ChangeKind says what a change does.
+type ChangeKind byte
+
+// The kinds of changes.
+const (
+	ChangeInsert   ChangeKind = 'I'
+	ChangeUpdate   ChangeKind = 'U'
+	ChangeDelete   ChangeKind = 'D'
+	ChangeTruncate ChangeKind = 'T'
+)

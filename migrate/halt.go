@@ -1,0 +1,42 @@
+package migrate
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+)
+
+// HaltError is why a stream has ended for good: trying again cannot heal it, and
+// going on would lose or double changes. Mend says what a person can do.
+type HaltError struct {
+	Reason, Mend string
+}
+
+// Error states reason and mend.
+func (e *HaltError) Error() string { return e.Reason + "; " + e.Mend }
+
+// ConflictError is a change that does not fit the target's rows: the row to
+// change is missing, or the row to insert is there. Somebody else has written to
+// the target, or source and target were never equal. Nothing of the source's
+// transaction was applied. The key is hashed, because it may be secret.
+type ConflictError struct {
+	Table  Relation // of the target
+	Key    string   // KeyHash of the key's values
+	Detail string
+}
+
+// Error names the table and the row and says what to do.
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("apply to %s: row %s: %s; find out who else writes to the table, then compare with `strangler data verify`, and start over with `strangler data reset`", e.Table, e.Key, e.Detail)
+}
+
+// KeyHash is how rows are named in messages: twelve hexadecimal digits of
+// SHA-256 over the key's values as text, each followed by a zero byte.
+func KeyHash(key [][]byte) string {
+	h := sha256.New()
+	for _, v := range key {
+		h.Write(v)
+		h.Write([]byte{0})
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)[:6])
+}
