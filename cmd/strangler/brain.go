@@ -36,8 +36,8 @@ func (p *parts) newBrain() *brain {
 }
 
 // run leads as soon as it may, until the context ends or the lead is lost.
-// Without a legacy database only traffic moves, and the lock on the state
-// directory is the lead.
+// Without a legacy database only traffic moves: two controllers would then decide
+// the same from the same files, and the store's compare-and-set orders them.
 func (b *brain) run(ctx context.Context) error {
 	if b.settings.Legacy.Database == "" {
 		return b.lead(ctx, 0)

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"strangler/capability"
+	"strangler/internal/config"
+	"strangler/internal/postgres"
+	"strangler/proxy"
+)
+
+func (c *cli) check() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Validate every file, then every upstream and database; list all problems at once",
+		Args:  exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			problems, summary := c.everything(cmd.Context())
+			if c.json {
+				if problems == nil {
+					problems = []capability.Problem{}
+				}
+				if err := c.out.json(problems); err != nil {
+					return err
+				}
+			} else {
+				for _, p := range problems {
+					c.out.line(p.String())
+				}
+			}
+			if len(problems) > 0 {
+				return fmt.Errorf("%d problems", len(problems))
+			}
+			if !c.json {
+				c.out.line(c.out.green("all is well: ") + summary)
+			}
+			return nil
+		},
+	}
+}
+
+// everything finds all problems: a file that cannot be read does not hide what is
+// wrong with the others.
+func (c *cli) everything(ctx context.Context) ([]capability.Problem, string) {
+	settings, problems := config.Load(c.config)
+	if settings.Routes == "" {
+		return problems, ""
+	}
+	contents, err := readDocuments(settings.Routes)
+	if err != nil {
+		return append(problems, capability.Problem{File: settings.Routes, Message: err.Error(), Mend: "name the directory of the documents in config.yaml: routes"}), ""
+	}
+	docs, wrong := config.Documents(settings.Routes, contents)
+	problems = append(problems, wrong...)
+	problems = append(problems, overlaps(docs)...)
+	problems = append(problems, c.outside(ctx, settings, docs)...)
+	return problems, fmt.Sprintf("%d capabilities", len(docs))
+}
+
+// overlaps finds requests that two capabilities claim.
+func overlaps(docs []capability.Document) []capability.Problem { return proxy.Check(docs) }
+
+// outside asks every upstream and database that the documents name.
+func (c *cli) outside(ctx context.Context, settings config.Config, docs []capability.Document) []capability.Problem {
+	problems := upstreamProblems(ctx, settings.File, "legacy.endpoints", settings.Legacy.Upstream)
+	var legacy *postgres.Database
+	if settings.Legacy.Database != "" {
+		var err error
+		if legacy, err = postgres.Open(ctx, capability.Legacy, settings.Legacy.Database); err != nil {
+			problems = append(problems, capability.Problem{File: settings.File, Path: "legacy.database", Message: err.Error(), Mend: "start the database, or correct the connection string"})
+		} else {
+			defer legacy.Close()
+		}
+	}
+	for _, doc := range docs {
+		problems = append(problems, upstreamProblems(ctx, doc.File, "extracted.endpoints", doc.Extracted)...)
+		if doc.Data != nil {
+			problems = append(problems, dataProblems(ctx, settings, doc, legacy)...)
+		}
+	}
+	return problems
+}
+
+func upstreamProblems(ctx context.Context, file, path string, up capability.Upstream) []capability.Problem {
+	var problems []capability.Problem
+	for _, e := range up.Endpoints {
+		if err := dial(ctx, e); err != nil {
+			problems = append(problems, capability.Problem{File: file, Path: path, Value: e, Message: "nobody answers: " + err.Error(), Mend: "start it, or correct the address"})
+		}
+	}
+	return problems
+}
+
+// dataProblems asks the preflight of a capability's move.
+func dataProblems(ctx context.Context, settings config.Config, doc capability.Document, legacy *postgres.Database) []capability.Problem {
+	if settings.Legacy.Database == "" {
+		return []capability.Problem{{File: doc.File, Path: "data", Message: "legacy.database is not set in " + settings.File + ", so no data can move", Mend: "set legacy.database, or leave data: out"}}
+	}
+	extracted, err := postgres.Open(ctx, capability.Extracted, doc.Data.Database)
+	if err != nil {
+		return []capability.Problem{{File: doc.File, Path: "data.database", Message: err.Error(), Mend: "start the database, or correct the connection string"}}
+	}
+	defer extracted.Close()
+	if legacy == nil {
+		return nil // said already, by its own line
+	}
+	mover := newMover(doc, legacy, extracted, postgres.NewGates(doc.Name, legacy, extracted), 0, slog.New(slog.DiscardHandler))
+	_, problems, err := mover.Plan(ctx)
+	if err != nil {
+		problems = append(problems, capability.Problem{File: doc.File, Path: "data", Message: err.Error(), Mend: "see: strangler data plan " + doc.Name})
+	}
+	return problems
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"strangler/internal/config"
+	"strangler/internal/files"
+)
+
+func newStore(settings config.Config, log *slog.Logger) (*files.Store, error) {
+	return files.New(files.Options{Routes: settings.Routes, State: settings.State, Decode: config.Documents, Apply: config.Apply, Log: log}), nil
+}
+
+// readDocuments reads the documents as they are now, good or not.
+func readDocuments(dir string) (map[string][]byte, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("list documents: %w", err)
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("read documents: %w", err)
+	}
+	contents := map[string][]byte{}
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read documents: %w", err)
+		}
+		contents[filepath.Base(name)] = content
+	}
+	return contents, nil
+}
