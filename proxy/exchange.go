@@ -22,6 +22,8 @@ type exchange struct {
 
 	admitted *writeKey // a counted write, until endWrite
 	pin      *pin      // of the write's subject, until endWrite
+	// untouched is a write of which no byte was sent.
+	untouched bool
 
 	// What the record tells.
 	endpoint string // that answered, or was tried last
@@ -115,10 +117,14 @@ func (x *exchange) endWrite() {
 		return
 	}
 	l := x.route.binding.lasting
-	if x.pin != nil {
+	switch {
+	case x.pin == nil:
+	case x.untouched:
+		l.marks.untouched(x.pin)
+	default:
 		l.marks.end(x.pin)
-		x.pin = nil
 	}
+	x.pin = nil
 	l.hold.leave(*x.admitted)
 	x.admitted = nil
 }
@@ -154,5 +160,11 @@ func (p *Proxy) forward(x *exchange, rec *recorder) {
 		defer x.timer.Stop()
 	}
 	defer func() { p.tunnels.remove(rec.tunnel) }()
+	if x.request.ContentLength != 0 && x.request.ProtoMajor == 1 {
+		// Without it net/http swallows up to 256 KiB of a body that is still being
+		// read when the answer begins, and the upstream takes the rest for the whole.
+		// A writer that cannot do it says so, and has no such habit.
+		_ = http.NewResponseController(rec).EnableFullDuplex()
+	}
 	p.reverse.ServeHTTP(rec, x.request.WithContext(ctx))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -292,4 +293,47 @@ func TestServing(t *testing.T) {
 	if now := s.Serving(context.Background(), "orders", 0, false); len(now.Problems) != 1 {
 		t.Errorf("problems: %+v", now)
 	}
+}
+
+// The same promise without a network in between, so that the two critical
+// sections meet often enough for a mistake of a few instructions to show.
+func TestCountingAndHoldingAreOneDecision(t *testing.T) {
+	h := newHold(wide)
+	h.set(state(1, capability.Legacy, 0))
+	var idleAt atomic.Uint64 // the revision that was seen to hold with nothing in flight
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				e, err := h.enter(context.Background(), someWrite, 1)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if idle := idleAt.Load(); e.Revision < idle {
+					t.Errorf("a write of revision %d is under way after the proxy was idle at %d", e.Revision, idle)
+				}
+				h.leave(someWrite)
+			}
+		})
+	}
+	for revision := uint64(2); revision < 20_000 && !t.Failed(); revision += 2 {
+		h.set(switching(state(revision, capability.Legacy, 0)))
+		for {
+			if s, _ := h.serving(); s.Holding && s.Writes == 0 {
+				break
+			}
+			runtime.Gosched()
+		}
+		idleAt.Store(revision)
+		h.set(state(revision+1, capability.Legacy, 0))
+	}
+	close(stop)
+	wg.Wait()
 }

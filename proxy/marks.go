@@ -99,6 +99,16 @@ func (m *marks) end(p *pin) {
 	}
 }
 
+// untouched ends a write that was never sent: there is nothing to wait for.
+func (m *marks) untouched(p *pin) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p.writing--
+	if !p.holds() && p != &m.everyone {
+		delete(m.subjects, p.subject)
+	}
+}
+
 // queue is called with mu held.
 func (m *marks) queue(p *pin) {
 	if !p.queued {

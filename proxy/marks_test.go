@@ -285,3 +285,10 @@ func TestWriteOfAClientThatWentStaysCounted(t *testing.T) {
 	eventually(t, "the write has ended", func() bool { now, _ := s.serving("orders"); return now.Writes == 0 })
 	s.want(s.get("/api/orders/1", "ann"), 200, "legacy")
 }
+
+func TestWriteThatWasNeverSentPinsNobody(t *testing.T) {
+	s := serve(t, state(1, capability.Extracted, 5000), nil, nil, extractedAt(nobody(t)))
+	user := subjectOn(t, capability.Legacy, 5000)
+	s.want(s.do("POST", "/api/orders/1", user, nil), 503, "")
+	s.want(s.get("/api/orders/1", user), 200, "legacy")
+}

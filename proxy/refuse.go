@@ -55,9 +55,10 @@ func holdRefusal(err error) *refusal {
 // answerFailure is called by the reverse proxy when there is no answer to pass on.
 func (p *Proxy) answerFailure(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
-	x.endWrite()
 	x.failure = err.Error()
 	f := x.describe(err)
+	x.untouched = f.reason == ReasonBreaker || f.reason == ReasonNowhere
+	x.endWrite()
 	if rec, ok := w.(*recorder); ok {
 		rec.refuse(f)
 		return
