@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"strangler/capability"
@@ -207,34 +206,6 @@ func outcome(class capability.Class, res *http.Response, err error) error {
 	}
 	return fmt.Errorf("answered %d", res.StatusCode)
 }
-
-// upload is a request's body that knows whether it was read, and whether the
-// client broke it off.
-type upload struct {
-	io.ReadCloser
-	touched, failed atomic.Bool
-}
-
-func (u *upload) Read(p []byte) (int, error) {
-	u.touched.Store(true)
-	n, err := u.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		u.failed.Store(true)
-	}
-	return n, err
-}
-
-// bodyTouched reports whether some of the body may be gone.
-func bodyTouched(req *http.Request) bool {
-	body, ok := req.Body.(*upload)
-	return ok && body.touched.Load()
-}
-
-// keepOpen shields a body from the transport, which closes it also when
-// nothing was sent and another endpoint could still be tried.
-type keepOpen struct{ io.Reader }
-
-func (keepOpen) Close() error { return nil }
 
 // discard frees the connection of an answer that nobody will see.
 func discard(res *http.Response) {

@@ -20,6 +20,7 @@ type exchange struct {
 	timeout time.Duration // 0: none
 	timer   *time.Timer   // cancels the exchange with errTimeout; nil without a timeout
 
+	upload   *upload   // the request's body; nil without one, or before it is forwarded
 	admitted *writeKey // a counted write, until endWrite
 	pin      *pin      // of the write's subject, until endWrite
 	// untouched is a write of which no byte was sent.
@@ -159,7 +160,10 @@ func (p *Proxy) forward(x *exchange, rec *recorder) {
 		x.timer = time.AfterFunc(x.timeout, func() { cancel(errTimeout) })
 		defer x.timer.Stop()
 	}
-	defer func() { p.tunnels.remove(rec.tunnel) }()
+	defer func() {
+		x.stopUpload(rec)
+		p.tunnels.remove(rec.tunnel)
+	}()
 	if x.request.ContentLength != 0 && x.request.ProtoMajor == 1 {
 		// Without it net/http swallows up to 256 KiB of a body that is still being
 		// read when the answer begins, and the upstream takes the rest for the whole.

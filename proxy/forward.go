@@ -44,7 +44,8 @@ func rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.Header[headerRequestID] = []string{x.id}
 	pr.Out.Header[headerTraceparent] = []string{traceparent(pr.In.Header)}
 	if pr.Out.Body != nil {
-		pr.Out.Body = &upload{ReadCloser: pr.Out.Body}
+		x.upload = &upload{body: pr.Out.Body, announced: pr.In.ContentLength}
+		pr.Out.Body = x.upload
 	}
 }
 
@@ -64,6 +65,9 @@ func modify(res *http.Response) error {
 // mark sets the headers that every answer of the proxy carries.
 func (x *exchange) mark(h http.Header) {
 	h[headerRequestID] = []string{x.id}
+	if x.closing() {
+		h["Connection"] = []string{"close"}
+	}
 	if x.side != "" {
 		h[headerSide] = []string{string(x.side)}
 	}

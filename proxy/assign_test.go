@@ -1,0 +1,107 @@
+package proxy
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"testing"
+
+	"strangler/capability"
+)
+
+func TestSubjects(t *testing.T) {
+	request := func(headers ...string) *http.Request {
+		r, _ := http.NewRequest("GET", "/", nil)
+		r.RemoteAddr = "[2001:db8::1]:4711"
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Add(headers[i], headers[i+1])
+		}
+		return r
+	}
+	session := capability.Subject{Kind: capability.SubjectCookie, Name: "session"}
+	user := capability.Subject{Kind: capability.SubjectHeader, Name: "X-User"}
+	for _, c := range []struct {
+		name   string
+		want   capability.Subject
+		r      *http.Request
+		value  string
+		source capability.SubjectKind
+	}{
+		{"cookie", session, request("Cookie", "a=b; session=s1; c=d"), "s1", capability.SubjectCookie},
+		{"second cookie header", session, request("Cookie", "a=b", "Cookie", "session=s2"), "s2", capability.SubjectCookie},
+		{"quoted cookie", session, request("Cookie", `session="s3"`), "s3", capability.SubjectCookie},
+		{"other cookie", session, request("Cookie", "xsession=s1"), "2001:db8::1", capability.SubjectAddress},
+		{"header", user, request("X-User", "ann"), "ann", capability.SubjectHeader},
+		{"no header", user, request("X-Forwarded-For", "6.6.6.6"), "2001:db8::1", capability.SubjectAddress},
+		{"address", capability.Subject{Kind: capability.SubjectAddress}, request(), "2001:db8::1", capability.SubjectAddress},
+		{"own cookie", capability.Subject{}, request("Cookie", mintedCookie+"=ABC"), "ABC", capability.SubjectMinted},
+	} {
+		if s := subjectOf(c.want, c.r); s.value != c.value || s.source != c.source || s.minted {
+			t.Errorf("%s: %+v", c.name, s)
+		}
+	}
+	for _, bad := range []string{"", "a b", "x\ny", string(make([]byte, 65))} {
+		s := subjectOf(capability.Subject{}, request("Cookie", mintedCookie+"="+bad))
+		if !s.minted || s.value == bad {
+			t.Errorf("took %q for a subject of ours", bad)
+		}
+	}
+}
+
+// The share of subjects is the weight within three standard deviations, however
+// many requests each of them sends; raising it moves nobody back.
+func TestShareAndMonotony(t *testing.T) {
+	const n = 20_000
+	table := tableOf(t, capability.Route{Path: "/o"})
+	b := table.bindings["c"]
+	on := map[string]bool{}
+	for _, weight := range []capability.Weight{0, 1, 100, 1000, 2500, 5000, 9999, capability.Whole} {
+		count := 0
+		for i := range n {
+			d := decision{route: table.routes[0], class: capability.Read, subject: subject{value: fmt.Sprint("subject-", i)}}
+			d.assign(capability.Effective{Owner: capability.Legacy, Weight: weight})
+			if d.side == capability.Extracted {
+				count++
+				on[d.subject.value] = true
+			} else if on[d.subject.value] {
+				t.Fatalf("%s moved back at %s", d.subject.value, weight)
+			}
+		}
+		p := float64(weight) / float64(capability.Whole)
+		if off := math.Abs(float64(count) - n*p); off > 3*math.Sqrt(n*p*(1-p)) {
+			t.Errorf("at %s %d of %d subjects moved", weight, count, n)
+		}
+	}
+	if b.salt() != "c" {
+		t.Errorf("salt %q", b.salt())
+	}
+}
+
+func TestTraceparent(t *testing.T) {
+	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	if got := traceparent(http.Header{headerTraceparent: {good}}); got != good {
+		t.Errorf("replaced a good one: %s", got)
+	}
+	for _, bad := range []string{"", "x", "ff" + good[2:], "00-00000000000000000000000000000000-b7ad6b7169203331-01", "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", good[:54]} {
+		made := traceparent(http.Header{headerTraceparent: {bad}})
+		if made == bad || !isTraceparent(made) {
+			t.Errorf("%q became %q", bad, made)
+		}
+	}
+	if id := requestID(http.Header{headerRequestID: {"evil\r\nid"}}); !isToken(id, 128) {
+		t.Errorf("took %q", id)
+	}
+}
+
+func BenchmarkAssign(b *testing.B) {
+	table := tableOf(b, capability.Route{Path: "/o"})
+	r, _ := http.NewRequest("GET", "/o", nil)
+	r.Header.Set("Cookie", "theme=dark; session=7e0b1f9c8a")
+	e := capability.Effective{Owner: capability.Legacy, Weight: 2500}
+	want := capability.Subject{Kind: capability.SubjectCookie, Name: "session"}
+	b.ReportAllocs()
+	for b.Loop() {
+		d := decision{route: table.routes[0], class: capability.Read, subject: subjectOf(want, r)}
+		d.assign(e)
+	}
+}

@@ -1,0 +1,89 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// upload is a request's body on its way to an upstream. It knows whether it was
+// touched, whether the client broke it off, and how to end: the transport may go
+// on reading after the answer, but not after the request is over, when net/http
+// reads the connection itself.
+type upload struct {
+	body      io.ReadCloser
+	announced int64 // -1: not announced
+	touched   atomic.Bool
+	failed    atomic.Bool // by the client
+	complete  atomic.Bool // all of it was read
+
+	mu   sync.Mutex // held while reading
+	over bool       // guarded by mu
+	read int64      // guarded by mu
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.over {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	u.touched.Store(true)
+	n, err := u.body.Read(p)
+	u.read += int64(n)
+	switch {
+	case errors.Is(err, io.EOF), u.announced >= 0 && u.read >= u.announced:
+		u.complete.Store(true)
+	case err != nil:
+		u.failed.Store(true)
+	}
+	return n, err
+}
+
+func (u *upload) Close() error { return u.body.Close() }
+
+// stop returns when no read is under way and none will begin. A read that waits
+// for the rest of an incomplete body is woken by interrupt.
+func (u *upload) stop(interrupt func()) {
+	if !u.mu.TryLock() {
+		if !u.complete.Load() {
+			interrupt()
+		}
+		u.mu.Lock()
+	}
+	u.over = true
+	u.mu.Unlock()
+}
+
+// stopUpload ends the upload before the handler returns. The interrupt is fatal
+// for the connection, which closes after an answer to half an upload anyway.
+func (x *exchange) stopUpload(rec *recorder) {
+	if x.upload == nil {
+		return
+	}
+	x.upload.stop(func() {
+		// Where deadlines are not supported, the read ends with the connection.
+		_ = http.NewResponseController(rec).SetReadDeadline(time.Now())
+	})
+}
+
+// closing reports whether the client's connection cannot be used again, because
+// the answer goes out before the request has come in.
+func (x *exchange) closing() bool {
+	return x.upload != nil && !x.upload.complete.Load() && x.request.ProtoMajor == 1
+}
+
+// bodyTouched reports whether some of the body may be gone.
+func bodyTouched(req *http.Request) bool {
+	body, ok := req.Body.(*upload)
+	return ok && body.touched.Load()
+}
+
+// keepOpen shields a body from the transport, which closes it also when
+// nothing was sent and another endpoint could still be tried.
+type keepOpen struct{ io.Reader }
+
+func (keepOpen) Close() error { return nil }
