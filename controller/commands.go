@@ -239,21 +239,3 @@ func (r *Reconciler) lookWithoutData(ctx context.Context) error {
 	r.stopData()
 	return nil
 }
-
-// Planner connects to the databases for as long as use runs. It serves data
-// plan, which must work before a move begins and while one runs.
-func (r *Reconciler) Planner(ctx context.Context, use func(Planner) error) error {
-	doc, _, work := r.snapshot()
-	if doc.Data == nil {
-		return fmt.Errorf("%s has no data section in its document", r.name)
-	}
-	if work != nil {
-		return use(work.data.Planner)
-	}
-	data, err := r.options.Connect(ctx, doc, r.options.Token)
-	if err != nil {
-		return err
-	}
-	defer data.Close()
-	return use(data.Planner)
-}

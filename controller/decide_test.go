@@ -23,7 +23,7 @@ func pair(legacy capability.GateState, l uint64, extracted capability.GateState,
 // following is a capability at rest on legacy, with both streams running.
 func following() Observation {
 	return Observation{
-		Document: capability.Document{Name: "orders", Revision: "a", Data: &capability.Data{}, Traffic: capability.Traffic{Owner: capability.Legacy}},
+		Document:  capability.Document{Name: "orders", Revision: "a", Data: &capability.Data{}, Traffic: capability.Traffic{Owner: capability.Legacy}},
 		Effective: capability.Effective{Capability: "orders", Revision: 7, Epoch: 1, Owner: capability.Legacy, Phase: capability.Steady, HasData: true},
 		Data: capability.DataStatus{Phase: capability.PhaseFollowing, Streams: []capability.StreamStatus{
 			{From: capability.Legacy, Live: true}, {From: capability.Extracted, Live: true}},
@@ -46,13 +46,18 @@ func TestDecideWeights(t *testing.T) {
 		weight  capability.Weight
 		refused string
 	}{
-		"current data":      {func(*Observation) {}, 1000, ""},
-		"lag":               {func(o *Observation) { o.Data.Streams[0].Lag = 6 * time.Second }, 0, "lags by 6s"},
-		"lag, but in use":   {func(o *Observation) { o.Data.Streams[0].Lag = 6 * time.Second; o.Effective.Weight = 500 }, 1000, ""},
-		"long lag, in use":  {func(o *Observation) { o.Data.Streams[0].Lag = time.Minute; o.Effective.Weight = 500 }, 0, "lags by 1m0s"},
-		"stream down":       {func(o *Observation) { o.Data.Streams[0].Live = false }, 0, "is down"},
-		"backfill":          {func(o *Observation) { o.Data.Phase = capability.PhaseBackfill }, 0, "not on both sides"},
-		"no data at all":    {func(o *Observation) { o.Document.Data = nil; o.Gates = nil; o.Effective.HasData = false; o.Data = capability.DataStatus{} }, 1000, ""},
+		"current data":     {func(*Observation) {}, 1000, ""},
+		"lag":              {func(o *Observation) { o.Data.Streams[0].Lag = 6 * time.Second }, 0, "lags by 6s"},
+		"lag, but in use":  {func(o *Observation) { o.Data.Streams[0].Lag = 6 * time.Second; o.Effective.Weight = 500 }, 1000, ""},
+		"long lag, in use": {func(o *Observation) { o.Data.Streams[0].Lag = time.Minute; o.Effective.Weight = 500 }, 0, "lags by 1m0s"},
+		"stream down":      {func(o *Observation) { o.Data.Streams[0].Live = false }, 0, "is down"},
+		"backfill":         {func(o *Observation) { o.Data.Phase = capability.PhaseBackfill }, 0, "not on both sides"},
+		"no data at all": {func(o *Observation) {
+			o.Document.Data = nil
+			o.Gates = nil
+			o.Effective.HasData = false
+			o.Data = capability.DataStatus{}
+		}, 1000, ""},
 		"mapping has moved": {func(o *Observation) { o.Refuse = "tables changed" }, 1000, "tables changed"},
 	} {
 		o := following()

@@ -54,14 +54,6 @@ type Mover interface {
 	Reset(ctx context.Context, report func(capability.Progress)) error
 }
 
-// Planner tells what a move will do, before it does.
-type Planner interface {
-	Plan(ctx context.Context) (any, []capability.Problem, error)
-	// DDL returns the statements that make the missing target tables.
-	DDL(ctx context.Context) ([]string, error)
-	Create(ctx context.Context) ([]string, error)
-}
-
 // Handover is what a switch asks of the data.
 type Handover interface {
 	// WaitMarker blocks until the other side has applied the marker and all
@@ -102,7 +94,6 @@ type Guards interface {
 // Data is everything that reaches a capability's two databases.
 type Data struct {
 	Mover    Mover
-	Planner  Planner
 	Handover Handover
 	Border   Border
 	Gates    Gates

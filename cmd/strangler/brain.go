@@ -17,7 +17,6 @@ import (
 	"strangler/internal/api"
 	"strangler/internal/postgres"
 	"strangler/internal/telemetry"
-	"strangler/migrate"
 )
 
 // lease is how long a controller that died keeps the next one waiting.
@@ -111,12 +110,9 @@ func (b *brain) connect(ctx context.Context, doc capability.Document, token uint
 	}
 	gates := postgres.NewGates(doc.Name, legacy, extracted)
 	mover := newMover(doc, legacy, extracted, gates, token, b.log)
-	return &controller.Data{Mover: mover, Planner: planner{mover}, Handover: mover, Border: mover, Gates: gates, Guards: gates,
+	return &controller.Data{Mover: mover, Handover: mover, Border: mover, Gates: gates, Guards: gates,
 		Close: func() { legacy.Close(); extracted.Close() }}, nil
 }
-
-// planner shows the mover's plan to the controller, which only passes it on.
-type planner struct{ *migrate.Mover }
 
 // healthy dials the endpoints of a side; one that answers is enough.
 func (b *brain) healthy(ctx context.Context, doc capability.Document, side capability.Side) error {

@@ -28,19 +28,18 @@ type cli struct {
 }
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
-}
-
-// run carries out one command line and returns the exit status: 0 when what was
-// asked is true now, 1 when it is not, 2 when the command line cannot be read.
-func run(args []string, stdout, stderr *os.File) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	go func() {
 		// A second signal ends the process at once, as people expect.
 		<-ctx.Done()
 		stop()
 	}()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run carries out one command line and returns the exit status: 0 when what was
+// asked is true now, 1 when it is not, 2 when the command line cannot be read.
+func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	c := &cli{out: newPrinter(stdout), errs: newPrinter(stderr)}
 	root := c.root()
 	root.SetArgs(args)

@@ -76,25 +76,6 @@ func (c *Client) Data(ctx context.Context, name, verb string, report func(capabi
 	return c.follow(ctx, "/api/capabilities/"+url.PathEscape(name)+"/data/"+verb, nil, report, result)
 }
 
-// Plan returns what a move will do.
-func (c *Client) Plan(ctx context.Context, name string, plan any) ([]capability.Problem, error) {
-	result := PlanResult{Plan: plan}
-	err := c.call(ctx, http.MethodGet, "/api/capabilities/"+url.PathEscape(name)+"/data/plan", nil, &result)
-	return result.Problems, err
-}
-
-// DDL returns the statements that make the missing target tables; with create it
-// carries them out.
-func (c *Client) DDL(ctx context.Context, name string, create bool) ([]string, error) {
-	method := http.MethodGet
-	if create {
-		method = http.MethodPost
-	}
-	var statements []string
-	err := c.call(ctx, method, "/api/capabilities/"+url.PathEscape(name)+"/data/ddl", nil, &statements)
-	return statements, err
-}
-
 // Mark asks what a reader must wait for; see capability.Mark.
 func (c *Client) Mark(ctx context.Context, name string) (capability.Mark, error) {
 	var m capability.Mark

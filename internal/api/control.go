@@ -28,8 +28,6 @@ func Control(router *mux.Router, active func() *controller.Controller) {
 	router.HandleFunc("/api/capabilities/{capability}/traffic", a.traffic).Methods(http.MethodPut)
 	router.HandleFunc("/api/capabilities/{capability}/switch", a.change).Methods(http.MethodPost)
 	router.HandleFunc("/api/capabilities/{capability}/mark", a.mark).Methods(http.MethodPost)
-	router.HandleFunc("/api/capabilities/{capability}/data/plan", a.plan).Methods(http.MethodGet)
-	router.HandleFunc("/api/capabilities/{capability}/data/ddl", a.ddl).Methods(http.MethodGet, http.MethodPost)
 	router.HandleFunc("/api/capabilities/{capability}/data/{verb:start|pause|resume|verify|reset}", a.data).Methods(http.MethodPost)
 	router.HandleFunc("/api/ledger", a.ledger).Methods(http.MethodGet)
 }
@@ -145,46 +143,6 @@ func (a control) mark(w http.ResponseWriter, r *http.Request) {
 		mark, err := c.Mark(r.Context())
 		answer(w, mark, err)
 	}
-}
-
-func (a control) plan(w http.ResponseWriter, r *http.Request) {
-	c, _, ok := a.named(w, r)
-	if !ok {
-		return
-	}
-	var result PlanResult
-	err := c.Planner(r.Context(), func(p controller.Planner) error {
-		var err error
-		result.Plan, result.Problems, err = p.Plan(r.Context())
-		return err
-	})
-	answer(w, result, err)
-}
-
-// PlanResult is what data plan answers: the plan, and why it cannot start.
-type PlanResult struct {
-	Plan     any                  `json:"plan"`
-	Problems []capability.Problem `json:"problems,omitempty"`
-}
-
-// ddl answers with the statements that make the missing target tables, and with
-// POST carries them out.
-func (a control) ddl(w http.ResponseWriter, r *http.Request) {
-	c, _, ok := a.named(w, r)
-	if !ok {
-		return
-	}
-	var statements []string
-	err := c.Planner(r.Context(), func(p controller.Planner) error {
-		var err error
-		if r.Method == http.MethodPost {
-			statements, err = p.Create(r.Context())
-		} else {
-			statements, err = p.DDL(r.Context())
-		}
-		return err
-	})
-	answer(w, statements, err)
 }
 
 func (a control) data(w http.ResponseWriter, r *http.Request) {
