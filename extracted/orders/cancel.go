@@ -63,7 +63,7 @@ func (s *saga) runCancel(ctx context.Context, id, customer int64, ref string) (O
 // cancelled already, and errLeaseLost when somebody is at it.
 func (s *saga) beginCancel(ctx context.Context, tx pgx.Tx, t *task, customer int64) (*Order, error) {
 	var status string
-	err := tx.QueryRow(ctx, `SELECT status, customer_id FROM orders WHERE id = $1 AND $2 IN (0, customer_id) FOR UPDATE`,
+	err := tx.QueryRow(ctx, `SELECT status, customer_id FROM orders WHERE id = $1 AND (customer_id = $2 OR $2::bigint = 0) FOR UPDATE`,
 		t.OrderID, customer).Scan(&status, &t.CustomerID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, errNoOrder
