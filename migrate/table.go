@@ -168,7 +168,7 @@ func NewPair(doc capability.Table, legacy, extracted Table) (Pair, []capability.
 func (p Pair) keyProblems(doc capability.Table) []capability.Problem {
 	path := "data.tables." + doc.Table
 	if len(p.Legacy.Key) == 0 {
-		return []capability.Problem{{Path: path, Line: doc.Line, Value: p.Legacy.Relation.String(), Message: "the table has no primary key, so its rows cannot be told apart",
+		return []capability.Problem{{Path: path, Line: doc.Line, Value: p.Legacy.String(), Message: "the table has no primary key, so its rows cannot be told apart",
 			Mend: "add one (ALTER TABLE … ADD PRIMARY KEY), or leave the table out"}}
 	}
 	if m := p.Direct(capability.Legacy); !slices.Equal(sorted(m.ToKey), sorted(p.Extracted.Key)) {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,7 +78,8 @@ func TestEveryKindOfWriteIsRefused(t *testing.T) {
 		`INSERT INTO public.parts VALUES (1)`, `INSERT INTO public.parts_1 VALUES (1)`, `UPDATE public.parts_1 SET id = 2`, `TRUNCATE public.parts_1`,
 		`WITH w AS (INSERT INTO public.lines VALUES (1) RETURNING 1) SELECT * FROM w`,
 	} {
-		if _, err := app.Exec(ctx, statement); code(err) != "P0S01" && !(statement[:4] == "TRUN" && code(err) == "42501") {
+		_, err := app.Exec(ctx, statement)
+		if noRight := strings.HasPrefix(statement, "TRUNCATE") && code(err) == "42501"; code(err) != "P0S01" && !noRight {
 			t.Errorf("%s: %v", statement, err)
 		}
 	}
