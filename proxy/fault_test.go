@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -135,6 +137,60 @@ func TestNoFallback(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The whole extracted service dies under load, with reads in flight, and comes
+// back: nobody gets to see it.
+func TestExtractedDiesUnderLoad(t *testing.T) {
+	slow := func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) }
+	s := serve(t, state(1, capability.Legacy, 3000), slow, slow, func(_ *Options, d *capability.Document) {
+		d.Resilience.Breaker = capability.Breaker{Ratio: 0.5, Requests: 10, Window: time.Second, OpenFor: 50 * time.Millisecond, Trials: 2}
+	})
+	address := s.extracted.Listener.Addr().String()
+	stop := make(chan struct{})
+	var onExtracted atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				method := "GET"
+				if n%4 == 0 {
+					method = "POST"
+				}
+				path := fmt.Sprintf("/api/orders/%d", n)
+				a := s.do(method, path, fmt.Sprint("user", i, "-", n%20), nil)
+				if a.err != nil || a.status != 200 || a.body != path {
+					t.Errorf("%s %s: %d %v %s", method, path, a.status, a.err, a.body)
+					return
+				}
+				if a.header.Get(headerSide) == "extracted" {
+					onExtracted.Add(1)
+				}
+			}
+		})
+	}
+	eventually(t, "reads on extracted", func() bool { return onExtracted.Load() > 50 || t.Failed() })
+	s.extracted.Listener.Close()
+	s.extracted.CloseClientConnections()
+	eventually(t, "the breaker opens", func() bool { return s.Breakers()[1].State == Open || t.Failed() })
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := httptest.NewUnstartedServer(http.HandlerFunc(slow))
+	back.Listener.Close()
+	back.Listener = l
+	back.Start()
+	defer back.Close()
+	before := onExtracted.Load()
+	eventually(t, "reads on extracted again", func() bool { return onExtracted.Load() > before+50 || t.Failed() })
+	close(stop)
+	wg.Wait()
 }
 
 // The one thing that must never happen: a write sent twice.

@@ -185,7 +185,7 @@ func TestNoWriteIsInFlightOnceTheProxyHolds(t *testing.T) {
 		})
 	}
 	owner, revision := capability.Legacy, uint64(1)
-	for range 60 {
+	for range 25 {
 		before := writes.Load()
 		eventually(t, "writes between two switches", func() bool { return writes.Load() > before+20 || t.Failed() })
 		revision++

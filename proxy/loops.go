@@ -87,18 +87,5 @@ func (p *Proxy) askOnce(ctx context.Context, l *lasting) (wait time.Duration, ok
 	if err != nil && !errors.Is(err, context.Canceled) {
 		p.log.Debug("no mark", slog.String("capability", l.name), slog.Any("error", err))
 	}
-	if err == nil && mark.Epoch > l.hold.state().Epoch {
-		p.reload(ctx, l.name)
-	}
 	return markBackoff, true
-}
-
-// reload asks the caller for a newer state than this proxy serves.
-func (p *Proxy) reload(ctx context.Context, name string) {
-	if p.options.Reload == nil {
-		return
-	}
-	if err := p.options.Reload(ctx, name); err != nil && ctx.Err() == nil {
-		p.log.Warn("reload failed", slog.String("capability", name), slog.Any("error", err))
-	}
 }

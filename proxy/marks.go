@@ -36,7 +36,9 @@ type marks struct {
 	ended    []*pin          // guarded by mu; with a write that no question was asked for, each once
 	marked   []batch         // guarded by mu; writes that wait to be applied, oldest first
 	waiting  int             // guarded by mu; tokens in marked
-	asking   bool            // guarded by mu; a loop is running
+	// markedEpoch is that of all marks in marked; guarded by mu.
+	markedEpoch uint64
+	asking      bool // guarded by mu; a loop is running
 }
 
 // pin keeps one subject with the owner.
@@ -184,22 +186,31 @@ func (m *marks) ask() (q question, ok bool) {
 	return q, true
 }
 
-// answer applies a mark. It reports whether the mark was of use: one of another
-// epoch is not, because its position may be that of another database, or of a
-// gate that is closing.
+// answer applies a mark, and reports whether it was of use.
+//
+// Positions are compared only within one epoch: another one may speak of another
+// database. When the epoch has moved on, what waited under the old one waits for
+// the new mark instead, which was taken later still. A mark of an epoch older
+// than the one served says nothing about writes to the present owner.
 func (m *marks) answer(q question, mark capability.Mark, err error) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if q.owner != m.owner {
 		return true // the switch has released everything that was asked for
 	}
-	if err != nil || !mark.Current || mark.Epoch != m.epoch {
+	if err != nil || !mark.Current || mark.Epoch < m.epoch {
 		for _, t := range q.tokens {
 			if t.pin.last == t.number { // else a later write of the subject asks for itself
 				m.queue(t.pin)
 			}
 		}
 		return false
+	}
+	if mark.Epoch != m.markedEpoch {
+		for _, b := range m.marked {
+			q.tokens = append(q.tokens, b.tokens...)
+		}
+		m.marked, m.waiting, m.markedEpoch = nil, 0, mark.Epoch
 	}
 	if len(q.tokens) > 0 {
 		m.marked = append(m.marked, batch{position: mark.Position, tokens: q.tokens})

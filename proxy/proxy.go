@@ -68,19 +68,22 @@ func New(options Options) (*Proxy, error) {
 // when everything it started has ended and gives idle connections back.
 func (p *Proxy) Run(ctx context.Context) error {
 	p.loops.open(ctx)
-	p.mu.Lock()
-	all := slices.Collect(maps.Values(p.lasting))
-	p.mu.Unlock()
-	for _, l := range all {
+	for _, l := range p.everything() {
 		p.askMarks(l)
 	}
 	<-ctx.Done()
 	p.loops.close()
 	p.legacy.close()
-	for _, l := range all {
+	for _, l := range p.everything() {
 		l.extracted.close()
 	}
 	return nil
+}
+
+func (p *Proxy) everything() []*lasting {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Values(p.lasting))
 }
 
 // Update serves new documents and effective states. It builds the whole table

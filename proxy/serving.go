@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -36,6 +37,16 @@ func (p *Proxy) Serving(ctx context.Context, name string, minRevision uint64, id
 		case <-changed:
 		case <-updated:
 		}
+	}
+}
+
+// reload asks the caller for a newer state than this proxy serves.
+func (p *Proxy) reload(ctx context.Context, name string) {
+	if p.options.Reload == nil {
+		return
+	}
+	if err := p.options.Reload(ctx, name); err != nil && ctx.Err() == nil {
+		p.log.Warn("reload failed", slog.String("capability", name), slog.Any("error", err))
 	}
 }
 

@@ -168,6 +168,24 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
+func TestTrailers(t *testing.T) {
+	s := serve(t, state(1, capability.Legacy, 0), func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Trailer", "X-Announced")
+		_, _ = io.WriteString(w, "body")
+		w.Header().Set("X-Announced", "1")
+		w.Header().Set(http.TrailerPrefix+"X-Late", "2")
+	}, nil)
+	res, err := s.client.Get(s.url + "/api/orders/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || string(b) != "body" || res.Trailer.Get("X-Announced") != "1" || res.Trailer.Get("X-Late") != "2" {
+		t.Errorf("%q %v %v", b, res.Trailer, err)
+	}
+}
+
 func TestMintedCookie(t *testing.T) {
 	minted := func(_ *Options, d *capability.Document) { d.Traffic.Subject = capability.Subject{} }
 	s := serve(t, state(1, capability.Legacy, 5000), nil, nil, minted)

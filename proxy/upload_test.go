@@ -23,7 +23,7 @@ func TestUploadEndsWithTheRequest(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 6 {
 		wg.Go(func() {
-			for n := range 150 {
+			for n := range 80 {
 				var body io.Reader = strings.NewReader("small")
 				if n%2 == 0 {
 					body = struct{ io.Reader }{body} // chunked
