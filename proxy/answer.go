@@ -16,8 +16,11 @@ import (
 // and upgraded connections may be silent for as long as they like.
 func (x *exchange) watch(res *http.Response, e *endpoint) {
 	stream := res.StatusCode == http.StatusSwitchingProtocols || isEventStream(res)
-	if stream && x.timer != nil {
-		x.timer.Stop()
+	if stream {
+		x.endWrite()
+		if x.timer != nil {
+			x.timer.Stop()
+		}
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		e.inflight.Add(-1) // the body must stay a connection; tunnels are counted on their own

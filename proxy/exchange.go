@@ -146,12 +146,12 @@ func (p *Proxy) finish(x *exchange) {
 	}
 }
 
-// forward exchanges the request with its side. A write that has begun is not
-// broken off because its client went away: whoever counts it or waits for its
-// mark must know that it is over.
+// forward exchanges the request with its side. A counted write that has begun is
+// not broken off because its client went away: a switch that waits for it, and
+// the mark of its subject, need to know when it is over. Its timeout bounds it.
 func (p *Proxy) forward(x *exchange, rec *recorder) {
 	ctx := x.request.Context()
-	if x.class == capability.Write {
+	if x.admitted != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, exchangeKey{}, x))

@@ -25,7 +25,7 @@ func raw(t *testing.T, f func(net.Conn, *http.Request)) string {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
-	t.Cleanup(func() { l.Close(); wg.Wait() })
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
 	wg.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -55,7 +55,7 @@ func nobody(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	_ = l.Close()
 	return "http://" + l.Addr().String()
 }
 
@@ -175,7 +175,7 @@ func TestExtractedDiesUnderLoad(t *testing.T) {
 		})
 	}
 	eventually(t, "reads on extracted", func() bool { return onExtracted.Load() > 50 || t.Failed() })
-	s.extracted.Listener.Close()
+	_ = s.extracted.Listener.Close()
 	s.extracted.CloseClientConnections()
 	eventually(t, "the breaker opens", func() bool { return s.Breakers()[1].State == Open || t.Failed() })
 	l, err := net.Listen("tcp", address)
@@ -183,7 +183,7 @@ func TestExtractedDiesUnderLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	back := httptest.NewUnstartedServer(http.HandlerFunc(slow))
-	back.Listener.Close()
+	_ = back.Listener.Close()
 	back.Listener = l
 	back.Start()
 	defer back.Close()

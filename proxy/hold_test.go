@@ -337,3 +337,15 @@ func TestCountingAndHoldingAreOneDecision(t *testing.T) {
 	close(stop)
 	wg.Wait()
 }
+
+func TestHeldWriteThatExpiresHasTouchedNothing(t *testing.T) {
+	var touched atomic.Bool
+	touch := func(http.ResponseWriter, *http.Request) { touched.Store(true) }
+	s := serve(t, switching(state(1, capability.Legacy, capability.Whole)), touch, touch, func(o *Options, _ *capability.Document) { o.Hold.Age = 5 * time.Millisecond })
+	a := s.do("POST", "/api/orders/1", "u", strings.NewReader("x"))
+	s.want(a, 503, "")
+	if touched.Load() || a.header.Get("Retry-After") == "" || !strings.Contains(a.body, "touched nothing") {
+		t.Errorf("touched %v; %v %s", touched.Load(), a.header, a.body)
+	}
+	s.want(s.get("/api/orders/1", "u"), 200, "extracted") // and pins nobody
+}

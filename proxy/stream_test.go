@@ -48,8 +48,12 @@ func upgrade(t *testing.T, address, path string) (net.Conn, *bufio.Reader) {
 	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", path)
 	r := bufio.NewReader(conn)
 	res, err := http.ReadResponse(r, nil)
-	if err != nil || res.StatusCode != 101 || res.Header.Get(headerSide) == "" {
-		t.Fatalf("upgrade: %v %v", res, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 101 || res.Header.Get(headerSide) == "" {
+		t.Fatalf("upgrade: %v", res)
 	}
 	return conn, r
 }
@@ -72,6 +76,26 @@ func TestWebSocketOutlivesTimeoutAndReload(t *testing.T) {
 	say(t, conn, r, "two")
 	conn.Close()
 	eventually(t, "the tunnel is forgotten", func() bool { s.tunnels.mu.Lock(); defer s.tunnels.mu.Unlock(); return len(s.tunnels.open) == 0 })
+}
+
+// A write that is answered by a stream must not keep a switch waiting for good.
+func TestWriteAnsweredByAStreamIsOver(t *testing.T) {
+	hang := make(chan struct{})
+	s := serve(t, state(1, capability.Legacy, 0), func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.WriteHeader(200)
+		_ = http.NewResponseController(w).Flush()
+		<-hang
+	}, nil)
+	defer close(hang)
+	res, err := s.client.Post(s.url+"/api/orders/1", "text/plain", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if now, _ := s.serving("orders"); now.Writes != 0 {
+		t.Errorf("%+v", now)
+	}
 }
 
 func TestEventsAreFlushedAtOnceAndOutliveTheTimeout(t *testing.T) {
