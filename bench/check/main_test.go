@@ -1,0 +1,9 @@
+package check
+
+import (
+	"testing"
+
+	"testbed"
+)
+
+func TestMain(m *testing.M) { testbed.Main(m) }
