@@ -14,6 +14,9 @@ type shapes struct {
 	from     capability.Side
 	mappings []Mapping
 	known    map[uint32]*fitted
+	// strange are relations without a mapping. They are described and then never
+	// seen again where they are partitions, whose rows come as the root's.
+	strange map[uint32]Relation
 }
 
 // fitted is a relation that fits its mapping.
@@ -26,14 +29,16 @@ type fitted struct {
 }
 
 func newShapes(from capability.Side, mappings []Mapping) *shapes {
-	return &shapes{from: from, mappings: mappings, known: map[uint32]*fitted{}}
+	return &shapes{from: from, mappings: mappings, known: map[uint32]*fitted{}, strange: map[uint32]Relation{}}
 }
 
 // learn takes a relation's description, at its first row or after a change.
 func (s *shapes) learn(shape Shape) error {
 	table := slices.IndexFunc(s.mappings, func(m Mapping) bool { return m.From.Relation == shape.Relation })
 	if table < 0 {
-		return s.halt(shape.Relation, "it is not among the tables of this move, or was renamed", "rename it back, or take the changed tables up with `strangler data reset`")
+		s.strange[shape.ID] = shape.Relation
+		delete(s.known, shape.ID)
+		return nil
 	}
 	f := &fitted{shape: shape, table: table}
 	if err := s.fitColumns(f); err != nil {
@@ -113,11 +118,22 @@ func (s *shapes) halt(relation Relation, why, mend string) error {
 	return &HaltError{Reason: fmt.Sprintf("table %s has changed: %s", relation, why), Mend: mend}
 }
 
+// find returns the mapping of a relation that something has happened to.
+func (s *shapes) find(id uint32) (*fitted, error) {
+	if f, ok := s.known[id]; ok {
+		return f, nil
+	}
+	if relation, ok := s.strange[id]; ok {
+		return nil, s.halt(relation, "it is not among the tables of this move, or was renamed", "rename it back, or take the changed tables up with `strangler data reset`")
+	}
+	return nil, fmt.Errorf("read change stream: relation %d was not described", id)
+}
+
 // row turns a row into a change.
 func (s *shapes) row(r Row) (Change, error) {
-	f, ok := s.known[r.Relation]
-	if !ok {
-		return Change{}, fmt.Errorf("read change stream: row of relation %d, which was not described", r.Relation)
+	f, err := s.find(r.Relation)
+	if err != nil {
+		return Change{}, err
 	}
 	for _, tuple := range [][]Value{r.Old, r.New} {
 		if tuple != nil && len(tuple) != len(f.shape.Columns) {
@@ -131,7 +147,6 @@ func (s *shapes) row(r Row) (Change, error) {
 			c.Values[i] = r.New[at]
 		}
 	}
-	var err error
 	if r.Kind != Insert {
 		identity := r.Old
 		if identity == nil {
@@ -193,9 +208,9 @@ func (s *shapes) keys(c Change, r Row) []string {
 func (s *shapes) truncate(t Truncate) (Change, error) {
 	c := Change{Kind: ChangeTruncate}
 	for _, id := range t.Relations {
-		f, ok := s.known[id]
-		if !ok {
-			return Change{}, fmt.Errorf("read change stream: truncation of relation %d, which was not described", id)
+		f, err := s.find(id)
+		if err != nil {
+			return Change{}, err
 		}
 		c.Tables = append(c.Tables, f.table)
 	}

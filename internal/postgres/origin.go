@@ -71,10 +71,11 @@ func (d *Database) abandon(ctx context.Context, conn *pgx.Conn, err error) error
 	return fmt.Errorf("open mover's session in %s database: %w", d.side, err)
 }
 
-// DropOrigin removes the origin under which changes from a side were written.
-// It is no error when there is none.
+// DropOrigin removes the origin under which changes from a side were written. A
+// session that is about to leave is waited for, ten seconds at most. It is no
+// error when there is none.
 func (d *Database) DropOrigin(ctx context.Context, name string, from capability.Side) error {
-	_, err := d.pool.Exec(ctx, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = $1`, originName(name, from))
+	err := d.onceFree(ctx, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = $1`, originName(name, from))
 	if err != nil {
 		return fmt.Errorf("drop replication origin %s in %s database: %w", originName(name, from), d.side, err)
 	}

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,14 +15,9 @@ import (
 	"strangler/migrate"
 )
 
-const (
-	// snapshotTime bounds how long a comparison waits for a snapshot: a slot waits
-	// for every transaction that is writing, in any database of the cluster.
-	snapshotTime = 30 * time.Second
-	// slotReleaseTime bounds how long a slot's last reader may take to leave.
-	slotReleaseTime = 10 * time.Second
-	inUse           = "55006"
-)
+// snapshotTime bounds how long a comparison waits for a snapshot: a slot waits
+// for every transaction that is writing, in any database of the cluster.
+const snapshotTime = 30 * time.Second
 
 // CreateStream makes what a capability's changes are read from: a publication of
 // its tables, then a slot. From the snapshot's position on every change is kept
@@ -129,27 +123,9 @@ func (d *Database) StreamExists(ctx context.Context, name string) (bool, error) 
 // the capability, and what was not applied is lost. A reader that is about to
 // leave is waited for, ten seconds at most. It is no error when there is nothing.
 func (d *Database) DropStream(ctx context.Context, name string) error {
-	bounded, cancel := context.WithTimeout(ctx, slotReleaseTime)
-	defer cancel()
-	if err := d.dropSlot(bounded, slotName(name, d.side)); err != nil {
+	err := d.onceFree(ctx, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1`, slotName(name, d.side))
+	if err != nil {
 		return fmt.Errorf("drop slot %s in %s database: %w", slotName(name, d.side), d.side, err)
 	}
 	return d.unpublish(ctx, name)
-}
-
-func (d *Database) dropSlot(ctx context.Context, slot string) error {
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
-	for {
-		_, err := d.pool.Exec(ctx, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1`, slot)
-		var refused *pgconn.PgError
-		if err == nil || !errors.As(err, &refused) || refused.Code != inUse {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		case <-again.C:
-		}
-	}
 }

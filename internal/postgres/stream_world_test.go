@@ -45,8 +45,7 @@ func newFlow(t testing.TB, legacy, extracted string, tables ...capability.Table)
 		}
 		f.exec(side, "SET search_path = public; "+ddl)
 		t.Cleanup(func() { // origins are the cluster's
-			_, err := d.pool.Exec(context.Background(), `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname LIKE $1`, "strangler_"+f.name+"_%")
-			if err != nil {
+			if err := d.DropOrigin(context.Background(), f.name, side.Other()); err != nil {
 				t.Error(err)
 			}
 		})
