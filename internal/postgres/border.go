@@ -1,0 +1,144 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"strangler/capability"
+	"strangler/migrate"
+)
+
+//go:embed border.sql
+var borderSQL string
+
+// Bounds of one attempt to change a foreign key: writers of both tables wait for
+// it, and those that come later queue behind it.
+const (
+	borderLock    = 200 * time.Millisecond
+	borderTimeout = time.Second
+	borderPatient = 15 * time.Second // attempts, all together
+)
+
+// DropForeignKeys drops constraints in one transaction of at most a second and
+// remembers their definitions in it. Where the tables are locked it tries again
+// for fifteen seconds and then returns capability.ErrBusy; nothing was dropped then.
+func (d *Database) DropForeignKeys(ctx context.Context, name string, keys []migrate.ForeignKey) error {
+	if err := d.install(ctx, borderSQL); err != nil {
+		return err
+	}
+	present, err := d.present(ctx, keys)
+	if err != nil || len(present) == 0 {
+		return err
+	}
+	var tables []string
+	var script strings.Builder
+	for _, k := range present {
+		tables = append(tables, quoted(k.From), quoted(k.To))
+	}
+	slices.Sort(tables)
+	fmt.Fprintf(&script, "LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE;\n", strings.Join(slices.Compact(tables), ", ONLY "))
+	for _, k := range present {
+		fmt.Fprintf(&script, `INSERT INTO strangler.border (capability, relation_schema, relation_name, constraint_name, referenced_schema, referenced_name, definition, validated)
+			VALUES (%s, %s, %s, %s, %s, %s, %s, %t) ON CONFLICT (capability, relation_schema, relation_name, constraint_name)
+			DO UPDATE SET definition = excluded.definition, validated = excluded.validated OR strangler.border.validated;
+			ALTER TABLE ONLY %s DROP CONSTRAINT %s;`+"\n",
+			literal(name), literal(k.From.Schema), literal(k.From.Name), literal(k.Name), literal(k.To.Schema), literal(k.To.Name), literal(k.Definition), k.Validated,
+			quoted(k.From), ident(k.Name))
+	}
+	return d.briefly(ctx, "drop the foreign keys at the border of "+name, script.String())
+}
+
+// present re-reads the constraints: one that is gone cannot be dropped, and what
+// is remembered is the definition of now.
+func (d *Database) present(ctx context.Context, keys []migrate.ForeignKey) ([]migrate.ForeignKey, error) {
+	var relations []migrate.Relation
+	for _, k := range keys {
+		relations = append(relations, k.From)
+	}
+	now, err := d.ForeignKeys(ctx, relations)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(now, func(k migrate.ForeignKey) bool {
+		return !slices.ContainsFunc(keys, func(wanted migrate.ForeignKey) bool { return wanted.Name == k.Name && wanted.From == k.From })
+	}), nil
+}
+
+// briefly runs a script as one transaction of one round trip, under time limits
+// that protect the writers of the tables it locks, and tries again later where
+// it does not get them.
+func (d *Database) briefly(ctx context.Context, what, script string) error {
+	limits := fmt.Sprintf("SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d;\n", borderLock.Milliseconds(), borderTimeout.Milliseconds())
+	give := time.Now().Add(borderPatient)
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		// In the simple protocol several statements are one transaction.
+		err := d.install(ctx, limits+script)
+		switch {
+		case err == nil:
+			return nil
+		case !locked(err):
+			return fmt.Errorf("%s: %w", what, err)
+		case time.Now().After(give):
+			return fmt.Errorf("%s: %w", what, capability.ErrBusy)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+		case <-time.After(pause):
+		}
+	}
+}
+
+// DroppedForeignKeys lists what was dropped for a capability and not restored.
+func (d *Database) DroppedForeignKeys(ctx context.Context, name string) ([]migrate.ForeignKey, error) {
+	rows, err := d.pool.Query(ctx, `SELECT constraint_name, relation_schema, relation_name, referenced_schema, referenced_name, definition, validated
+		FROM strangler.border WHERE capability = $1 ORDER BY relation_schema, relation_name, constraint_name`, name)
+	if undefined(err) {
+		return nil, nil // nothing was ever dropped
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list dropped foreign keys of %s: %w", name, err)
+	}
+	keys, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k migrate.ForeignKey, err error) {
+		return k, row.Scan(&k.Name, &k.From.Schema, &k.From.Name, &k.To.Schema, &k.To.Name, &k.Definition, &k.Validated)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list dropped foreign keys of %s: %w", name, err)
+	}
+	return keys, nil
+}
+
+// RestoreForeignKey makes a dropped constraint again. Adding it NOT VALID is
+// short; validating reads the table, beside its writers. Where rows violate it
+// the constraint stays, NOT VALID, and the error says so.
+func (d *Database) RestoreForeignKey(ctx context.Context, name string, k migrate.ForeignKey) error {
+	there, err := d.present(ctx, []migrate.ForeignKey{k})
+	if err != nil {
+		return err
+	}
+	if len(there) == 0 {
+		definition := strings.TrimSuffix(k.Definition, " NOT VALID") + " NOT VALID"
+		script := fmt.Sprintf("ALTER TABLE ONLY %s ADD CONSTRAINT %s %s", quoted(k.From), ident(k.Name), definition)
+		if err := d.briefly(ctx, fmt.Sprintf("restore foreign key %s of %s", k.Name, k.From), script); err != nil {
+			return err
+		}
+	}
+	if k.Validated {
+		if _, err := d.pool.Exec(ctx, `ALTER TABLE ONLY `+quoted(k.From)+` VALIDATE CONSTRAINT `+ident(k.Name)); err != nil {
+			return fmt.Errorf("validate foreign key %s of %s (it is enforced for new rows; mend the old ones and run ALTER TABLE %s VALIDATE CONSTRAINT %s): %w",
+				k.Name, k.From, quoted(k.From), ident(k.Name), describe(err))
+		}
+	}
+	_, err = d.pool.Exec(ctx, `DELETE FROM strangler.border WHERE capability = $1 AND relation_schema = $2 AND relation_name = $3 AND constraint_name = $4`,
+		name, k.From.Schema, k.From.Name, k.Name)
+	if err != nil {
+		return fmt.Errorf("forget foreign key %s of %s: %w", k.Name, k.From, err)
+	}
+	return nil
+}

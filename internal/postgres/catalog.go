@@ -1,0 +1,113 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"strangler/migrate"
+)
+
+// Tables describes tables by their catalog, in the order asked. A table that
+// does not exist has its name and no Kind.
+func (d *Database) Tables(ctx context.Context, relations []migrate.Relation) ([]migrate.Table, error) {
+	tables := make([]migrate.Table, 0, len(relations))
+	for _, relation := range relations {
+		table, err := d.table(ctx, relation)
+		if err != nil {
+			return nil, fmt.Errorf("describe %s in %s database: %w", relation, d.side, err)
+		}
+		tables = append(tables, table)
+	}
+	return tables, nil
+}
+
+func (d *Database) table(ctx context.Context, relation migrate.Relation) (migrate.Table, error) {
+	t := migrate.Table{Relation: relation}
+	var oid uint32
+	err := d.pool.QueryRow(ctx, `
+		SELECT c.oid, c.relkind::text, pg_table_size(c.oid), pg_relation_size(c.oid) / current_setting('block_size')::int,
+		       CASE WHEN c.reltuples < 0 THEN pg_table_size(c.oid) / 100 ELSE c.reltuples::bigint END,
+		       ARRAY(SELECT a.attname::text FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k(attnum, n)
+		             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+		             WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY k.n)
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f', 'v', 'm')`, relation.Schema, relation.Name,
+	).Scan(&oid, &t.Kind, &t.Bytes, &t.Pages, &t.Rows, &t.Key)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return t, nil
+	}
+	if err != nil {
+		return t, err
+	}
+	rows, err := d.pool.Query(ctx, `
+		SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated <> '', a.attidentity::text,
+		       coalesce(pg_get_expr(f.adbin, f.adrelid), ''), CASE WHEN l.oid IS NULL THEN '' ELSE format('%I.%I', n.nspname, l.collname) END
+		FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+		LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
+		LEFT JOIN pg_collation l ON l.oid = a.attcollation AND a.attcollation <> y.typcollation
+		LEFT JOIN pg_namespace n ON n.oid = l.collnamespace
+		WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`, oid)
+	if err != nil {
+		return t, err
+	}
+	t.Columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (migrate.Column, error) {
+		var c migrate.Column
+		var identity, expression string
+		if err := row.Scan(&c.Name, &c.Type, &c.NotNull, &c.Generated, &identity, &expression, &c.Collation); err != nil {
+			return c, err
+		}
+		c.Default = expression
+		switch identity {
+		case "a":
+			c.Identity = "always"
+		case "d":
+			c.Identity = "default"
+		}
+		return c, nil
+	})
+	return t, err
+}
+
+// ForeignKeys returns the foreign keys with at least one end in the tables.
+// Those that a partition inherits are not told again.
+func (d *Database) ForeignKeys(ctx context.Context, relations []migrate.Relation) ([]migrate.ForeignKey, error) {
+	rows, err := d.pool.Query(ctx, `
+		WITH wanted AS (SELECT c.oid FROM unnest($1::text[], $2::text[]) AS w(schema, name)
+			JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name)
+		SELECT k.conname::text, fn.nspname::text, f.relname::text, tn.nspname::text, t.relname::text,
+		       k.confdeltype::text, k.confupdtype::text, pg_get_constraintdef(k.oid), k.convalidated
+		FROM pg_constraint k
+		JOIN pg_class f ON f.oid = k.conrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
+		JOIN pg_class t ON t.oid = k.confrelid JOIN pg_namespace tn ON tn.oid = t.relnamespace
+		WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.conrelid IN (TABLE wanted) OR k.confrelid IN (TABLE wanted))
+		ORDER BY 2, 3, 1`, schemas(relations), names(relations))
+	if err != nil {
+		return nil, fmt.Errorf("list foreign keys of %s database: %w", d.side, err)
+	}
+	keys, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k migrate.ForeignKey, err error) {
+		return k, row.Scan(&k.Name, &k.From.Schema, &k.From.Name, &k.To.Schema, &k.To.Name, &k.OnDelete, &k.OnUpdate, &k.Definition, &k.Validated)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list foreign keys of %s database: %w", d.side, err)
+	}
+	return keys, nil
+}
+
+func schemas(relations []migrate.Relation) []string {
+	list := make([]string, len(relations))
+	for i, r := range relations {
+		list[i] = r.Schema
+	}
+	return list
+}
+
+func names(relations []migrate.Relation) []string {
+	list := make([]string, len(relations))
+	for i, r := range relations {
+		list[i] = r.Name
+	}
+	return list
+}

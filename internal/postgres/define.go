@@ -1,0 +1,261 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"strangler/capability"
+	"strangler/migrate"
+)
+
+// Define returns the statements that make tables of this database in another
+// one, under their new names. Columns are made under their old names and renamed
+// at the end: so PostgreSQL itself rewrites the expressions of defaults, checks
+// and indexes.
+func (d *Database) Define(ctx context.Context, definitions []migrate.Definition) ([]string, error) {
+	var wanted []migrate.Definition
+	for _, definition := range definitions {
+		if !definition.Exists {
+			wanted = append(wanted, definition)
+		}
+	}
+	definer := definer{database: d, schemas: map[string]bool{"public": true}, types: map[uint32]bool{}, sequences: map[migrate.Relation]bool{}}
+	steps := []func(context.Context, migrate.Definition) error{
+		definer.needs, definer.table, definer.constraints, definer.indexes, definer.renames,
+	}
+	for _, step := range steps {
+		for _, definition := range wanted {
+			if err := step(ctx, definition); err != nil {
+				return nil, fmt.Errorf("define %s of %s database: %w", definition.From.Relation, d.side, err)
+			}
+		}
+	}
+	if err := definer.foreignKeys(ctx, definitions); err != nil {
+		return nil, fmt.Errorf("define foreign keys of %s database: %w", d.side, err)
+	}
+	return definer.statements, nil
+}
+
+// Execute runs statements in one transaction: all or none take effect.
+func (d *Database) Execute(ctx context.Context, statements []string) error {
+	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		for _, statement := range statements {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return fmt.Errorf("%s: %w", statement, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("change the schema of %s database: %w", d.side, err)
+	}
+	return nil
+}
+
+// definer collects the statements of one call of Define.
+type definer struct {
+	database   *Database
+	statements []string
+	schemas    map[string]bool
+	types      map[uint32]bool
+	sequences  map[migrate.Relation]bool
+}
+
+func (f *definer) add(format string, args ...any) {
+	f.statements = append(f.statements, fmt.Sprintf(format, args...))
+}
+
+func (f *definer) schema(name string) {
+	if !f.schemas[name] {
+		f.schemas[name] = true
+		f.add("CREATE SCHEMA IF NOT EXISTS %s", ident(name))
+	}
+}
+
+// needs makes what a table's columns are made of: schemas, types, and the
+// sequences that belong to no identity.
+func (f *definer) needs(ctx context.Context, definition migrate.Definition) error {
+	f.schema(definition.To.Schema)
+	rows, err := f.database.pool.Query(ctx, `SELECT atttypid FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`,
+		quoted(definition.From.Relation))
+	if err != nil {
+		return err
+	}
+	types, err := pgx.CollectRows(rows, pgx.RowTo[uint32])
+	if err != nil {
+		return err
+	}
+	for _, oid := range types {
+		if err := f.needType(ctx, oid); err != nil {
+			return err
+		}
+	}
+	sequences, err := f.database.Sequences(ctx, []migrate.Relation{definition.From.Relation})
+	if err != nil {
+		return err
+	}
+	for _, s := range sequences {
+		if s.Identity || f.sequences[s.Relation] {
+			continue
+		}
+		f.sequences[s.Relation] = true
+		f.schema(s.Schema)
+		f.add("CREATE SEQUENCE IF NOT EXISTS %s AS %s %s", quoted(s.Relation), s.Type, options(s))
+	}
+	return nil
+}
+
+// options writes a sequence's parameters, without its name and type.
+func options(s migrate.Sequence) string {
+	text := fmt.Sprintf("INCREMENT BY %d MINVALUE %d MAXVALUE %d START WITH %d CACHE %d", s.Increment, s.Min, s.Max, s.Start, s.Cached)
+	if s.Cycle {
+		text += " CYCLE"
+	}
+	return text
+}
+
+// table makes one table with its columns.
+func (f *definer) table(ctx context.Context, definition migrate.Definition) error {
+	sequences, err := f.database.Sequences(ctx, []migrate.Relation{definition.From.Relation})
+	if err != nil {
+		return err
+	}
+	identities := map[string]string{}
+	for _, s := range sequences {
+		if s.Identity {
+			identities[s.Column] = options(s)
+		}
+	}
+	lines := make([]string, 0, len(definition.From.Columns))
+	for _, c := range definition.From.Columns {
+		lines = append(lines, "\t"+column(c, identities[c.Name]))
+	}
+	f.add("CREATE TABLE %s (\n%s\n)", quoted(definition.To), strings.Join(lines, ",\n"))
+	for _, s := range sequences {
+		if s.Owned && !s.Identity {
+			f.add("ALTER SEQUENCE %s OWNED BY %s.%s", quoted(s.Relation), quoted(definition.To), ident(s.Column))
+		}
+	}
+	return nil
+}
+
+func column(c migrate.Column, identity string) string {
+	text := ident(c.Name) + " " + c.Type
+	if c.Collation != "" {
+		text += " COLLATE " + c.Collation
+	}
+	switch {
+	case c.Generated:
+		text += " GENERATED ALWAYS AS (" + c.Default + ") STORED"
+	case c.Identity == "always":
+		text += " GENERATED ALWAYS AS IDENTITY (" + identity + ")"
+	case c.Identity == "default":
+		text += " GENERATED BY DEFAULT AS IDENTITY (" + identity + ")"
+	case c.Default != "":
+		text += " DEFAULT " + c.Default
+	}
+	if c.NotNull {
+		text += " NOT NULL"
+	}
+	return text
+}
+
+// constraints adds keys, checks and exclusions; foreign keys come last of all.
+func (f *definer) constraints(ctx context.Context, definition migrate.Definition) error {
+	rows, err := f.database.pool.Query(ctx, `SELECT conname::text, pg_get_constraintdef(oid) FROM pg_constraint
+		WHERE conrelid = $1::text::regclass AND contype IN ('p', 'u', 'c', 'x') ORDER BY contype <> 'p', conname`, quoted(definition.From.Relation))
+	if err != nil {
+		return err
+	}
+	var name, text string
+	_, err = pgx.ForEachRow(rows, []any{&name, &text}, func() error {
+		f.add("ALTER TABLE %s ADD CONSTRAINT %s %s", quoted(definition.To), ident(name), text)
+		return nil
+	})
+	return err
+}
+
+// indexes makes the indexes that stand for no constraint.
+func (f *definer) indexes(ctx context.Context, definition migrate.Definition) error {
+	rows, err := f.database.pool.Query(ctx, `SELECT pg_get_indexdef(i.indexrelid), c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+		WHERE i.indrelid = $1::text::regclass AND i.indisvalid AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x'))
+		ORDER BY c.relname`, quoted(definition.From.Relation))
+	if err != nil {
+		return err
+	}
+	var text, name string
+	_, err = pgx.ForEachRow(rows, []any{&text, &name}, func() error {
+		// The statement names the index, then the table, then everything else.
+		_, rest, found := strings.Cut(text, " USING ")
+		if !found || strings.Contains(name, " USING ") || strings.Contains(definition.From.Name, " USING ") {
+			return fmt.Errorf("index %s cannot be read: %s", name, text)
+		}
+		unique := ""
+		if strings.HasPrefix(text, "CREATE UNIQUE INDEX ") {
+			unique = "UNIQUE "
+		}
+		f.add("CREATE %sINDEX %s ON %s USING %s", unique, ident(name), quoted(definition.To), rest)
+		return nil
+	})
+	return err
+}
+
+func (f *definer) renames(_ context.Context, definition migrate.Definition) error {
+	for _, c := range definition.From.Columns {
+		if as := definition.Name(c.Name); as != c.Name {
+			f.add("ALTER TABLE %s RENAME COLUMN %s TO %s", quoted(definition.To), ident(c.Name), ident(as))
+		}
+	}
+	return nil
+}
+
+// foreignKeys adds those that have both ends in tables that move.
+func (f *definer) foreignKeys(ctx context.Context, definitions []migrate.Definition) error {
+	moved := map[migrate.Relation]migrate.Definition{}
+	var relations []migrate.Relation
+	for _, definition := range definitions {
+		if definition.Mode == capability.Move {
+			moved[definition.From.Relation] = definition
+			relations = append(relations, definition.From.Relation)
+		}
+	}
+	rows, err := f.database.pool.Query(ctx, `
+		SELECT k.conname::text, fn.nspname::text, fc.relname::text, tn.nspname::text, tc.relname::text,
+		       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(n, i) JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.i),
+		       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u(n, i) JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.i),
+		       CASE k.confmatchtype WHEN 'f' THEN ' MATCH FULL' ELSE '' END
+		       || CASE k.confupdtype WHEN 'r' THEN ' ON UPDATE RESTRICT' WHEN 'c' THEN ' ON UPDATE CASCADE' WHEN 'n' THEN ' ON UPDATE SET NULL' WHEN 'd' THEN ' ON UPDATE SET DEFAULT' ELSE '' END
+		       || CASE k.confdeltype WHEN 'r' THEN ' ON DELETE RESTRICT' WHEN 'c' THEN ' ON DELETE CASCADE' WHEN 'n' THEN ' ON DELETE SET NULL' WHEN 'd' THEN ' ON DELETE SET DEFAULT' ELSE '' END
+		       || CASE WHEN k.condeferrable THEN ' DEFERRABLE' ELSE '' END || CASE WHEN k.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END
+		FROM pg_constraint k
+		JOIN pg_class fc ON fc.oid = k.conrelid JOIN pg_namespace fn ON fn.oid = fc.relnamespace
+		JOIN pg_class tc ON tc.oid = k.confrelid JOIN pg_namespace tn ON tn.oid = tc.relnamespace
+		WHERE k.contype = 'f' AND (fn.nspname, fc.relname) IN (SELECT * FROM unnest($1::name[], $2::name[])) ORDER BY 2, 3, 1`, schemas(relations), names(relations))
+	if err != nil {
+		return err
+	}
+	var name, rest string
+	var from, to migrate.Relation
+	var columns, references []string
+	_, err = pgx.ForEachRow(rows, []any{&name, &from.Schema, &from.Name, &to.Schema, &to.Name, &columns, &references, &rest}, func() error {
+		referring, referred := moved[from], moved[to]
+		if referring.Exists || referred.To.Name == "" {
+			return nil
+		}
+		f.add("ALTER TABLE %s ADD CONSTRAINT %s FOREIGN KEY (%s) REFERENCES %s (%s)%s", quoted(referring.To), ident(name),
+			idents(renamed(referring, columns)), quoted(referred.To), idents(renamed(referred, references)), rest)
+		return nil
+	})
+	return err
+}
+
+func renamed(definition migrate.Definition, columns []string) []string {
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = definition.Name(c)
+	}
+	return list
+}

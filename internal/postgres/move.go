@@ -1,0 +1,71 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"strangler/capability"
+	"strangler/migrate"
+)
+
+// Move reads where the move of a capability stands. Found is false where none
+// was begun, or nothing was ever installed.
+func (d *Database) Move(ctx context.Context, name string) (m migrate.Move, found bool, err error) {
+	var verified *time.Time
+	err = d.pool.QueryRow(ctx, `SELECT phase, fingerprint, coalesce((snapshot - '0/0'::pg_lsn)::bigint, 0), verified_at FROM strangler.move WHERE capability = $1`, name).
+		Scan(&m.Phase, &m.Fingerprint, &m.Snapshot, &verified)
+	if errors.Is(err, pgx.ErrNoRows) || undefined(err) {
+		return m, false, nil
+	}
+	if err != nil {
+		return m, false, fmt.Errorf("read move of %s: %w", name, err)
+	}
+	if verified != nil {
+		m.VerifiedAt = *verified
+	}
+	return m, true, nil
+}
+
+// SaveMove writes where the move of a capability stands.
+func (d *Database) SaveMove(ctx context.Context, name string, m migrate.Move) error {
+	var verified *time.Time
+	if !m.VerifiedAt.IsZero() {
+		verified = &m.VerifiedAt
+	}
+	_, err := d.pool.Exec(ctx, `
+		INSERT INTO strangler.move (capability, phase, fingerprint, snapshot, verified_at) VALUES ($1, $2, $3, $4::text::pg_lsn, $5)
+		ON CONFLICT (capability) DO UPDATE SET phase = excluded.phase, fingerprint = excluded.fingerprint, snapshot = excluded.snapshot,
+			verified_at = excluded.verified_at, updated_at = clock_timestamp()`,
+		name, string(m.Phase), m.Fingerprint, m.Snapshot.String(), verified)
+	if err != nil {
+		return fmt.Errorf("write move of %s: %w", name, err)
+	}
+	return nil
+}
+
+// Forget removes what this database remembers of a capability's move, the gate
+// excepted, and the origins of its writing sessions.
+func (d *Database) Forget(ctx context.Context, name string) error {
+	for _, table := range []string{"progress", "chunk", "move", "heartbeat", "border"} {
+		_, err := d.pool.Exec(ctx, `DELETE FROM strangler.`+table+` WHERE capability = $1`, name)
+		if err != nil && !undefined(err) {
+			return fmt.Errorf("forget %s in %s database: %w", name, d.side, err)
+		}
+	}
+	var origins []string
+	for _, side := range capability.Sides {
+		origins = append(origins, "strangler_"+name+"_"+string(side))
+		for worker := range migrate.Workers {
+			origins = append(origins, copyOrigin(name, side, worker))
+		}
+	}
+	_, err := d.pool.Exec(ctx, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = ANY($1)`, origins)
+	if err != nil {
+		return fmt.Errorf("drop replication origins of %s in %s database: %w", name, d.side, err)
+	}
+	return nil
+}

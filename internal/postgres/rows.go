@@ -1,0 +1,111 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"strangler/migrate"
+)
+
+// rowReader is a session in one REPEATABLE READ transaction.
+type rowReader struct {
+	conn *pgx.Conn
+}
+
+// OpenRows opens a session that sees one snapshot: an exported one by its name,
+// or the present one. It holds the snapshot, and so the horizon of vacuum, until
+// it is closed.
+func (d *Database) OpenRows(ctx context.Context, snapshot string) (migrate.Reader, error) {
+	// Sorting by the bytes of the key can use no index where the key is text.
+	conn, err := d.connect(ctx, map[string]string{"work_mem": "64MB"})
+	if err != nil {
+		return nil, err
+	}
+	begin := `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; `
+	if snapshot != "" {
+		begin += `SET TRANSACTION SNAPSHOT ` + literal(snapshot)
+	} else {
+		begin += `SELECT pg_current_snapshot()` // the first query takes it
+	}
+	r := &rowReader{conn: conn}
+	if _, err := conn.PgConn().Exec(ctx, begin).ReadAll(); err != nil {
+		return nil, errors.Join(fmt.Errorf("take a snapshot of %s database: %w", d.side, err), r.Close())
+	}
+	return r, nil
+}
+
+// Ordered writes the rows of a table in the order of the key.
+func (r *rowReader) Ordered(ctx context.Context, w io.Writer, from migrate.Relation, columns []string, key []migrate.KeyColumn) error {
+	order := make([]string, len(key))
+	for i, k := range key {
+		switch {
+		case k.Number() || k.Type == "uuid": // the order of uuid is that of its text
+			order[i] = ident(k.Name)
+		default:
+			order[i] = ident(k.Name) + `::text COLLATE pg_catalog."C"`
+		}
+	}
+	_, err := r.conn.PgConn().CopyTo(ctx, w, `COPY (SELECT `+idents(columns)+` FROM ONLY `+quoted(from)+` ORDER BY `+strings.Join(order, ", ")+`) TO STDOUT`)
+	if err != nil {
+		return fmt.Errorf("read %s in order: %w", from, err)
+	}
+	return nil
+}
+
+// Close ends the session and gives the snapshot back.
+func (r *rowReader) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return r.conn.Close(ctx)
+}
+
+// ByKey returns the rows with the given keys, in the order of the keys. Values
+// are text, as COPY writes them but for its escapes.
+func (d *Database) ByKey(ctx context.Context, from migrate.Relation, columns []string, key []migrate.KeyColumn, keys [][]string) ([]migrate.Found, error) {
+	arrays, names := make([]string, len(key)), make([]string, len(key))
+	on, args := make([]string, len(key)), []any{pgx.QueryResultFormats{pgx.TextFormatCode}}
+	for i, k := range key {
+		values := make([]string, len(keys))
+		for j := range keys {
+			values[j] = keys[j][i]
+		}
+		args = append(args, values)
+		arrays[i], names[i] = fmt.Sprintf("$%d::text[]", i+1), fmt.Sprintf("k%d", i+1)
+		on[i] = fmt.Sprintf("t.%s = u.k%d::%s", ident(k.Name), i+1, k.Type)
+	}
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = "t." + ident(c)
+	}
+	found, err := d.pool.Query(ctx, `SELECT u.n, t.xmin::text || t.ctid::text, `+strings.Join(list, ", ")+
+		` FROM unnest(`+strings.Join(arrays, ", ")+`) WITH ORDINALITY AS u(`+strings.Join(names, ", ")+`, n) JOIN ONLY `+quoted(from)+` AS t ON `+strings.Join(on, " AND "), args...)
+	if err != nil {
+		return nil, fmt.Errorf("read rows of %s in %s database: %w", from, d.side, err)
+	}
+	defer found.Close()
+	rows := make([]migrate.Found, len(keys))
+	for found.Next() {
+		raw := found.RawValues() // valid until the next row
+		var n int
+		if _, err := fmt.Sscan(string(raw[0]), &n); err != nil || n < 1 || n > len(rows) {
+			return nil, fmt.Errorf("read rows of %s in %s database: row number %q", from, d.side, raw[0])
+		}
+		row := migrate.Found{Version: string(raw[1]), Values: make([][]byte, len(columns))}
+		for i, v := range raw[2:] {
+			if v != nil {
+				row.Values[i] = append([]byte{}, v...)
+			}
+		}
+		rows[n-1] = row
+	}
+	if err := found.Err(); err != nil {
+		return nil, fmt.Errorf("read rows of %s in %s database: %w", from, d.side, err)
+	}
+	return rows, nil
+}

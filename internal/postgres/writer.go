@@ -1,0 +1,154 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"strangler/capability"
+	"strangler/migrate"
+)
+
+// rowWriter is a session that writes into the tables of a capability past their
+// guards. It is for one goroutine.
+type rowWriter struct {
+	conn       *pgx.Conn
+	capability string
+}
+
+// copyOrigin is the replication origin of one backfill worker.
+func copyOrigin(name string, from capability.Side, worker int) string {
+	return fmt.Sprintf("strangler_%s_%s_copy%d", name, from, worker)
+}
+
+// OpenWriter opens a session that writes rows of the capability: it passes the
+// guards, fires no ordinary trigger, and what it writes carries an origin of the
+// worker's own. It waits up to ten seconds for an earlier session of the worker
+// to end.
+func (d *Database) OpenWriter(ctx context.Context, name string, from capability.Side, worker int) (migrate.Writer, error) {
+	conn, err := d.connect(ctx, map[string]string{"application_name": "strangler " + name})
+	if err != nil {
+		return nil, err
+	}
+	w := &rowWriter{conn: conn, capability: name}
+	if err := w.prepare(ctx, copyOrigin(name, from, worker)); err != nil {
+		return nil, errors.Join(fmt.Errorf("open a writing session for %s in %s database: %w", name, d.side, err), w.Close())
+	}
+	return w, nil
+}
+
+func (w *rowWriter) prepare(ctx context.Context, origin string) error {
+	if _, err := w.conn.Exec(ctx, `SET session_replication_role = replica`); err != nil {
+		return err
+	}
+	_, err := w.conn.Exec(ctx, `SELECT pg_replication_origin_create($1) WHERE pg_replication_origin_oid($1) IS NULL`, origin)
+	if err != nil && sqlstate(err) != "23505" { // somebody else was first
+		return err
+	}
+	for give := time.Now().Add(10 * time.Second); ; {
+		_, err := w.conn.Exec(ctx, `SELECT pg_replication_origin_session_setup($1)`, origin)
+		if err == nil || sqlstate(err) != "55006" || time.Now().After(give) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// Close ends the session.
+func (w *rowWriter) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return w.conn.Close(ctx)
+}
+
+// pass takes the present epoch of the gate: the guards let nobody else through.
+// A capability without moved tables has no gate.
+func (w *rowWriter) pass(ctx context.Context) error {
+	_, err := w.conn.Exec(ctx, `SELECT set_config('strangler.mover', $1 || ':' || epoch, false) FROM strangler.gate WHERE capability = $1`, w.capability)
+	return err
+}
+
+// WriteChunk commits the lines of a chunk together with the record of it.
+func (w *rowWriter) WriteChunk(ctx context.Context, r io.Reader, into migrate.Relation, columns []string, chunk migrate.Chunk) (rows int64, err error) {
+	err = pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error {
+		if err := w.pass(ctx); err != nil {
+			return err
+		}
+		tag, err := w.conn.PgConn().CopyFrom(ctx, r, `COPY `+quoted(into)+` (`+idents(columns)+`) FROM STDIN`)
+		if err != nil {
+			return err
+		}
+		rows = tag.RowsAffected()
+		_, err = tx.Exec(ctx, `INSERT INTO strangler.chunk (capability, relation, low, high, rows) VALUES ($1, $2, $3, $4, $5)`,
+			w.capability, into.Schema+"."+into.Name, chunk.Low, chunk.High, rows)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("write %s: %w", into, describe(err))
+	}
+	return rows, nil
+}
+
+// Empty removes all rows of the tables and the records of their chunks, in one
+// transaction.
+func (w *rowWriter) Empty(ctx context.Context, relations []migrate.Relation) error {
+	tables := make([]string, len(relations))
+	for i, r := range relations {
+		tables[i] = quoted(r)
+	}
+	err := pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error {
+		if err := w.pass(ctx); err != nil {
+			return err
+		}
+		if len(tables) > 0 {
+			if _, err := tx.Exec(ctx, `TRUNCATE ONLY `+strings.Join(tables, ", ")); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, `DELETE FROM strangler.chunk WHERE capability = $1`, w.capability)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("empty the tables of %s: %w", w.capability, describe(err))
+	}
+	return nil
+}
+
+// sqlstate is the SQLSTATE of a server's error; empty for any other.
+func sqlstate(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
+// describe adds to a server's error where it arose. It leaves the values of rows
+// out: they may be secret.
+func describe(err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err
+	}
+	text := ""
+	if pg.ConstraintName != "" {
+		text += " (constraint " + pg.ConstraintName + ")"
+	}
+	if where, _, found := strings.Cut(pg.Where, ":"); found && strings.HasPrefix(where, "COPY ") {
+		text += " (" + where + ")"
+	}
+	if text == "" {
+		return err
+	}
+	return fmt.Errorf("%w%s", err, text)
+}

@@ -1,0 +1,75 @@
+package migrate
+
+import (
+	"context"
+
+	"strangler/capability"
+)
+
+// Catalog answers, about one database, what a plan is made from. It changes
+// nothing.
+type Catalog interface {
+	// Tables describes the named tables, in the order asked. A table that does
+	// not exist has no Kind.
+	Tables(ctx context.Context, relations []Relation) ([]Table, error)
+	// Facts tells what else matters about the named tables, in the order asked.
+	Facts(ctx context.Context, relations []Relation) ([]Facts, error)
+	// ForeignKeys returns the foreign keys with at least one end in the named
+	// tables, by name of table and constraint.
+	ForeignKeys(ctx context.Context, relations []Relation) ([]ForeignKey, error)
+	// Sequences returns the sequences that fill columns of the named tables.
+	Sequences(ctx context.Context, relations []Relation) ([]Sequence, error)
+	// Rights lists what the role of the mover lacks in this database and what the
+	// server lacks for a stream from it and into it, each with the statement
+	// that mends it.
+	Rights(ctx context.Context, relations []Relation, running bool) ([]capability.Problem, error)
+}
+
+// Facts are what a plan must know of a table besides its columns.
+type Facts struct {
+	Filled     bool                // has at least one row
+	Unlogged   bool                // or temporary: its changes are not in the log
+	Partition  bool                // is a partition of another table
+	Inherits   bool                // has parents or children by inheritance
+	Forced     bool                // row level security hides rows even from the owner
+	Subscribed bool                // fed by a native subscription, whose apply fires no ordinary triggers
+	Invalid    bool                // has an index that is not valid
+	Deferred   bool                // its primary key is deferrable, and so identifies no row in the log
+	ReplicaID  string              // of pg_class: d, n, f, i
+	Rules      []string            // rewrite rules
+	Always     []string            // triggers that fire for the mover's writes as well
+	Ordinary   []string            // triggers that fire for applications only
+	Enums      map[string][]string // labels of the enumerated types of its columns
+}
+
+// ForeignKey is one foreign key constraint.
+type ForeignKey struct {
+	Name       string
+	From, To   Relation // From references To
+	OnDelete   string   // of pg_constraint: a (nothing), r, c, n, d
+	OnUpdate   string
+	Definition string // as ALTER TABLE … ADD CONSTRAINT takes it
+	Validated  bool
+}
+
+// Writes says whether the constraint changes or deletes rows of From when rows
+// of To change.
+func (k ForeignKey) Writes() bool {
+	quiet := func(action string) bool { return action == "a" || action == "r" }
+	return !quiet(k.OnDelete) || !quiet(k.OnUpdate)
+}
+
+// Sequence is one sequence, seen from a column that it fills.
+type Sequence struct {
+	Relation
+	Table    Relation
+	Column   string
+	Identity bool // belongs to an identity column
+	Owned    bool // goes when the column goes
+
+	Type                               string
+	Increment, Min, Max, Start, Cached int64
+	Cycle                              bool
+	Last                               int64 // handed out last, or to be handed out first
+	Called                             bool  // false: Last was not handed out yet
+}

@@ -1,0 +1,54 @@
+package migrate
+
+import (
+	"context"
+
+	"strangler/capability"
+)
+
+// Database is what a mover needs of each of a capability's two databases: the
+// parts are declared beside the code that uses them.
+type Database interface {
+	Catalog
+	Definer
+	Copied
+	Filled
+	Rows
+	Moves
+	Borders
+	Sequencer
+	Slots
+	Beginnings
+	Source
+	Target
+}
+
+// Slots is a database as the place where streams begin.
+type Slots interface {
+	// CreateStream makes publication and slot. With export the snapshot can be
+	// imported until it is closed.
+	CreateStream(ctx context.Context, name string, relations []Relation, export bool) (Snapshot, error)
+	StreamExists(ctx context.Context, name string) (bool, error)
+	// DropStream removes both. No error when there are none.
+	DropStream(ctx context.Context, name string) error
+	// TemporarySnapshot exports a snapshot at a known position, for a comparison.
+	TemporarySnapshot(ctx context.Context) (Snapshot, error)
+	// WalPosition returns a position behind everything committed before the call.
+	WalPosition(ctx context.Context) (capability.Position, error)
+}
+
+// Beginnings is a database as the place where streams end: what it has applied.
+type Beginnings interface {
+	BeginProgress(ctx context.Context, p Progress) error
+	Progress(ctx context.Context, name string, from capability.Side) (p Progress, found bool, err error)
+}
+
+// Gates are the capability's two gates, as far as a mover has to do with them.
+type Gates interface {
+	// Prepare makes what is missing of gates and guards: legacy open, extracted
+	// sealed.
+	Prepare(ctx context.Context, legacy, extracted []Relation) error
+	Read(ctx context.Context) (legacy, extracted capability.Gate, err error)
+	// Drop removes gate and guards of one side: it takes writes from then on.
+	Drop(ctx context.Context, side capability.Side) error
+}

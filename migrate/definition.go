@@ -1,0 +1,36 @@
+package migrate
+
+import (
+	"context"
+
+	"strangler/capability"
+)
+
+// Definition is one table of the extracted database as it follows from the
+// legacy one and the mapping.
+type Definition struct {
+	From   Table
+	To     Relation
+	Rename map[string]string // legacy column to extracted column
+	Mode   capability.TableMode
+	Exists bool // in the extracted database: other tables may refer to it, nothing is made
+}
+
+// Name returns a column's name on the extracted side.
+func (d Definition) Name(column string) string {
+	if as, ok := d.Rename[column]; ok {
+		return as
+	}
+	return column
+}
+
+// Definer turns tables that exist into statements that make them elsewhere.
+type Definer interface {
+	// Define reads the definitions of the tables in this database and returns the
+	// statements that make those that do not exist in the other one: schemas,
+	// types, sequences, tables, constraints, indexes, in that order. Foreign keys
+	// are kept where both ends move.
+	Define(ctx context.Context, definitions []Definition) ([]string, error)
+	// Execute runs statements in one transaction.
+	Execute(ctx context.Context, statements []string) error
+}

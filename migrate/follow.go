@@ -1,0 +1,57 @@
+package migrate
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"strangler/capability"
+)
+
+// following is the mover while both streams run.
+type following struct {
+	layout     layout
+	directions map[capability.Side]*direction // by the side that changes come from
+}
+
+// direction is one stream with its two ends and the comparison that follows it.
+type direction struct {
+	from           capability.Side
+	source, target Database
+	mappings       []Mapping
+	stream         *Stream
+	recheck        *recheck
+}
+
+// follow runs both streams until ctx ends or one of them ends for good, and
+// returns when both are gone.
+func (m *Mover) follow(ctx context.Context, l layout) error {
+	f := &following{layout: l, directions: map[capability.Side]*direction{}}
+	f.directions[capability.Legacy] = m.newDirection(capability.Legacy, l.pairs)
+	if moved := l.moved(); len(moved) > 0 {
+		f.directions[capability.Extracted] = m.newDirection(capability.Extracted, moved)
+	}
+	m.mu.Lock()
+	// What an earlier run has verified may have changed without anybody counting.
+	m.following, m.verified = f, nil
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		m.following = nil
+		m.mu.Unlock()
+	}()
+	m.enter(capability.PhaseFollowing)
+	group, ctx := errgroup.WithContext(ctx)
+	for _, d := range f.directions {
+		group.Go(func() error { return d.stream.Run(ctx) })
+		group.Go(func() error { return d.recheck.run(ctx) })
+	}
+	return group.Wait()
+}
+
+func (m *Mover) newDirection(from capability.Side, pairs []Pair) *direction {
+	d := &direction{from: from, source: m.databases[from], target: m.databases[from.Other()], mappings: mappings(pairs, from)}
+	d.stream = NewStream(StreamOptions{Capability: m.Document.Name, From: from, Mappings: d.mappings, Source: d.source, Target: d.target, Fence: m.Fence, Log: m.Log})
+	d.recheck = newRecheck(d, m.Log)
+	return d
+}

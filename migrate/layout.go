@@ -1,0 +1,142 @@
+package migrate
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"strangler/capability"
+)
+
+// layout is the tables of one capability on both sides, as the catalogs have
+// them.
+type layout struct {
+	pairs    []Pair
+	missing  []Definition // tables that the extracted database lacks
+	all      []Definition // every table, in the order of the document
+	problems []capability.Problem
+}
+
+// survey reads both catalogs and matches the tables.
+func survey(ctx context.Context, doc capability.Document, legacy, extracted Catalog) (layout, error) {
+	var l layout
+	var from, to []Relation
+	for _, t := range doc.Data.Tables {
+		from = append(from, ParseRelation(t.Table))
+		to = append(to, ParseRelation(renamedTable(t)))
+	}
+	here, err := legacy.Tables(ctx, from)
+	if err != nil {
+		return l, err
+	}
+	there, err := extracted.Tables(ctx, to)
+	if err != nil {
+		return l, err
+	}
+	for i, t := range doc.Data.Tables {
+		refuse := func(message, mend string) {
+			l.problems = append(l.problems, capability.Problem{Path: "data.tables." + t.Table, Line: t.Line, Message: message, Mend: mend})
+		}
+		if here[i].Kind == "" {
+			refuse("the legacy database has no table "+from[i].String(), "write the name as the database has it, with its schema where that is not public")
+			continue
+		}
+		definition := Definition{From: here[i], To: to[i], Rename: t.Columns, Mode: mode(t), Exists: there[i].Kind != ""}
+		l.all = append(l.all, definition)
+		if !definition.Exists {
+			l.missing = append(l.missing, definition)
+			refuse("the extracted database has no table "+to[i].String(), "strangler data plan "+doc.Name+" --create")
+			continue
+		}
+		t.Mode = mode(t)
+		pair, problems := NewPair(t, here[i], there[i])
+		l.problems = append(l.problems, problems...)
+		l.pairs = append(l.pairs, pair)
+	}
+	l.problems = located(doc, l.problems)
+	return l, nil
+}
+
+func renamedTable(t capability.Table) string {
+	if t.As != "" {
+		return t.As
+	}
+	return t.Table
+}
+
+// mode is a table's mode, which is to move unless the document says otherwise.
+func mode(t capability.Table) capability.TableMode {
+	if t.Mode == "" {
+		return capability.Move
+	}
+	return t.Mode
+}
+
+// located gives problems the document's file and, where they have none, the line
+// of its tables.
+func located(doc capability.Document, problems []capability.Problem) []capability.Problem {
+	for i := range problems {
+		p := &problems[i]
+		p.File = doc.File
+		if p.Line == 0 {
+			p.Line = doc.Data.TableLine
+		}
+	}
+	return problems
+}
+
+// moved are the pairs that change their owner.
+func (l layout) moved() []Pair {
+	return slices.DeleteFunc(slices.Clone(l.pairs), func(p Pair) bool { return p.Mode == capability.Copy })
+}
+
+// relations names tables of one side.
+func relations(pairs []Pair, side capability.Side) []Relation {
+	list := make([]Relation, len(pairs))
+	for i, p := range pairs {
+		list[i] = p.On(side).Relation
+	}
+	return list
+}
+
+// mappings sees pairs in one direction.
+func mappings(pairs []Pair, from capability.Side) []Mapping {
+	list := make([]Mapping, len(pairs))
+	for i, p := range pairs {
+		list[i] = p.Direct(from)
+	}
+	return list
+}
+
+// fingerprint tells two layouts apart by what a running move cannot follow.
+func (l layout) fingerprint() (string, error) {
+	pairs := slices.Clone(l.pairs)
+	for i := range pairs {
+		for _, t := range []*Table{&pairs[i].Legacy, &pairs[i].Extracted} {
+			t.Pages, t.Rows, t.Bytes = 0, 0, 0
+			t.Columns = slices.Clone(t.Columns)
+			for j := range t.Columns {
+				t.Columns[j].Default = ""
+			}
+		}
+	}
+	text, err := json.Marshal(pairs)
+	if err != nil {
+		return "", fmt.Errorf("fingerprint the tables: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:12]), nil
+}
+
+// keyColumns are the columns of a mapping's key on one of its ends, with types.
+func keyColumns(names []string, t Table) []KeyColumn {
+	list := make([]KeyColumn, len(names))
+	for i, name := range names {
+		c, _ := t.Column(name) // NewPair refuses keys whose columns are not there
+		list[i] = KeyColumn{Name: name, Type: c.Type}
+	}
+	return list
+}

@@ -1,0 +1,228 @@
+package migrate
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"strangler/capability"
+)
+
+// comparison is one table of one verification: the same columns in the same
+// order on both sides.
+type comparison struct {
+	mapping       Mapping
+	from, to      []string // columns read on either side, the mapping's and those that both sides generate
+	names         []string // of the columns, on the legacy side
+	key           []KeyColumn
+	keyAt         []int // positions of the key within the columns
+	source, other capability.Side
+}
+
+func newComparison(m Mapping, source capability.Side, extra []ColumnPair) comparison {
+	c := comparison{mapping: m, source: source, other: source.Other(), from: slices.Clone(m.FromColumns), to: slices.Clone(m.ToColumns), key: keyColumns(m.FromKey, m.From)}
+	for _, p := range slices.Concat(m.Pair.Columns, extra) {
+		c.names = append(c.names, p.Legacy)
+	}
+	for _, p := range extra {
+		from, to := p.Legacy, p.Extracted
+		if source == capability.Extracted {
+			from, to = to, from
+		}
+		c.from, c.to = append(c.from, from), append(c.to, to)
+	}
+	for _, name := range m.FromKey {
+		c.keyAt = append(c.keyAt, slices.Index(c.from, name))
+	}
+	return c
+}
+
+// merge walks both sides' lines, which are in the order of the key, side by
+// side, and reports every row that differs or is on one side only. Each line is
+// compared byte for byte: what is equal as a value and differs in its text, such
+// as 1.0 and 1.00, differs.
+func (c comparison) merge(source, target io.Reader, row func(), report func(capability.Mismatch)) error {
+	here, there := newLines(source), newLines(target)
+	here.next()
+	there.next()
+	for here.err == nil || there.err == nil {
+		if here.failed() || there.failed() {
+			break
+		}
+		if here.err == nil && there.err == nil && bytes.Equal(here.line, there.line) {
+			row()
+			here.next()
+			there.next()
+			continue
+		}
+		if err := c.differ(here, there, row, report); err != nil {
+			return err
+		}
+	}
+	for _, l := range []*rowLines{here, there} {
+		if l.failed() {
+			return l.err
+		}
+	}
+	return nil
+}
+
+// differ decides what two unequal heads mean, and goes on with the lesser one.
+func (c comparison) differ(here, there *rowLines, row func(), report func(capability.Mismatch)) error {
+	order := 0
+	switch {
+	case here.err != nil:
+		order = 1
+	case there.err != nil:
+		order = -1
+	default:
+		var err error
+		if order, err = c.compareKeys(here.line, there.line); err != nil {
+			return err
+		}
+	}
+	row()
+	found := capability.Mismatch{Table: c.mapping.Pair.Legacy.Relation.String()}
+	switch {
+	case order < 0:
+		found.Key, found.Detail = c.keyText(here.line), "only in "+string(c.source)
+		here.next()
+	case order > 0:
+		found.Key, found.Detail = c.keyText(there.line), "only in "+string(c.other)
+		there.next()
+	default:
+		found.Key, found.Detail = c.keyText(here.line), differs(c.columns(here.line, there.line))
+		here.next()
+		there.next()
+	}
+	report(found)
+	return nil
+}
+
+func differs(columns []string) string {
+	if len(columns) == 1 {
+		return "column " + columns[0] + " differs"
+	}
+	return "columns " + strings.Join(columns, ", ") + " differ"
+}
+
+// compareKeys orders two lines by their keys, as both databases have.
+func (c comparison) compareKeys(a, b []byte) (int, error) {
+	left, right := bytes.Split(a, []byte{'\t'}), bytes.Split(b, []byte{'\t'})
+	if len(left) != len(c.from) || len(right) != len(c.from) {
+		return 0, fmt.Errorf("compare %s: a line has %d and %d columns instead of %d", c.mapping.From.Relation, len(left), len(right), len(c.from))
+	}
+	for i, at := range c.keyAt {
+		x, y := left[at], right[at]
+		order := 0
+		if c.key[i].Number() {
+			m, err := strconv.ParseInt(string(x), 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("compare %s: %w", c.mapping.From.Relation, err)
+			}
+			n, err := strconv.ParseInt(string(y), 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("compare %s: %w", c.mapping.From.Relation, err)
+			}
+			switch {
+			case m < n:
+				order = -1
+			case m > n:
+				order = 1
+			}
+		} else {
+			order = bytes.Compare(unescape(x), unescape(y))
+		}
+		if order != 0 {
+			return order, nil
+		}
+	}
+	return 0, nil
+}
+
+func (c comparison) columns(a, b []byte) []string {
+	left, right := bytes.Split(a, []byte{'\t'}), bytes.Split(b, []byte{'\t'})
+	var names []string
+	for i := range left {
+		if !bytes.Equal(left[i], right[i]) {
+			names = append(names, c.names[i])
+		}
+	}
+	return names
+}
+
+func (c comparison) values(line []byte) []string {
+	fields := bytes.Split(line, []byte{'\t'})
+	values := make([]string, len(c.keyAt))
+	for i, at := range c.keyAt {
+		values[i] = string(unescape(fields[at]))
+	}
+	return values
+}
+
+func (c comparison) keyText(line []byte) string { return keyText(c.key, c.values(line)) }
+
+// keyText shows a key without giving away what may be personal: numbers and
+// UUIDs as they are, anything else by its hash.
+func keyText(key []KeyColumn, values []string) string {
+	parts := make([]string, len(values))
+	for i, v := range values {
+		if !key[i].Number() && key[i].Type != "uuid" {
+			v = KeyHash([][]byte{[]byte(v)})
+		}
+		parts[i] = key[i].Name + "=" + v
+	}
+	return strings.Join(parts, " ")
+}
+
+// rowLines reads the text form of COPY line by line.
+type rowLines struct {
+	reader *bufio.Reader
+	line   []byte // without its end; valid until next
+	err    error  // io.EOF at the end
+}
+
+func newLines(r io.Reader) *rowLines { return &rowLines{reader: bufio.NewReaderSize(r, 256<<10)} }
+
+func (l *rowLines) next() {
+	line, err := l.reader.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		line = slices.Clone(line)
+		var rest []byte
+		rest, err = l.reader.ReadBytes('\n')
+		line = append(line, rest...)
+	}
+	if err != nil && (len(line) > 0 && errors.Is(err, io.EOF)) {
+		err = io.ErrUnexpectedEOF // COPY ends every line
+	}
+	l.line, l.err = bytes.TrimSuffix(line, []byte{'\n'}), err
+}
+
+func (l *rowLines) failed() bool { return l.err != nil && !errors.Is(l.err, io.EOF) }
+
+// unescape takes the escapes of COPY's text form back. Only those that COPY TO
+// writes occur.
+func unescape(field []byte) []byte {
+	if bytes.IndexByte(field, '\\') < 0 {
+		return field
+	}
+	plain := make([]byte, 0, len(field))
+	for i := 0; i < len(field); i++ {
+		if field[i] != '\\' || i+1 == len(field) {
+			plain = append(plain, field[i])
+			continue
+		}
+		i++
+		if at := strings.IndexByte("bfnrtv", field[i]); at >= 0 {
+			plain = append(plain, "\b\f\n\r\t\v"[at])
+		} else {
+			plain = append(plain, field[i])
+		}
+	}
+	return plain
+}

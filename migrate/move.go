@@ -1,0 +1,48 @@
+package migrate
+
+import (
+	"context"
+	"time"
+
+	"strangler/capability"
+)
+
+// Move is where the move of a capability's tables stands, kept in the extracted
+// database so that a mover that starts anew knows what there is.
+type Move struct {
+	Phase       capability.MovePhase
+	Fingerprint string // of the tables and the mapping
+	Snapshot    capability.Position
+	VerifiedAt  time.Time // zero: never
+}
+
+// Moves is where moves are kept.
+type Moves interface {
+	// Move reads a move; found is false where none was begun.
+	Move(ctx context.Context, name string) (m Move, found bool, err error)
+	SaveMove(ctx context.Context, name string, m Move) error
+	// Forget removes every record of the capability but its gate.
+	Forget(ctx context.Context, name string) error
+}
+
+// Borders is the legacy database as the place of foreign keys that cross a
+// capability's border.
+type Borders interface {
+	// DropForeignKeys drops the keys in one short transaction and remembers how to
+	// make them again. Keys that are gone are left out.
+	DropForeignKeys(ctx context.Context, name string, keys []ForeignKey) error
+	// DroppedForeignKeys lists what was dropped and not restored.
+	DroppedForeignKeys(ctx context.Context, name string) ([]ForeignKey, error)
+	// RestoreForeignKey adds a dropped key without a look at the rows, and then
+	// validates it where it was valid before. It blocks writers only for the first.
+	RestoreForeignKey(ctx context.Context, name string, key ForeignKey) error
+}
+
+// Sequencer sets sequences.
+type Sequencer interface {
+	// Extreme returns the value of the column that is furthest in the sequence's
+	// direction; found is false for an empty table.
+	Extreme(ctx context.Context, s Sequence) (value int64, found bool, err error)
+	// SetSequence makes value the one that was handed out last.
+	SetSequence(ctx context.Context, s Relation, value int64) error
+}

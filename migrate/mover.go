@@ -1,0 +1,283 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+
+	"strangler/capability"
+)
+
+// Options say what a Mover moves.
+type Options struct {
+	Document  capability.Document // with its data section
+	Legacy    Database
+	Extracted Database
+	Gates     Gates
+	Fence     uint64 // token of this controller
+	Log       *slog.Logger
+}
+
+// Mover brings the tables of one capability into the extracted database and
+// keeps both sides equal until the capability is retired. It owns the order of
+// that work and does none of it itself. Run does the moving; the other methods
+// may be called at any time, by anyone, and those that need the streams return
+// ErrNotFollowing while they do not run.
+type Mover struct {
+	Options
+	databases map[capability.Side]Database
+
+	running sync.Mutex // held by Run
+
+	mu        sync.Mutex
+	phase     capability.MovePhase     // guarded by mu
+	failure   string                   // why Run ended by itself; guarded by mu
+	progress  *tally                   // of the last backfill; guarded by mu
+	verified  *capability.VerifyStatus // guarded by mu
+	following *following               // nil while the streams do not run; guarded by mu
+	kept      *Snapshot                // of a backfill that was interrupted; guarded by mu
+}
+
+// ErrNotFollowing is returned by what needs the streams while they do not run.
+var ErrNotFollowing = errors.New("the streams do not run; see: strangler data status")
+
+// NewMover returns a mover that does nothing yet.
+func NewMover(o Options) *Mover {
+	o.Log = o.Log.With("capability", o.Document.Name)
+	return &Mover{Options: o, phase: capability.PhaseNone,
+		databases: map[capability.Side]Database{capability.Legacy: o.Legacy, capability.Extracted: o.Extracted}}
+}
+
+// Run takes the move from where it stands to where both streams run, and keeps
+// them running until ctx ends; then it returns nil. An interrupted backfill goes
+// on where it was while this Mover lives and its snapshot with it; otherwise it
+// starts over. Any error ends Run; calling it again is safe. One Run at a time.
+func (m *Mover) Run(ctx context.Context) error {
+	if !m.running.TryLock() {
+		return errors.New("the mover runs already")
+	}
+	defer m.running.Unlock()
+	m.enter(capability.PhasePreparing)
+	err := m.run(ctx)
+	if ctx.Err() != nil {
+		m.enter(capability.PhasePaused)
+		return nil
+	}
+	m.fail(err)
+	return err
+}
+
+func (m *Mover) run(ctx context.Context) error {
+	l, err := survey(ctx, m.Document, m.Legacy, m.Extracted)
+	if err != nil {
+		return err
+	}
+	move, found, err := m.Extracted.Move(ctx, m.Document.Name)
+	if err != nil {
+		return err
+	}
+	if !found || move.Phase != capability.PhaseFollowing {
+		if l, err = m.begin(ctx, move, found); err != nil {
+			return err
+		}
+	} else if err := m.unchanged(l, move); err != nil {
+		return err
+	}
+	if err := m.prepareReverse(ctx, l); err != nil {
+		return err
+	}
+	return m.follow(ctx, l)
+}
+
+// unchanged refuses to go on with tables or a mapping that are not those that
+// the move began with.
+func (m *Mover) unchanged(l layout, move Move) error {
+	if len(l.problems) > 0 {
+		return fmt.Errorf("the tables of %s cannot be followed any more: %w", m.Document.Name, l.problems[0])
+	}
+	fingerprint, err := l.fingerprint()
+	if err != nil {
+		return err
+	}
+	if fingerprint != move.Fingerprint {
+		return fmt.Errorf("tables or mapping of %s have changed since the move began; change them back, or take the move back with: strangler data reset %s", m.Document.Name, m.Document.Name)
+	}
+	return nil
+}
+
+// Close gives back the snapshot of a backfill that was interrupted. Call it when
+// Run has returned and will not be called again.
+func (m *Mover) Close() error {
+	m.mu.Lock()
+	kept := m.kept
+	m.kept = nil
+	m.mu.Unlock()
+	if kept == nil {
+		return nil
+	}
+	return kept.Close()
+}
+
+func (m *Mover) enter(phase capability.MovePhase) {
+	m.mu.Lock()
+	from := m.phase
+	m.phase, m.failure = phase, ""
+	m.mu.Unlock()
+	if from != phase {
+		m.Log.Info("move", "from", string(from), "to", string(phase))
+	}
+}
+
+func (m *Mover) fail(err error) {
+	if err == nil {
+		return
+	}
+	m.enter(capability.PhaseFailed)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failure = err.Error()
+}
+
+// Status tells where the move stands, without the gates. It asks nobody.
+func (m *Mover) Status() capability.DataStatus {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := capability.DataStatus{Phase: m.phase, Error: m.failure}
+	if m.progress != nil {
+		backfill := m.progress.status()
+		s.Backfill = &backfill
+	}
+	if m.verified != nil {
+		verified := *m.verified
+		s.Verify = &verified
+	}
+	if f := m.following; f != nil {
+		for _, side := range capability.Sides {
+			if d, ok := f.directions[side]; ok {
+				status := d.stream.Status()
+				status.Changed = d.recheck.unverified()
+				s.Streams = append(s.Streams, status)
+				if text := d.recheck.complaint(); text != "" {
+					s.Error = text
+				}
+			}
+		}
+	}
+	return s
+}
+
+// Plan tells what the move will do and what stands against it. It changes
+// nothing.
+func (m *Mover) Plan(ctx context.Context) (Plan, []capability.Problem, error) {
+	plan, problems, err := newPlan(ctx, m.Document, m.Legacy, m.Extracted)
+	if err != nil {
+		return plan, nil, fmt.Errorf("plan %s: %w", m.Document.Name, err)
+	}
+	return plan, problems, nil
+}
+
+// DDL returns the statements that make the tables that the extracted database
+// lacks, from the definitions of the legacy ones.
+func (m *Mover) DDL(ctx context.Context) ([]string, error) {
+	l, err := survey(ctx, m.Document, m.Legacy, m.Extracted)
+	if err != nil {
+		return nil, err
+	}
+	if len(l.missing) == 0 {
+		return nil, nil
+	}
+	return m.Legacy.Define(ctx, l.all)
+}
+
+// Create makes the tables that the extracted database lacks, all or none, and
+// returns what it has executed.
+func (m *Mover) Create(ctx context.Context) ([]string, error) {
+	statements, err := m.DDL(ctx)
+	if err != nil || len(statements) == 0 {
+		return nil, err
+	}
+	return statements, m.Extracted.Execute(ctx, statements)
+}
+
+// direction returns the stream from a side and what belongs to it.
+func (m *Mover) direction(from capability.Side) (*direction, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.following == nil || m.following.directions[from] == nil {
+		return nil, fmt.Errorf("stream of %s from %s: %w", m.Document.Name, from, ErrNotFollowing)
+	}
+	return m.following.directions[from], nil
+}
+
+// WaitMarker blocks until the side opposite to from has applied the marker with
+// this nonce and all before it.
+func (m *Mover) WaitMarker(ctx context.Context, from capability.Side, nonce string) error {
+	d, err := m.direction(from)
+	if err != nil {
+		return err
+	}
+	d.stream.Nudge()
+	return d.stream.WaitMarker(ctx, nonce)
+}
+
+// UnverifiedKeys counts the rows that the stream from a side has written since
+// they were last compared. It is math.MaxInt where nobody knows, and only a full
+// verification will do.
+func (m *Mover) UnverifiedKeys(from capability.Side) int {
+	d, err := m.direction(from)
+	if err != nil || d.stream.Changed().Overflowed() {
+		return math.MaxInt
+	}
+	return d.recheck.unverified()
+}
+
+// VerifyChanged compares the unverified rows of both sides, exactly: the gate of
+// from is shut and its marker applied. It returns those that differ, and an
+// error where there are more than two thousand rows to compare.
+func (m *Mover) VerifyChanged(ctx context.Context, from capability.Side) ([]capability.Mismatch, error) {
+	d, err := m.direction(from)
+	if err != nil {
+		return nil, err
+	}
+	return d.recheck.finish(ctx)
+}
+
+// CarrySequences sets the sequences of the side opposite to from behind those of
+// from, with the document's gap. It may be repeated.
+func (m *Mover) CarrySequences(ctx context.Context, from capability.Side) error {
+	f, err := m.followed()
+	if err != nil {
+		return err
+	}
+	if err := carrySequences(ctx, m.databases[from], m.databases[from.Other()], mappings(f.layout.moved(), from), m.Document.Data.Gap); err != nil {
+		return fmt.Errorf("carry sequences of %s over to %s: %w", m.Document.Name, from.Other(), err)
+	}
+	return nil
+}
+
+func (m *Mover) followed() (*following, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.following == nil {
+		return nil, fmt.Errorf("%s: %w", m.Document.Name, ErrNotFollowing)
+	}
+	return m.following, nil
+}
+
+// Mark says how far the owner's database has come, asked after the call, and how
+// far the other side has followed. Its epoch is the caller's to fill in.
+func (m *Mover) Mark(ctx context.Context, owner capability.Side) (capability.Mark, error) {
+	d, err := m.direction(owner)
+	if err != nil || !d.stream.Status().Live {
+		return capability.Mark{}, nil // no stream, no mark: nobody may move
+	}
+	position, err := d.source.WalPosition(ctx)
+	if err != nil {
+		return capability.Mark{}, err
+	}
+	d.stream.Nudge()
+	return capability.Mark{Position: position, Applied: d.stream.Applied(), Current: true}, nil
+}

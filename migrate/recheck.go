@@ -1,0 +1,307 @@
+package migrate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"strangler/capability"
+)
+
+const (
+	recheckEvery = 200 * time.Millisecond
+	recheckBatch = 500
+	recheckWait  = 2 * time.Second  // for the stream to pass what was read
+	suspectFor   = 30 * time.Second // a row that differs for longer is a mismatch
+	finishMost   = 2000             // keys that a switch compares in its gap
+)
+
+// recheck compares, again and again, the rows that a stream has changed, so that
+// few are left to compare when the owner is to be switched.
+type recheck struct {
+	d   *direction
+	log *slog.Logger
+
+	pass  sync.Mutex // held while keys are taken out of the set
+	mu    sync.Mutex
+	taken int                // keys of the pass that runs; guarded by mu
+	stop  context.CancelFunc // of the pass that runs, or nil; guarded by mu
+	// suspects differ, although the stream has passed what was read. Guarded by mu.
+	suspects map[string]suspect
+}
+
+// suspect is a row that was found to differ.
+type suspect struct {
+	since    time.Time
+	mismatch capability.Mismatch
+}
+
+func newRecheck(d *direction, log *slog.Logger) *recheck {
+	return &recheck{d: d, log: log, suspects: map[string]suspect{}}
+}
+
+// run compares until ctx ends. That a database cannot be asked is the stream's to
+// tell; here it is tried again.
+func (r *recheck) run(ctx context.Context) error {
+	tick := time.NewTicker(recheckEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := r.runOnce(ctx, time.Now()); err != nil && ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+			r.log.Warn("compare changed rows", "from", string(r.d.from), "error", err)
+		}
+	}
+}
+
+// runOnce compares one batch and returns what differs, or could not be decided,
+// to the set.
+func (r *recheck) runOnce(ctx context.Context, now time.Time) error {
+	r.pass.Lock()
+	defer r.pass.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, recheckWait)
+	defer cancel()
+	keys := r.take(recheckBatch, cancel)
+	var open []Key
+	var err error
+	for _, batch := range r.byTable(keys) {
+		var again []Key
+		if err == nil {
+			again, err = r.compare(ctx, batch, now)
+		}
+		if err != nil {
+			again = batch
+		}
+		open = append(open, again...)
+	}
+	r.give(open)
+	return err
+}
+
+// take removes keys from the set; they count as unverified until give.
+func (r *recheck) take(n int, stop context.CancelFunc) []Key {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	keys := r.d.stream.Changed().Take(n)
+	r.taken, r.stop = len(keys), stop
+	return keys
+}
+
+func (r *recheck) give(open []Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.d.stream.Changed().Return(open)
+	r.taken, r.stop = 0, nil
+}
+
+// unverified counts the keys in the set and those being compared.
+func (r *recheck) unverified() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.d.stream.Changed().Len() + r.taken
+}
+
+// byTable groups keys by their table, in the order of the mappings.
+func (r *recheck) byTable(keys []Key) [][]Key {
+	groups := make([][]Key, len(r.d.mappings))
+	for _, k := range keys {
+		groups[k.Table] = append(groups[k.Table], k)
+	}
+	return slices.DeleteFunc(groups, func(g []Key) bool { return len(g) == 0 })
+}
+
+// compare decides which keys of one table are equal on both sides while both are
+// in use, and returns the others. A source row whose version is the same before
+// and after the target was read, when the stream had passed it, must be there as
+// it is; about any other nothing can be said, and its change is on its way.
+func (r *recheck) compare(ctx context.Context, keys []Key, now time.Time) ([]Key, error) {
+	m := r.d.mappings[keys[0].Table]
+	before, err := r.read(ctx, keys, r.d.source, m.From, m.FromColumns, m.FromKey)
+	if err != nil {
+		return nil, err
+	}
+	position, err := r.d.source.WalPosition(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.passed(ctx, position); err != nil {
+		return nil, err
+	}
+	there, err := r.read(ctx, keys, r.d.target, m.To, m.ToColumns, m.ToKey)
+	if err != nil {
+		return nil, err
+	}
+	var differ []int
+	for i := range keys {
+		if equal(before[i], there[i]) {
+			r.acquit(keys[i])
+		} else {
+			differ = append(differ, i)
+		}
+	}
+	if len(differ) == 0 {
+		return nil, nil
+	}
+	open := make([]Key, len(differ))
+	for i, at := range differ {
+		open[i] = keys[at]
+	}
+	after, err := r.read(ctx, open, r.d.source, m.From, m.FromColumns, m.FromKey)
+	if err != nil {
+		return nil, err
+	}
+	for i, at := range differ {
+		if after[i].Version == before[at].Version {
+			r.suspect(open[i], now, r.mismatch(m, open[i], before[at], there[at]))
+		} else {
+			r.acquit(open[i])
+		}
+	}
+	return open, nil
+}
+
+func (r *recheck) read(ctx context.Context, keys []Key, from Database, t Table, columns, key []string) ([]Found, error) {
+	values := make([][]string, len(keys))
+	for i, k := range keys {
+		values[i] = k.Values
+	}
+	return from.ByKey(ctx, t.Relation, columns, keyColumns(key, t), values)
+}
+
+// passed blocks until the stream has applied everything before the position.
+func (r *recheck) passed(ctx context.Context, position capability.Position) error {
+	for wait := time.Millisecond; r.d.stream.Applied() < position; wait = min(2*wait, 50*time.Millisecond) {
+		r.d.stream.Nudge()
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the stream from %s to pass %s: %w", r.d.from, position, context.Cause(ctx))
+		case <-time.After(wait):
+		}
+	}
+	return nil
+}
+
+func equal(a, b Found) bool {
+	if (a.Version == "") != (b.Version == "") {
+		return false
+	}
+	return slices.EqualFunc(a.Values, b.Values, func(x, y []byte) bool { return (x == nil) == (y == nil) && bytes.Equal(x, y) })
+}
+
+func (r *recheck) mismatch(m Mapping, k Key, source, target Found) capability.Mismatch {
+	found := capability.Mismatch{Table: m.Pair.Legacy.Relation.String(), Key: keyText(keyColumns(m.FromKey, m.From), k.Values)}
+	switch {
+	case target.Version == "":
+		found.Detail = "only in " + string(r.d.from)
+	case source.Version == "":
+		found.Detail = "only in " + string(r.d.from.Other())
+	default:
+		var columns []string
+		for i := range source.Values {
+			if (source.Values[i] == nil) != (target.Values[i] == nil) || !bytes.Equal(source.Values[i], target.Values[i]) {
+				columns = append(columns, m.Pair.Columns[i].Legacy)
+			}
+		}
+		found.Detail = differs(columns)
+	}
+	return found
+}
+
+func (r *recheck) suspect(k Key, now time.Time, found capability.Mismatch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := k.pack()
+	s, known := r.suspects[name]
+	if !known {
+		s.since = now
+	}
+	s.mismatch = found
+	r.suspects[name] = s
+}
+
+func (r *recheck) acquit(k Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.suspects, k.pack())
+}
+
+// complaint tells of rows that have differed for too long; empty when there are
+// none.
+func (r *recheck) complaint() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var n int
+	var one capability.Mismatch
+	for _, s := range r.suspects {
+		if time.Since(s.since) > suspectFor {
+			n, one = n+1, s.mismatch
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d rows differ although the stream from %s has passed them, such as %s %s: %s", n, r.d.from, one.Table, one.Key, one.Detail)
+}
+
+// finish compares all keys that are left while nobody writes to the moved tables
+// and everything is applied: plain reads of both sides are exact then. Rows of
+// copied tables are written by their owner still, and are left in the set.
+func (r *recheck) finish(ctx context.Context) ([]capability.Mismatch, error) {
+	r.mu.Lock()
+	if r.stop != nil {
+		r.stop() // a pass of the background must not use up the gap
+	}
+	r.mu.Unlock()
+	r.pass.Lock()
+	defer r.pass.Unlock()
+	if r.d.stream.Changed().Overflowed() {
+		return nil, errors.New("nobody knows which rows have changed since the last full verification; run it again")
+	}
+	var keys, others []Key
+	for _, k := range r.take(r.d.stream.Changed().Len(), nil) {
+		if r.d.mappings[k.Table].Pair.Mode == capability.Copy {
+			others = append(others, k)
+		} else {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) > finishMost {
+		r.give(append(keys, others...))
+		return nil, fmt.Errorf("%d rows are not compared yet, more than the %d that fit into the gap of a switch", len(keys), finishMost)
+	}
+	mismatches, err := r.exact(ctx, keys)
+	if err != nil || len(mismatches) > 0 {
+		others = append(others, keys...)
+	}
+	r.give(others)
+	return mismatches, err
+}
+
+func (r *recheck) exact(ctx context.Context, keys []Key) ([]capability.Mismatch, error) {
+	var mismatches []capability.Mismatch
+	for _, batch := range r.byTable(keys) {
+		m := r.d.mappings[batch[0].Table]
+		here, err := r.read(ctx, batch, r.d.source, m.From, m.FromColumns, m.FromKey)
+		if err != nil {
+			return nil, err
+		}
+		there, err := r.read(ctx, batch, r.d.target, m.To, m.ToColumns, m.ToKey)
+		if err != nil {
+			return nil, err
+		}
+		for i := range batch {
+			if !equal(here[i], there[i]) {
+				mismatches = append(mismatches, r.mismatch(m, batch[i], here[i], there[i]))
+			}
+		}
+	}
+	return mismatches, nil
+}

@@ -1,0 +1,132 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"strangler/capability"
+)
+
+// DropBorder drops the crossing foreign keys that the document has agreed to
+// drop, in one short transaction of the legacy database. It may be repeated.
+func (m *Mover) DropBorder(ctx context.Context) error {
+	l, err := survey(ctx, m.Document, m.Legacy, m.Extracted)
+	if err != nil {
+		return err
+	}
+	keys, err := crossing(ctx, m.Legacy, l)
+	if err != nil {
+		return err
+	}
+	var drop []ForeignKey
+	for _, k := range keys {
+		switch agreed, ok := agreement(m.Document.Data.Border, k.Name); {
+		case !ok:
+			return fmt.Errorf("foreign key %s from %s to %s crosses the border of %s and is not agreed to; see: strangler data plan %s", k.Name, k.From, k.To, m.Document.Name, m.Document.Name)
+		case agreed.AtSwitch != capability.BorderKeep:
+			drop = append(drop, k)
+		}
+	}
+	if len(drop) == 0 {
+		return nil
+	}
+	if err := m.Legacy.DropForeignKeys(ctx, m.Document.Name, drop); err != nil {
+		return err
+	}
+	m.Log.Info("foreign keys dropped", "count", len(drop))
+	return nil
+}
+
+// RestoreBorder adds the dropped foreign keys again and validates them. Adding
+// is short; validating reads their tables beside their writers, and blocks for as
+// long. It may be repeated.
+func (m *Mover) RestoreBorder(ctx context.Context) error {
+	keys, err := m.Legacy.DroppedForeignKeys(ctx, m.Document.Name)
+	if err != nil {
+		return err
+	}
+	var errs error
+	for _, k := range keys {
+		err := m.Legacy.RestoreForeignKey(ctx, m.Document.Name, k)
+		if err == nil {
+			m.Log.Info("foreign key restored", "constraint", k.Name, "table", k.From.String())
+		}
+		errs = errors.Join(errs, err)
+	}
+	return errs
+}
+
+// Reset takes back what the move has made: streams, gates and records in both
+// databases, and the rows in the extracted one. It is refused while extracted
+// owns, or nobody does. Run has returned. It may be repeated.
+func (m *Mover) Reset(ctx context.Context, report func(capability.Progress)) error {
+	if !m.running.TryLock() {
+		return errors.New("stop the mover before a reset")
+	}
+	defer m.running.Unlock()
+	_, found, err := m.Extracted.Move(ctx, m.Document.Name)
+	if err != nil {
+		return err
+	}
+	if found {
+		legacy, _, err := m.Gates.Read(ctx)
+		if err == nil && legacy.State != capability.Open {
+			return fmt.Errorf("legacy does not own %s (its gate is %s): roll back first, with: strangler rollback %s", m.Document.Name, legacy.State, m.Document.Name)
+		}
+		if err != nil {
+			m.Log.Warn("the gates cannot be read before a reset", "error", err)
+		}
+	}
+	name := m.Document.Name
+	steps := []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"restore the border's foreign keys", m.RestoreBorder},
+		{"give the backfill's snapshot back", func(context.Context) error { return m.Close() }},
+		{"drop the forward stream", func(ctx context.Context) error { return m.Legacy.DropStream(ctx, name) }},
+		{"drop the reverse stream", func(ctx context.Context) error { return m.Extracted.DropStream(ctx, name) }},
+		{"empty the extracted tables", func(ctx context.Context) error { return m.emptyAgain(ctx, found) }},
+		{"forget the move in the extracted database", func(ctx context.Context) error { return m.Extracted.Forget(ctx, name) }},
+		{"forget the move in the legacy database", func(ctx context.Context) error { return m.Legacy.Forget(ctx, name) }},
+		{"drop the legacy gate", func(ctx context.Context) error { return m.Gates.Drop(ctx, capability.Legacy) }},
+		{"drop the extracted gate", func(ctx context.Context) error { return m.Gates.Drop(ctx, capability.Extracted) }},
+	}
+	for i, step := range steps {
+		if report != nil {
+			report(capability.Progress{State: "started", Message: step.what, Done: int64(i), Total: int64(len(steps))})
+		}
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("reset %s: %s: %w", name, step.what, err)
+		}
+	}
+	m.enter(capability.PhaseNone)
+	m.mu.Lock()
+	m.progress, m.verified = nil, nil
+	m.mu.Unlock()
+	return nil
+}
+
+// emptyAgain deletes the rows that the mover has copied. Without a record of a
+// move there are none of its own.
+func (m *Mover) emptyAgain(ctx context.Context, found bool) error {
+	if !found {
+		return nil
+	}
+	l, err := survey(ctx, m.Document, m.Legacy, m.Extracted)
+	if err != nil {
+		return err
+	}
+	var there []Relation
+	for _, d := range l.all {
+		if d.Exists {
+			there = append(there, d.To)
+		}
+	}
+	w, err := m.Extracted.OpenWriter(ctx, m.Document.Name, capability.Legacy, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.Empty(ctx, there), w.Close())
+}
