@@ -1,6 +1,7 @@
 package orders
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"log/slog"
@@ -10,8 +11,6 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
-
-	"bufio"
 
 	"extracted/internal/database"
 	"testbed"

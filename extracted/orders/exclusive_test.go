@@ -12,15 +12,15 @@ func TestWorkerLeavesLiveRequestsAlone(t *testing.T) {
 	cfg.CallTimeout = cfg.Patience
 	s := newShopWith(t, cfg)
 	s.fill("1", "1")
-	ready, reached := make(chan struct{}), make(chan struct{}, 1)
-	s.town.fail("/api/stock/take", until(ready, reached))
+	held, reached, release := hold(t)
+	s.town.fail("/api/stock/take", held)
 	done := make(chan answered, 1)
 	go func() { done <- s.checkOut() }()
 	<-reached
 	if claimed, err := s.worker.runOnce(context.Background()); claimed != 0 || err != nil {
 		t.Errorf("worker claimed %d: %v", claimed, err)
 	}
-	close(ready)
+	release()
 	s.settled(s.order(s.want(<-done, 201)).ID, confirmed)
 	if s.town.called("/api/stock/take") != 1 || s.town.called("/api/billing/charges") != 1 {
 		t.Error("asked more than once")
@@ -40,8 +40,8 @@ func TestOvertakenRequestChangesNothing(t *testing.T) {
 			s := newShopWith(t, cfg)
 			s.town.stock[4] = 1
 			s.fill(c.product, "1")
-			ready, reached := make(chan struct{}), make(chan struct{}, 1)
-			s.town.fail("/api/stock/take", until(ready, reached))
+			held, reached, release := hold(t)
+			s.town.fail("/api/stock/take", held)
 			done := make(chan answered, 1)
 			go func() { done <- s.checkOut() }()
 			<-reached
@@ -49,7 +49,7 @@ func TestOvertakenRequestChangesNothing(t *testing.T) {
 				t.Fatalf("worker claimed %d", claimed)
 			}
 			s.settled(s.lastOrder(), c.want)
-			close(ready)
+			release()
 			s.want(<-done, c.status)
 			s.settled(s.lastOrder(), c.want)
 			if n := s.value(`SELECT coalesce(sum(quantity), 0) FROM cart_lines`); c.want == refused && n != 1 {
@@ -57,6 +57,32 @@ func TestOvertakenRequestChangesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A request whose lease has been given away cannot finish under the hands of the one who has it now.
+func TestLeaseGivenAwayMidway(t *testing.T) {
+	cfg := quick
+	cfg.CallTimeout = cfg.Patience
+	s := newShopWith(t, cfg)
+	s.fill("1", "1")
+	holdLive, liveReached, releaseLive := hold(t)
+	holdWorker, workerReached, releaseWorker := hold(t)
+	s.town.fail("/api/stock/take", holdLive, holdWorker)
+	done, worked := make(chan answered, 1), make(chan int, 1)
+	go func() { done <- s.checkOut() }()
+	<-liveReached
+	go func() { worked <- s.work() }()
+	<-workerReached
+	releaseLive()
+	s.want(<-done, 503)
+	if s.value(`SELECT count(*) FROM orders WHERE status = 'pending'`) != 1 {
+		t.Error("the request finished what was no longer its own")
+	}
+	releaseWorker()
+	if claimed := <-worked; claimed != 1 {
+		t.Errorf("worker claimed %d", claimed)
+	}
+	s.settled(s.lastOrder(), confirmed)
 }
 
 // Two workers share what there is.
@@ -95,9 +121,9 @@ func TestWorkerRuns(t *testing.T) {
 	s.town.failAlways("/api/billing/charges", status(503))
 	s.want(s.checkOut(), 503)
 	s.town.failAlways("/api/billing/charges", nil)
-	ready, reached := make(chan struct{}), make(chan struct{}, 1)
-	close(ready)
-	s.town.fail("/api/billing/charges", until(ready, reached))
+	held, reached, release := hold(t)
+	s.town.fail("/api/billing/charges", held)
+	release()
 	s.expire()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -115,11 +115,11 @@ func TestWrongTokenIsNoRefusal(t *testing.T) {
 func TestRefundDuringCheckout(t *testing.T) {
 	s := newShop(t)
 	s.fill("1", "2")
-	late, reached := make(chan struct{}), make(chan struct{}, 1)
-	goOn, charging := make(chan struct{}), make(chan struct{}, 1)
-	s.town.fail("/api/stock/take", until(late, reached))
+	late, reached, releaseLate := hold(t)
+	charge, charging, goOn := hold(t)
+	s.town.fail("/api/stock/take", late)
 	s.town.failAlways("/api/stock/take", status(503)) // so that the late one is the only one to have come through
-	s.town.fail("/api/billing/charges", until(goOn, charging))
+	s.town.fail("/api/billing/charges", charge)
 	done := make(chan answered, 1)
 	go func() { done <- s.checkOut() }()
 	<-reached
@@ -127,10 +127,10 @@ func TestRefundDuringCheckout(t *testing.T) {
 	s.want(s.do("", "POST", "/api/orders/"+itoa(id)+"/refunded", "", "Authorization", "Bearer "+token), 200)
 	s.town.failAlways("/api/stock/take", nil)
 	<-charging
-	close(goOn)
+	goOn()
 	s.want(<-done, 409)
 	s.settled(id, refused)
-	close(late)
+	releaseLate()
 	s.town.Close() // ends when the late take has been answered
 	s.settled(id, refused)
 	if s.town.stock[1] != 100 {

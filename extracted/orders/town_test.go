@@ -58,13 +58,17 @@ func tooLate(w http.ResponseWriter, r *http.Request, act http.HandlerFunc) {
 	act(w, r)
 }
 
-// until waits for the channel and then acts, whether or not the caller is still there.
-func until(ready <-chan struct{}, reached chan<- struct{}) fault {
+// hold is a fault that keeps one call until release is called, and then acts, whether or not the caller is
+// still there. reached receives when the call has come. The end of the test releases it at the latest.
+func hold(t *testing.T) (f fault, reached <-chan struct{}, release func()) {
+	come, let := make(chan struct{}, 1), make(chan struct{})
+	release = sync.OnceFunc(func() { close(let) })
+	t.Cleanup(release)
 	return func(w http.ResponseWriter, r *http.Request, act http.HandlerFunc) {
-		reached <- struct{}{}
-		<-ready
+		come <- struct{}{}
+		<-let
 		act(w, r)
-	}
+	}, come, release
 }
 
 func newTown(t *testing.T) *town {
