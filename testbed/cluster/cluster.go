@@ -132,11 +132,28 @@ func (p *Postgres) Stop() error {
 	return errors.Join(p.shutdown(), p.remove())
 }
 
-// Kill is the power cut: SIGKILL to the server's first process, on which the others end themselves. It blocks until the
-// first process is gone and removes nothing: Restart recovers.
+// Kill is the power cut: SIGKILL to the server's first process, on which the others end themselves. It blocks until all of
+// them are gone, because a server cannot start beside the remains of its predecessor. It removes nothing: Restart recovers.
 func (p *Postgres) Kill() error {
+	server := p.current()
+	if err := server.Kill(); err != nil {
+		return fmt.Errorf("kill PostgreSQL in %s: %w", p.dir, err)
+	}
 	p.log.Info("PostgreSQL killed", "dir", p.dir)
-	return p.current().Kill()
+	return p.awaitGone(server)
+}
+
+// awaitGone blocks until nothing of the server is left. A session that computes without ever waiting notices the death
+// of the first process only when it is done.
+func (p *Postgres) awaitGone(server *process.Process) error {
+	late := time.NewTimer(stopGrace)
+	defer late.Stop()
+	select {
+	case <-server.Gone():
+		return nil
+	case <-late.C:
+		return fmt.Errorf("stop PostgreSQL in %s: sessions of the dead server are still running after %s", p.dir, stopGrace)
+	}
 }
 
 // Restart starts the server again on the same folder and port, after shutting it down fast where it still runs. The settings,
@@ -158,18 +175,17 @@ func (p *Postgres) current() *process.Process {
 	return p.process
 }
 
-// shutdown is fast, and immediate where fast takes too long: the data survive both.
+// shutdown is fast, and a kill where fast takes too long: the data survive both. It blocks until nothing is left, also of
+// a server that died by itself.
 func (p *Postgres) shutdown() error {
 	server := p.current()
-	if !server.Running() {
-		return nil
+	if server.Running() {
+		if err := server.Stop(syscall.SIGINT, stopGrace); err != nil {
+			return fmt.Errorf("stop PostgreSQL in %s: %w", p.dir, err)
+		}
+		p.log.Info("PostgreSQL stopped", "dir", p.dir)
 	}
-	err := server.Stop(syscall.SIGINT, stopGrace)
-	p.log.Info("PostgreSQL stopped", "dir", p.dir)
-	if err != nil {
-		return fmt.Errorf("stop PostgreSQL in %s: %w", p.dir, err)
-	}
-	return nil
+	return p.awaitGone(server)
 }
 
 func (p *Postgres) remove() error {

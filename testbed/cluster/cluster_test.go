@@ -75,6 +75,7 @@ func TestRestartKeepsDataPortAndAlterSystem(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	busy := computing(t, p)
 	port := p.Port()
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
@@ -84,9 +85,10 @@ func TestRestartKeepsDataPortAndAlterSystem(t *testing.T) {
 	default:
 		t.Error("Done is open after Kill")
 	}
-	if err := p.Restart(t.Context(), nil); err != nil {
+	if err := p.Restart(t.Context(), nil); err != nil { // refused while anything of the old server lives
 		t.Fatal(err)
 	}
+	<-busy
 	if p.Port() != port {
 		t.Errorf("port %d after the restart, %d before", p.Port(), port)
 	}
@@ -96,6 +98,30 @@ func TestRestartKeepsDataPortAndAlterSystem(t *testing.T) {
 	if got := ask(t, p, "show work_mem"); got != "6MB" {
 		t.Errorf("work_mem = %s, want what ALTER SYSTEM said", got)
 	}
+}
+
+// computing keeps a session busy with a query that never waits, so that it notices the server's death late. It returns when
+// the query runs; the channel is closed when the session has ended.
+func computing(t *testing.T, p *Postgres) <-chan struct{} {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), p.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		// Whether it ends with the query or with the server is a race that nobody cares for.
+		_, _ = conn.Exec(t.Context(), "do $$ declare n bigint := 0; begin while n < 5000000 loop n := n + 1; end loop; end $$")
+		_ = conn.Close(t.Context())
+	}()
+	deadline := time.Now().Add(10 * time.Second)
+	for ask(t, p, "select count(*)::text from pg_stat_activity where state = 'active' and query like 'do $$%'") != "1" {
+		if time.Now().After(deadline) {
+			t.Fatal("the busy session does not start")
+		}
+	}
+	return ended
 }
 
 func TestDirIsKeptAndFoundAgain(t *testing.T) {

@@ -64,9 +64,9 @@ func (p *Postgres) startOnce(ctx context.Context) error {
 	return nil
 }
 
-// spawn starts the server with its output appended to the log file.
+// spawn starts the server with a new log file.
 func (p *Postgres) spawn() (*process.Process, error) {
-	out, err := os.OpenFile(p.logFile(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	out, err := os.OpenFile(p.logFile(), os.O_CREATE|os.O_TRUNC|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open the server's log: %w", err)
 	}

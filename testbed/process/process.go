@@ -7,6 +7,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -22,6 +23,7 @@ type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	err  error // written before done is closed, read after
+	gone chan struct{}
 }
 
 // Start starts cmd in a process group of its own, so that Ctrl-C at the terminal reaches only the parent, which then
@@ -33,13 +35,33 @@ func Start(cmd *exec.Cmd, deathSignal syscall.Signal) (*Process, error) {
 	}
 	cmd.SysProcAttr.Setpgid = true
 	bindToParent(cmd.SysProcAttr, deathSignal)
-	p := &Process{cmd: cmd, done: make(chan struct{})}
+	p := &Process{cmd: cmd, done: make(chan struct{}), gone: make(chan struct{})}
+	line, err := p.lifeline()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
 	started := make(chan error, 1)
 	go p.run(started)
-	if err := <-started; err != nil {
+	if err := errors.Join(<-started, line.Close()); err != nil {
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	return p, nil
+}
+
+// lifeline gives the child one end of a pipe that nobody writes to. Its own children inherit it, so the other end comes to
+// its end when the last of them has ended: the one thing a parent can wait for when its child dies and leaves orphans.
+func (p *Process) lifeline() (childs *os.File, err error) {
+	ours, childs, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, childs)
+	go func() {
+		defer close(p.gone)
+		defer ours.Close()               //nolint:errcheck // nothing is ever written
+		_, _ = io.Copy(io.Discard, ours) // any end will do
+	}()
+	return childs, nil
 }
 
 // run starts the child and waits for it on one locked thread: the kernel sends the death signal when the *thread* that
@@ -60,6 +82,10 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Done is closed when the process has ended and has been waited for.
 func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Gone is closed when the process and everything it has started have ended. A descendant that closes the descriptors it
+// inherited, as daemons do, is not waited for.
+func (p *Process) Gone() <-chan struct{} { return p.gone }
 
 // Err says how the process ended: nil for exit status 0 and also while it still runs.
 func (p *Process) Err() error {

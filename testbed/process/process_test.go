@@ -71,6 +71,49 @@ func TestStopKillsWhoDoesNotListen(t *testing.T) {
 	}
 }
 
+// What a killed process leaves behind still holds its files and memory: Gone must wait for it, Done must not.
+func TestGoneWaitsForOrphans(t *testing.T) {
+	t.Parallel()
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close() //nolint:errcheck // read only
+	cmd := exec.Command("sh", "-c", "sleep 1000 & echo $!; wait")
+	cmd.Stdout = in
+	p, err := Start(cmd, syscall.SIGTERM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	orphan, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.Gone():
+		t.Error("gone, with an orphan alive")
+	case <-time.After(50 * time.Millisecond): // only a wrong answer comes at all
+	}
+	if err := syscall.Kill(orphan, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.Gone():
+	case <-time.After(20 * time.Second):
+		t.Error("not gone after its orphan")
+	}
+}
+
 func TestMissingProgramIsAnError(t *testing.T) {
 	t.Parallel()
 	if _, err := Start(exec.Command("/nowhere/at/all"), syscall.SIGTERM); !errors.Is(err, os.ErrNotExist) {
