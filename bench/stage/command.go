@@ -27,7 +27,7 @@ func (s *Stage) Type(ctx context.Context, line func(string), args ...string) (er
 	if err != nil {
 		return fmt.Errorf("read command: %w", err)
 	}
-	defer reader.Close()
+	defer func() { _ = reader.Close() }() // only read from
 	cmd := s.command("strangler", nil, append([]string{"-c", s.Config()}, args...))
 	cmd.Stdout, cmd.Stderr = writer, writer
 	running, err := process.Start(cmd, syscall.SIGTERM)
