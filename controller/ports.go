@@ -59,7 +59,8 @@ type Handover interface {
 	// WaitMarker blocks until the other side has applied the marker and all
 	// before it.
 	WaitMarker(ctx context.Context, from capability.Side, nonce string) error
-	// UnverifiedKeys counts the keys written since they were last compared.
+	// UnverifiedKeys counts the keys written since they were last compared;
+	// math.MaxInt where nobody knows and only a full verification will do.
 	UnverifiedKeys(from capability.Side) int
 	// VerifyChanged compares the unverified keys on both sides, exactly, while
 	// the gate is shut and the marker applied.

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -57,7 +58,9 @@ func Ready(o Observation, unverified int, now time.Time) capability.Readiness {
 	default:
 		verified = fmt.Sprintf("last verify %s ago", now.Sub(v.FinishedAt).Round(time.Second))
 	}
-	if unverified > keysToSwitch {
+	if unverified == math.MaxInt {
+		refuse("nobody has kept what was written since the last verification; run: strangler data verify %s", o.Document.Name)
+	} else if unverified > keysToSwitch {
 		refuse("%d rows were written and not compared since, more than %d", unverified, keysToSwitch)
 	}
 	r.Ready = len(r.Reasons) == 0

@@ -42,9 +42,7 @@ func (c *cli) build(ctx context.Context, adjust func(*config.Config)) (*parts, e
 	adjust(&settings)
 	p := &parts{settings: settings, log: telemetry.NewLogger(os.Stderr, settings.Log.Level, settings.Log.Format),
 		registry: telemetry.NewRegistry(), router: mux.NewRouter()}
-	if p.store, err = newStore(settings, p.log); err != nil {
-		return nil, err
-	}
+	p.store = newStore(settings, p.log)
 	if settings.Consul != nil {
 		if p.discovery, err = newDiscovery(settings, p.log); err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"strangler/capability"
@@ -20,6 +21,8 @@ type plane struct {
 	*parts
 	id    string
 	proxy *proxy.Proxy
+
+	loading sync.Mutex // an older set of documents must not overtake a newer one
 }
 
 func (p *parts) newPlane(marks proxy.Marks) (*plane, error) {
@@ -79,6 +82,8 @@ func (d *plane) run(ctx context.Context) error {
 
 // load reads documents and effective states and serves them.
 func (d *plane) load(ctx context.Context) error {
+	d.loading.Lock()
+	defer d.loading.Unlock()
 	docs, problems, err := d.store.Load(ctx)
 	if err != nil {
 		return err
@@ -91,7 +96,9 @@ func (d *plane) load(ctx context.Context) error {
 		d.discovery.Watch(services(d.settings.Legacy.Upstream, docs)...)
 	}
 	d.proxy.Report(problems)
-	d.proxy.Update(docs, states)
+	for _, p := range append(problems, d.proxy.Update(docs, states)...) {
+		d.log.Warn("a document is not served; the last good one is", "problem", p.String())
+	}
 	return nil
 }
 

@@ -7,11 +7,12 @@ import (
 	"path/filepath"
 
 	"strangler/internal/config"
+	"strangler/internal/consul"
 	"strangler/internal/files"
 )
 
-func newStore(settings config.Config, log *slog.Logger) (*files.Store, error) {
-	return files.New(files.Options{Routes: settings.Routes, State: settings.State, Decode: config.Documents, Apply: config.Apply, Log: log}), nil
+func newStore(settings config.Config, log *slog.Logger) *files.Store {
+	return files.New(files.Options{Routes: settings.Routes, State: settings.State, Decode: config.Documents, Apply: config.Apply, Log: log})
 }
 
 // readDocuments reads the documents as they are now, good or not.
@@ -32,4 +33,9 @@ func readDocuments(dir string) (map[string][]byte, error) {
 		contents[filepath.Base(name)] = content
 	}
 	return contents, nil
+}
+
+func newDiscovery(settings config.Config, log *slog.Logger) (*consul.Discovery, error) {
+	return consul.NewDiscovery(consul.Options{Address: settings.Consul.Address, Token: settings.Consul.Token, Datacenter: settings.Consul.Datacenter,
+		Snapshot: filepath.Join(settings.State, "consul"), Log: log})
 }

@@ -184,20 +184,26 @@ func (g *Gates) Open(ctx context.Context, side capability.Side, from, to uint64)
 }
 
 // Disable takes the guards of a gate that is open at the epoch out of the
-// writers' way. It is housekeeping: capability.ErrBusy and capability.ErrGate mean only that it was not
-// done now. Writers wait for it 200 ms at most.
+// writers' way, table by table. It is housekeeping: ErrBusy and ErrGate mean only
+// that it was not done now. Writers of a table wait for it 200 ms at most.
 func (g *Gates) Disable(ctx context.Context, side capability.Side, epoch uint64) error {
-	var done bool
-	err := g.bounded(ctx, side, "lock_timeout", guardTimeout, func(conn *pgxpool.Conn) error {
-		return conn.QueryRow(ctx, `SELECT strangler.disable_guards($1, $2)`, g.capability, int64(epoch)).Scan(&done)
-	})
-	switch {
-	case locked(err):
-		return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, capability.ErrBusy)
-	case err != nil:
-		return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, err)
-	case !done:
-		return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, capability.ErrGate)
+	names, err := g.guarded(ctx, side)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		var done bool
+		err := g.bounded(ctx, side, "lock_timeout", guardTimeout, func(conn *pgxpool.Conn) error {
+			return conn.QueryRow(ctx, `SELECT strangler.disable_guard($1, $2, $3::text::regclass)`, g.capability, int64(epoch), name).Scan(&done)
+		})
+		switch {
+		case locked(err):
+			return fmt.Errorf("disable %s guards of %s on %s: %w", side, g.capability, name, capability.ErrBusy)
+		case err != nil:
+			return fmt.Errorf("disable %s guards of %s on %s: %w", side, g.capability, name, err)
+		case !done:
+			return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, capability.ErrGate)
+		}
 	}
 	return nil
 }

@@ -124,24 +124,20 @@ RETURNS bigint LANGUAGE sql SET search_path = pg_catalog AS $open$
 	RETURNING epoch
 $open$;
 
--- Takes the guards of an open gate out of the writers' way. Tables before the
--- gate row, as everybody; state and epoch are checked under the row's lock, so
--- that a late call cannot unlock a side that has been sealed since.
-CREATE OR REPLACE FUNCTION strangler.disable_guards(cap text, expected bigint)
+-- Takes the guards of one table of an open gate out of the writers' way. One
+-- table a transaction: whoever waits for it here holds nothing that a writer
+-- could wait for in turn. The table comes before the gate row, as everywhere;
+-- state and epoch are checked under the row's lock, so that a late call cannot
+-- unlock a side that has been closed since.
+CREATE OR REPLACE FUNCTION strangler.disable_guard(cap text, expected bigint, r regclass)
 RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog AS $disable$
-DECLARE
-	r regclass;
 BEGIN
-	FOR r IN SELECT * FROM strangler.guarded(cap) LOOP
-		EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', r);
-	END LOOP;
+	EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', r);
 	PERFORM FROM strangler.gate WHERE capability = cap AND state = 'open' AND epoch = expected FOR SHARE;
 	IF NOT FOUND THEN
 		RETURN false;
 	END IF;
-	FOR r IN SELECT * FROM strangler.guarded(cap) LOOP
-		EXECUTE format('ALTER TABLE ONLY %s DISABLE TRIGGER strangler_guard, DISABLE TRIGGER strangler_guard_truncate', r);
-	END LOOP;
+	EXECUTE format('ALTER TABLE ONLY %s DISABLE TRIGGER strangler_guard, DISABLE TRIGGER strangler_guard_truncate', r);
 	RETURN true;
 END
 $disable$;
@@ -171,4 +167,4 @@ $add$;
 
 -- Only the role that made them calls these; writers meet nothing but the guard.
 REVOKE EXECUTE ON FUNCTION strangler.shut_gate(text, bigint, bigint, text, interval, text), strangler.seal_gate(text, bigint),
-	strangler.open_gate(text, bigint, bigint, text, bigint), strangler.disable_guards(text, bigint), strangler.add_guards(text, regclass) FROM PUBLIC;
+	strangler.open_gate(text, bigint, bigint, text, bigint), strangler.disable_guard(text, bigint, regclass), strangler.add_guards(text, regclass) FROM PUBLIC;

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"strangler/capability"
+	"strangler/internal/config"
+	"strangler/internal/postgres"
+	"strangler/migrate"
+)
+
+func newMover(doc capability.Document, legacy, extracted *postgres.Database, gates *postgres.Gates, fence uint64, log *slog.Logger) *migrate.Mover {
+	return migrate.NewMover(migrate.Options{Document: doc, Legacy: legacy, Extracted: extracted, Gates: gates, Fence: fence, Log: log})
+}
+
+func (c *cli) dataPlan() *cobra.Command {
+	var ddl, create bool
+	command := &cobra.Command{
+		Use:   "plan CAPABILITY",
+		Short: "Say what moving the tables will do, before anything does",
+		Long: `Reads both catalogs and changes nothing. It fails when something stands against the
+move, and lists all of it with the mend of each.
+
+--ddl prints the statements that make the tables the extracted database lacks, from
+the definitions of the legacy ones; --create carries them out.`,
+		Args: exactly("CAPABILITY"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withMover(cmd.Context(), args[0], func(mover *migrate.Mover) error {
+				switch {
+				case create:
+					return c.createTables(cmd.Context(), mover)
+				case ddl:
+					return c.printDDL(cmd.Context(), mover)
+				}
+				return c.printPlan(cmd.Context(), mover)
+			})
+		},
+	}
+	command.Flags().BoolVar(&ddl, "ddl", false, "print the statements that make missing target tables")
+	command.Flags().BoolVar(&create, "create", false, "make missing target tables")
+	return command
+}
+
+// withMover reaches a capability's databases without any running process.
+func (c *cli) withMover(ctx context.Context, name string, use func(*migrate.Mover) error) error {
+	settings, err := c.settings()
+	if err != nil {
+		return err
+	}
+	contents, err := readDocuments(settings.Routes)
+	if err != nil {
+		return err
+	}
+	docs, problems := config.Documents(settings.Routes, contents)
+	for _, doc := range docs {
+		if doc.Name == name {
+			return c.withDatabases(ctx, settings, doc, use)
+		}
+	}
+	if len(problems) > 0 {
+		return c.said(problems)
+	}
+	return fmt.Errorf("no document in %s names the capability %q", settings.Routes, name)
+}
+
+func (c *cli) withDatabases(ctx context.Context, settings config.Config, doc capability.Document, use func(*migrate.Mover) error) error {
+	if doc.Data == nil {
+		return fmt.Errorf("%s has no data section in %s", doc.Name, doc.File)
+	}
+	if settings.Legacy.Database == "" {
+		return fmt.Errorf("legacy.database is not set in %s, so no data can move", settings.File)
+	}
+	legacy, err := postgres.Open(ctx, capability.Legacy, settings.Legacy.Database)
+	if err != nil {
+		return err
+	}
+	defer legacy.Close()
+	extracted, err := postgres.Open(ctx, capability.Extracted, doc.Data.Database)
+	if err != nil {
+		return err
+	}
+	defer extracted.Close()
+	return use(newMover(doc, legacy, extracted, postgres.NewGates(doc.Name, legacy, extracted), 0, slog.New(slog.DiscardHandler)))
+}
+
+func (c *cli) createTables(ctx context.Context, mover *migrate.Mover) error {
+	statements, err := mover.Create(ctx)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return c.out.json(statements)
+	}
+	for _, s := range statements {
+		c.out.line(s + ";")
+	}
+	c.out.line(c.out.green("done: ") + "every table is there")
+	return nil
+}
+
+func (c *cli) printDDL(ctx context.Context, mover *migrate.Mover) error {
+	statements, err := mover.DDL(ctx)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return c.out.json(statements)
+	}
+	for _, s := range statements {
+		c.out.line(s + ";")
+	}
+	if len(statements) == 0 {
+		c.errs.line("no table is missing")
+	}
+	return nil
+}
+
+func (c *cli) printPlan(ctx context.Context, mover *migrate.Mover) error {
+	plan, problems, err := mover.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		err = c.out.json(struct {
+			Plan     migrate.Plan         `json:"plan"`
+			Problems []capability.Problem `json:"problems,omitempty"`
+		}{plan, problems})
+	} else {
+		c.planLines(plan)
+		for _, p := range problems {
+			c.out.line(c.out.red("✗ ") + p.String())
+		}
+	}
+	if err == nil && len(problems) > 0 {
+		return fmt.Errorf("%d problems stand against the move", len(problems))
+	}
+	return err
+}
+
+func (c *cli) planLines(plan migrate.Plan) {
+	c.out.line(c.out.bold(plan.Capability) + ": changes are read from " + plan.Capture)
+	rows := [][]string{{"TABLE", "AS", "MODE", "ROWS", "SIZE", "VERDICT"}}
+	for _, t := range plan.Tables {
+		rows = append(rows, []string{t.Table, t.As, string(t.Mode), fmt.Sprintf("~%d", t.Rows), size(uint64(max(t.Bytes, 0))), string(t.Verdict)})
+	}
+	c.out.table(rows)
+	for _, t := range plan.Tables {
+		for _, note := range t.Notes {
+			c.out.line("  note: " + t.Table + ": " + note)
+		}
+	}
+	for _, b := range plan.Border {
+		action := "at a switch: " + string(b.AtSwitch)
+		switch {
+		case b.AtSwitch == "":
+			action = c.out.red("not agreed to")
+		case b.Dropped:
+			action += ", dropped by an earlier one"
+		}
+		c.out.line(fmt.Sprintf("  border: %s from %s to %s, %s", b.Constraint, b.From, b.To, action))
+	}
+	if len(plan.Sequences) > 0 {
+		c.out.line("  sequences carried over at a switch: " + strings.Join(plan.Sequences, ", "))
+	}
+	for _, note := range plan.Notes {
+		c.out.line("  note: " + note)
+	}
+	if plan.Begun {
+		c.out.line("the move has begun already")
+		return
+	}
+	c.out.line(fmt.Sprintf("about %d rows, %s, %s to copy", plan.Rows, size(uint64(max(plan.Bytes, 0))), short(plan.Estimate)))
+}
