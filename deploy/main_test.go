@@ -1,0 +1,9 @@
+package deploy_test
+
+import (
+	"testing"
+
+	"testbed"
+)
+
+func TestMain(m *testing.M) { testbed.Main(m) }
