@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -16,14 +17,22 @@ func (a *attempt) words(s string) string {
 	return strings.NewReplacer("{from}", string(a.from), "{to}", string(a.to)).Replace(s)
 }
 
+// Bounds of what a preflight waits for. A burst of writes is given time to be
+// applied and compared, because whatever is left of it makes the gap longer.
+const (
+	settleFor  = 10 * time.Second
+	settledLag = 200 * time.Millisecond
+	settledTo  = 500 // keys to compare
+)
+
 // preflight asks everything that could make the switch fail later, and reports
 // all of it at once.
 func (a *attempt) preflight(ctx context.Context) error {
-	o, err := a.r.observe(ctx)
+	o, unverified, err := a.settle(ctx)
 	if err != nil {
 		return err
 	}
-	r := Ready(o, a.unverified(ctx), time.Now())
+	r := Ready(o, unverified, time.Now())
 	reasons := r.Reasons
 	if r.To != a.to {
 		reasons = append(reasons, fmt.Sprintf("%s owns already", a.to))
@@ -51,20 +60,24 @@ func (a *attempt) preflight(ctx context.Context) error {
 	return nil
 }
 
-// unverified counts the keys still to compare. The continuous comparison is
-// given two seconds to catch up with a burst.
-func (a *attempt) unverified(ctx context.Context) int {
-	deadline := time.Now().Add(2 * time.Second)
+// settle waits until little is left to apply and to compare, for as long as
+// waiting may help, and returns what is known then.
+func (a *attempt) settle(ctx context.Context) (Observation, int, error) {
+	deadline := time.Now().Add(settleFor)
 	for {
-		n := a.data.Handover.UnverifiedKeys(a.from)
-		if n <= keysToSwitch || time.Now().After(deadline) {
-			return n
+		o, err := a.r.observe(ctx)
+		if err != nil {
+			return o, 0, err
 		}
-		select {
-		case <-ctx.Done():
-			return n
-		case <-time.After(50 * time.Millisecond):
+		unverified := a.data.Handover.UnverifiedKeys(a.from)
+		calm := unverified <= settledTo
+		for _, s := range o.Data.Streams {
+			calm = calm && (s.From != a.from || s.Lag <= settledLag)
 		}
+		if calm || unverified == math.MaxInt || o.Data.Phase != capability.PhaseFollowing || time.Now().After(deadline) || ctx.Err() != nil {
+			return o, unverified, nil
+		}
+		pause(ctx, 20*time.Millisecond)
 	}
 }
 

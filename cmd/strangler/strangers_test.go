@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -46,11 +47,18 @@ type writer struct {
 	refused      atomic.Int64
 }
 
+// pace is the time between two transactions of a writer: a steady load, which a
+// machine that is busy otherwise can follow too.
+const pace = 15 * time.Millisecond
+
 // run writes until the context ends. A side whose gate is shut refuses; the
 // writer then turns to the other, as a client whose proxy learns of the switch.
 func (w *writer) run(ctx context.Context) error {
 	side := capability.Legacy
+	beat := time.NewTicker(pace)
+	defer beat.Stop()
 	for n := 0; ctx.Err() == nil; n++ {
+		<-beat.C
 		err := pgx.BeginFunc(ctx, w.house.pools[side], func(tx pgx.Tx) error { return w.change(ctx, tx, side, n) })
 		var pg *pgconn.PgError
 		switch {
@@ -60,6 +68,8 @@ func (w *writer) run(ctx context.Context) error {
 		case errors.As(err, &pg) && pg.Code == "P0S01":
 			w.refused.Add(1)
 			side = side.Other()
+		case pg != nil:
+			return fmt.Errorf("writer %d, transaction %d on %s: %w: %s, where %s", w.number, n, side, err, pg.Detail, pg.Where)
 		default:
 			return fmt.Errorf("writer %d, transaction %d on %s: %w", w.number, n, side, err)
 		}
