@@ -25,6 +25,7 @@ type data struct {
 	Backfill *backfill `json:"backfill"`
 	Streams  []struct {
 		From string        `json:"from"`
+		Live bool          `json:"live"`
 		Lag  time.Duration `json:"lag_ns"`
 	} `json:"streams"`
 }
