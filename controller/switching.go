@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"strangler/capability"
@@ -127,6 +128,9 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 		return SwitchResult{}, errors.Join(err, r.remember(ctx, doc, to, err))
 	}
 	began := time.Now()
+	if err := r.verifyFirst(ctx, work, to.Other(), report); err != nil {
+		return SwitchResult{}, errors.Join(err, r.remember(context.WithoutCancel(ctx), doc, to, err))
+	}
 	var a *attempt
 	var err error
 	for n := 1; ; n++ {
@@ -150,6 +154,19 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 		err = errors.Join(err, r.remember(after, doc, to, err))
 	}
 	return result, errors.Join(err, recorded)
+}
+
+// verifyFirst compares all rows before a switch where nobody has since this
+// process began to follow: what was written before is known to no one else.
+func (r *Reconciler) verifyFirst(ctx context.Context, work *work, from capability.Side, report func(capability.Progress)) error {
+	s := work.status()
+	unknown := work.data.Handover.UnverifiedKeys(from) == math.MaxInt
+	if s.Phase != capability.PhaseFollowing || !unknown && s.Verify != nil && !s.Verify.FinishedAt.IsZero() {
+		return nil // it was, or the preflight says what is wrong
+	}
+	report(capability.Progress{State: "verify", Message: "every row, because nobody has kept what was written since the last verification"})
+	_, err := work.data.Mover.Verify(ctx, from, report)
+	return err
 }
 
 // remember stores that an attempt failed and why, for the document that asked.

@@ -71,12 +71,10 @@ func (d *plane) run(ctx context.Context) error {
 	select {
 	case err := <-served:
 		stop()
-		<-done
-		return err
+		return firstOf(err, <-done)
 	case err := <-done:
 		cancel()
-		<-served
-		return err
+		return firstOf(err, <-served)
 	}
 }
 

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"strangler/capability"
+)
+
+// settled is a house whose one table is followed and verified.
+func settled(t *testing.T, name string) *house {
+	t.Helper()
+	h := newHouse(t, name, "  tables:\n    - table: orders\n")
+	h.sql(capability.Legacy, `CREATE TABLE orders (id bigserial PRIMARY KEY, note text); INSERT INTO orders (note) SELECT 'n' || i FROM generate_series(1, 500) i`)
+	h.types("data", "plan", name, "--create")
+	h.up()
+	h.types("data", "start", name)
+	h.types("data", "verify", name)
+	return h
+}
+
+func (h *house) sql(side capability.Side, script string) {
+	h.t.Helper()
+	conn, err := h.pools[side].Acquire(h.t.Context())
+	h.must(err)
+	defer conn.Release()
+	_, err = conn.Conn().PgConn().Exec(h.t.Context(), script).ReadAll()
+	h.must(err)
+}
+
+// eventually looks at the status until it is as wanted.
+func (h *house) eventually(what string, wanted func(capability.Status) bool) capability.Status {
+	h.t.Helper()
+	var s capability.Status
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		if s = h.status(); wanted(s) {
+			return s
+		}
+	}
+	h.t.Fatalf("%s never came true: %+v", what, s)
+	return s
+}
+
+// TestHalfASwitchIsMended: gates are left as a controller that died would leave
+// them, and the one that is there does what they allow.
+func TestHalfASwitchIsMended(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs PostgreSQL")
+	}
+	h := settled(t, "mended")
+	h.sql(capability.Legacy, `SELECT strangler.shut_gate('mended', 1, 2, 'closing', '1 hour', 'left')`)
+	h.eventually("a closing gate opened again", func(s capability.Status) bool {
+		return s.Data.Gates[capability.Legacy].State == capability.Open && s.Data.Gates[capability.Legacy].Epoch == 3 && s.Effective.Owner == capability.Legacy
+	})
+	h.sql(capability.Legacy, `SELECT strangler.shut_gate('mended', 3, 4, 'sealed', NULL, 'left')`)
+	s := h.eventually("a switch past its commit point finished", func(s capability.Status) bool { return s.Effective.Owner == capability.Extracted })
+	if e := s.Data.Gates[capability.Extracted]; e.State != capability.Open || e.Epoch != 5 || s.Effective.Phase != capability.Steady {
+		t.Errorf("gate %+v, state %+v", e, s.Effective)
+	}
+	h.sql(capability.Extracted, `INSERT INTO orders (id, note) VALUES (100000, 'new side')`)
+	h.types("rollback", "mended")
+	h.sql(capability.Legacy, `INSERT INTO orders (note) VALUES ('old side')`)
+	h.same(`SELECT row(id, note)::text FROM public.orders WHERE note <> 'old side'`, `SELECT row(id, note)::text FROM public.orders WHERE note <> 'old side'`)
+	if log := h.types("log", "mended"); !strings.Contains(log, "mend gates: undo") || !strings.Contains(log, "mend gates: finish") {
+		t.Error("the ledger does not tell of the mending")
+	}
+}
+
+// TestOwnerInTheDocument: a changed owner is tried once per change; what was
+// refused shows, and the comment in the file stays.
+func TestOwnerInTheDocument(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs PostgreSQL")
+	}
+	h := settled(t, "edited")
+	path := filepath.Join(h.dir, "routes", "edited.yaml")
+	edit := func(old, with string) {
+		t.Helper()
+		content, err := os.ReadFile(path)
+		h.must(err)
+		if !strings.Contains(string(content), old) {
+			t.Fatalf("%q is not in\n%s", old, content)
+		}
+		h.must(os.WriteFile(path, []byte(strings.Replace(string(content), old, with, 1)), 0o644))
+	}
+	blocker, err := h.pools[capability.Legacy].Begin(t.Context())
+	h.must(err)
+	_, err = blocker.Exec(t.Context(), `UPDATE orders SET note = note WHERE id = 1`)
+	h.must(err)
+	edit("owner: legacy", "owner: extracted")
+	s := h.eventually("an attempt against a held lock refused", func(s capability.Status) bool { return s.Effective.Refused != "" })
+	if a := s.Effective.Attempt; a == nil || a.Outcome != capability.Undone || s.Effective.Owner != capability.Legacy || !strings.Contains(s.Effective.Refused, "locked") {
+		t.Errorf("refused %q, attempt %+v", s.Effective.Refused, a)
+	}
+	if g := s.Data.Gates[capability.Legacy]; g.State != capability.Open {
+		t.Errorf("the gate is %+v", g)
+	}
+	h.must(blocker.Commit(t.Context()))
+	edit("# The comment stays.", "# The comment stays, once more.")
+	h.eventually("the changed document tried again", func(s capability.Status) bool { return s.Effective.Owner == capability.Extracted })
+	h.types("rollback", "edited")
+	content, err := os.ReadFile(path)
+	h.must(err)
+	if !strings.Contains(string(content), "owner: legacy     # who takes writes") || !strings.Contains(string(content), "once more") {
+		t.Errorf("the document after the rollback:\n%s", content)
+	}
+}
+
+// TestBrokenDocumentAtRunTime: the last good one serves, and the status shows why.
+func TestBrokenDocumentAtRunTime(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs PostgreSQL")
+	}
+	h := settled(t, "broken")
+	h.types("weight", "broken", "10%")
+	path := filepath.Join(h.dir, "routes", "broken.yaml")
+	good, err := os.ReadFile(path)
+	h.must(err)
+	h.must(os.WriteFile(path, []byte(strings.Replace(string(good), "weight: 10%", "weight: 101%", 1)), 0o644))
+	s := h.eventually("the problem shown", func(s capability.Status) bool { return len(s.Problems) > 0 })
+	if p := s.Problems[0]; p.Path != "traffic.weight" || p.Line == 0 || p.Mend == "" || s.Effective.Weight != 1000 {
+		t.Errorf("problem %+v, weight %s", p, s.Effective.Weight)
+	}
+	if out := h.types("route", "explain", "GET", "/api/broken/7"); !strings.Contains(out, "capability broken claims it") {
+		t.Error("the last good document does not serve")
+	}
+	h.must(os.WriteFile(path, good, 0o644))
+	h.eventually("the problem gone", func(s capability.Status) bool { return len(s.Problems) == 0 })
+}
+
+// TestEveryProblemAtOnce is what a person gets who made every mistake.
+func TestEveryProblemAtOnce(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs PostgreSQL")
+	}
+	h := newHouse(t, "first", `  tables:
+    - table: orders
+    - table: nokey
+    - table: nothere
+    - table: renamed
+      columns: {absent: elsewhere}
+`)
+	h.sql(capability.Legacy, `CREATE TABLE customers (id int PRIMARY KEY); CREATE TABLE orders (id int PRIMARY KEY, customer int CONSTRAINT orders_to_customers REFERENCES customers);
+		CREATE TABLE nokey (a int); CREATE TABLE renamed (id int PRIMARY KEY)`)
+	h.sql(capability.Extracted, `CREATE TABLE orders (id int PRIMARY KEY, customer int); CREATE TABLE nokey (a int); CREATE TABLE renamed (id int PRIMARY KEY)`)
+	h.write("routes/second.yaml", "capability: second\nroutes:\n  - path: /api/first/{id}\nextracted:\n  endpoints: [http://127.0.0.1:1]\ntraffic:\n  owner: legacy\n")
+	h.write("routes/third.yaml", "capability: third\nroutes:\n  - path: /api/third\n    speed: high\nextracted:\n  endpoints: [http://127.0.0.1:1]\ntraffic:\n  weight: 101%\n")
+	h.write("routes/fourth.yaml", "capability: fourth\nroutes:\n  - path: /api/fourth\nextracted:\n  endpoints: [http://127.0.0.1:1]\ndata:\n  database: postgres://127.0.0.1:1/nobody\n  tables: [{table: customers}]\n")
+	for _, verb := range []string{"check", "up"} {
+		out, status := h.try(verb)
+		if status == 0 {
+			t.Errorf("%s succeeds", verb)
+		}
+		for _, want := range []string{
+			"third.yaml:4: routes[0].speed", "third.yaml:8: traffic.weight = \"101%\"", "orders_to_customers", "nokey", "nothere", "absent", "127.0.0.1:1", "fourth.yaml",
+		} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s does not say %q:\n%s", verb, want, out)
+			}
+		}
+	}
+	h.write("routes/overlap.yaml", "capability: overlap\nroutes:\n  - path: /api/first/**\nextracted:\n  endpoints: [http://127.0.0.1:1]\n")
+	if out, status := h.try("check"); status == 0 || !strings.Contains(out, "/api/first/**") {
+		t.Errorf("two capabilities claim the same:\n%s", out)
+	}
+	h.write("config.yaml", "listen: nonsense\nlisten2: 5\nlegacy:\n  endpoints: [ftp://x]\n  database: ${NOT_SET_ANYWHERE}\nroutes: routes\n")
+	out, status := h.try("check")
+	for _, want := range []string{"config.yaml:1: listen", "config.yaml:2: listen2", "config.yaml:4: legacy.endpoints", "config.yaml:5: legacy.database", "third.yaml:8"} {
+		if status == 0 || !strings.Contains(out, want) {
+			t.Errorf("check does not say %q:\n%s", want, out)
+		}
+	}
+}
