@@ -69,7 +69,7 @@ var rules = []rule{
 }
 
 var permitUnlocked = map[string]func(string) string{
-	"the lock": replacing("ELSIF g.state = 'open' THEN\n\t\tSELECT * INTO g FROM strangler.gate WHERE capability = cap FOR SHARE;", "ELSIF g.state = 'open' THEN"),
+	"the lock": replacing("IF g.state = 'open' THEN\n\t\tSELECT * INTO g FROM strangler.gate WHERE capability = cap FOR SHARE;", "IF g.state = 'open' THEN"),
 }
 
 func TestGateRules(t *testing.T) {
