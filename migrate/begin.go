@@ -88,7 +88,7 @@ func (m *Mover) snapshot(ctx context.Context, l layout, move Move, copied bool) 
 		return Snapshot{}, err
 	}
 	if copied {
-		m.Log.Warn("the backfill starts over, because its snapshot is lost")
+		m.log.Warn("the backfill starts over, because its snapshot is lost")
 	}
 	if err := m.clear(ctx, l); err != nil {
 		return Snapshot{}, err

@@ -52,6 +52,6 @@ func (m *Mover) follow(ctx context.Context, l layout) error {
 func (m *Mover) newDirection(from capability.Side, pairs []Pair) *direction {
 	d := &direction{from: from, source: m.databases[from], target: m.databases[from.Other()], mappings: mappings(pairs, from)}
 	d.stream = NewStream(StreamOptions{Capability: m.Document.Name, From: from, Mappings: d.mappings, Source: d.source, Target: d.target, Fence: m.Fence, Log: m.Log})
-	d.recheck = newRecheck(d, m.Log)
+	d.recheck = newRecheck(d, m.log)
 	return d
 }

@@ -29,6 +29,7 @@ type Options struct {
 type Mover struct {
 	Options
 	databases map[capability.Side]Database
+	log       *slog.Logger
 
 	running sync.Mutex // held by Run
 
@@ -46,8 +47,7 @@ var ErrNotFollowing = errors.New("the streams do not run; see: strangler data st
 
 // NewMover returns a mover that does nothing yet.
 func NewMover(o Options) *Mover {
-	o.Log = o.Log.With("capability", o.Document.Name)
-	return &Mover{Options: o, phase: capability.PhaseNone,
+	return &Mover{Options: o, log: o.Log.With("capability", o.Document.Name), phase: capability.PhaseNone,
 		databases: map[capability.Side]Database{capability.Legacy: o.Legacy, capability.Extracted: o.Extracted}}
 }
 
@@ -127,7 +127,7 @@ func (m *Mover) enter(phase capability.MovePhase) {
 	m.phase, m.failure = phase, ""
 	m.mu.Unlock()
 	if from != phase {
-		m.Log.Info("move", "from", string(from), "to", string(phase))
+		m.log.Info("move", "from", string(from), "to", string(phase))
 	}
 }
 

@@ -34,7 +34,7 @@ func (m *Mover) DropBorder(ctx context.Context) error {
 	if err := m.Legacy.DropForeignKeys(ctx, m.Document.Name, drop); err != nil {
 		return err
 	}
-	m.Log.Info("foreign keys dropped", "count", len(drop))
+	m.log.Info("foreign keys dropped", "count", len(drop))
 	return nil
 }
 
@@ -50,7 +50,7 @@ func (m *Mover) RestoreBorder(ctx context.Context) error {
 	for _, k := range keys {
 		err := m.Legacy.RestoreForeignKey(ctx, m.Document.Name, k)
 		if err == nil {
-			m.Log.Info("foreign key restored", "constraint", k.Name, "table", k.From.String())
+			m.log.Info("foreign key restored", "constraint", k.Name, "table", k.From.String())
 		}
 		errs = errors.Join(errs, err)
 	}
@@ -75,7 +75,7 @@ func (m *Mover) Reset(ctx context.Context, report func(capability.Progress)) err
 			return fmt.Errorf("legacy does not own %s (its gate is %s): roll back first, with: strangler rollback %s", m.Document.Name, legacy.State, m.Document.Name)
 		}
 		if err != nil {
-			m.Log.Warn("the gates cannot be read before a reset", "error", err)
+			m.log.Warn("the gates cannot be read before a reset", "error", err)
 		}
 	}
 	name := m.Document.Name
