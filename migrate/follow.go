@@ -10,6 +10,7 @@ import (
 
 // following is the mover while both streams run.
 type following struct {
+	running    context.Context // ends with the streams
 	layout     layout
 	directions map[capability.Side]*direction // by the side that changes come from
 }
@@ -26,7 +27,8 @@ type direction struct {
 // follow runs both streams until ctx ends or one of them ends for good, and
 // returns when both are gone.
 func (m *Mover) follow(ctx context.Context, l layout) error {
-	f := &following{layout: l, directions: map[capability.Side]*direction{}}
+	group, ctx := errgroup.WithContext(ctx)
+	f := &following{running: ctx, layout: l, directions: map[capability.Side]*direction{}}
 	f.directions[capability.Legacy] = m.newDirection(capability.Legacy, l.pairs)
 	if moved := l.moved(); len(moved) > 0 {
 		f.directions[capability.Extracted] = m.newDirection(capability.Extracted, moved)
@@ -41,12 +43,22 @@ func (m *Mover) follow(ctx context.Context, l layout) error {
 		m.mu.Unlock()
 	}()
 	m.enter(capability.PhaseFollowing)
-	group, ctx := errgroup.WithContext(ctx)
 	for _, d := range f.directions {
 		group.Go(func() error { return d.stream.Run(ctx) })
 		group.Go(func() error { return d.recheck.run(ctx) })
 	}
 	return group.Wait()
+}
+
+// bind ends a caller's waiting with ErrNotFollowing when the streams end: nobody
+// else would tell it. Call the returned function when done.
+func (f *following) bind(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(f.running, func() { cancel(ErrNotFollowing) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 func (m *Mover) newDirection(from capability.Side, pairs []Pair) *direction {

@@ -204,23 +204,39 @@ func (m *Mover) Create(ctx context.Context) ([]string, error) {
 
 // direction returns the stream from a side and what belongs to it.
 func (m *Mover) direction(from capability.Side) (*direction, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.following == nil || m.following.directions[from] == nil {
-		return nil, fmt.Errorf("stream of %s from %s: %w", m.Document.Name, from, ErrNotFollowing)
+	f, err := m.followed()
+	if err != nil {
+		return nil, err
 	}
-	return m.following.directions[from], nil
+	d, ok := f.directions[from]
+	if !ok {
+		return nil, fmt.Errorf("there is no stream of %s from %s: no table moves", m.Document.Name, from)
+	}
+	return d, nil
+}
+
+// waiting runs what may wait for the stream from a side; it ends with the stream.
+func (m *Mover) waiting(ctx context.Context, from capability.Side, wait func(context.Context, *direction) error) error {
+	f, err := m.followed()
+	if err != nil {
+		return err
+	}
+	d, err := m.direction(from)
+	if err != nil {
+		return err
+	}
+	ctx, done := f.bind(ctx)
+	defer done()
+	return wait(ctx, d)
 }
 
 // WaitMarker blocks until the side opposite to from has applied the marker with
 // this nonce and all before it.
 func (m *Mover) WaitMarker(ctx context.Context, from capability.Side, nonce string) error {
-	d, err := m.direction(from)
-	if err != nil {
-		return err
-	}
-	d.stream.Nudge()
-	return d.stream.WaitMarker(ctx, nonce)
+	return m.waiting(ctx, from, func(ctx context.Context, d *direction) error {
+		d.stream.Nudge()
+		return d.stream.WaitMarker(ctx, nonce)
+	})
 }
 
 // UnverifiedKeys counts the rows that the stream from a side has written since
@@ -237,12 +253,12 @@ func (m *Mover) UnverifiedKeys(from capability.Side) int {
 // VerifyChanged compares the unverified rows of both sides, exactly: the gate of
 // from is shut and its marker applied. It returns those that differ, and an
 // error where there are more than two thousand rows to compare.
-func (m *Mover) VerifyChanged(ctx context.Context, from capability.Side) ([]capability.Mismatch, error) {
-	d, err := m.direction(from)
-	if err != nil {
-		return nil, err
-	}
-	return d.recheck.finish(ctx)
+func (m *Mover) VerifyChanged(ctx context.Context, from capability.Side) (mismatches []capability.Mismatch, err error) {
+	err = m.waiting(ctx, from, func(ctx context.Context, d *direction) (err error) {
+		mismatches, err = d.recheck.finish(ctx)
+		return err
+	})
+	return mismatches, err
 }
 
 // CarrySequences sets the sequences of the side opposite to from behind those of

@@ -38,7 +38,9 @@ func (m *Mover) Verify(ctx context.Context, from capability.Side, report func(ca
 	started := v.status
 	m.verified = &started
 	m.mu.Unlock()
-	err = v.run(ctx, from)
+	bound, done := f.bind(ctx)
+	err = v.run(bound, from)
+	done()
 	status := v.status
 	status.Running, status.Took = false, time.Since(v.began)
 	if err != nil {

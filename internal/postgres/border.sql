@@ -1,5 +1,6 @@
 -- Foreign keys that a switch has dropped in the legacy database, and how to make
 -- them again: written in the transaction that drops them.
+CREATE SCHEMA IF NOT EXISTS strangler;
 CREATE TABLE IF NOT EXISTS strangler.border (
 	capability        text NOT NULL,
 	relation_schema   text NOT NULL,

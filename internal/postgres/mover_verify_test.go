@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"testing"
 
@@ -16,9 +15,13 @@ import (
 // rogue writes into the target past the guards, as only a mistake can.
 func (m *migration) rogue(side capability.Side, statement string) {
 	m.t.Helper()
-	m.exec(side, `SET session_replication_role = replica; SELECT set_config('strangler.mover', capability || ':' || epoch, false) FROM strangler.gate; `+
-		`SELECT pg_replication_origin_create('strangler_rogue_' || current_database()); SELECT pg_replication_origin_session_setup('strangler_rogue_' || current_database()); `+
-		statement+`; SELECT pg_replication_origin_session_reset(); SELECT pg_replication_origin_drop('strangler_rogue_' || current_database())`)
+	// The origin stays until the end: a stream that does not know it any more takes the write for its own side's.
+	origin := "strangler_rogue_" + m.name + "_" + string(side)
+	m.exec(side, `SET session_replication_role = replica; SELECT set_config('strangler.mover', capability || ':' || epoch, false) FROM strangler.gate;
+		SELECT pg_replication_origin_create('`+origin+`') WHERE pg_replication_origin_oid('`+origin+`') IS NULL; SELECT pg_replication_origin_session_setup('`+origin+`'); `+statement)
+	m.t.Cleanup(func() {
+		m.exec(side, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = '`+origin+`'`)
+	})
 }
 
 func TestVerifyFindsEveryKindOfDifference(t *testing.T) {
@@ -26,9 +29,7 @@ func TestVerifyFindsEveryKindOfDifference(t *testing.T) {
 	m := newMigration(t, shop, shopData()).created()
 	m.follows(m.Mover)
 	m.verify(capability.Legacy, 0)
-	m.rogue(capability.Extracted, `UPDATE orders SET total = '7.0' WHERE id = 7; DELETE FROM items WHERE order_id = 11 AND line = 2; INSERT INTO orders (id, customer_id) VALUES (999999, 1); UPDATE customers SET email = 'other' WHERE id = 3; UPDATE items SET price_cents = 1 + price_cents WHERE order_id = 3000`)
-	m.exec(capability.Extracted, `ALTER TABLE orders ALTER total TYPE numeric`)
-	m.rogue(capability.Extracted, `UPDATE orders SET total = 8.000 WHERE id = 8`)
+	m.rogue(capability.Extracted, `UPDATE orders SET total = 7.5 WHERE id = 7; DELETE FROM items WHERE order_id = 11 AND line = 2; INSERT INTO orders (id, customer_id) VALUES (999999, 1); UPDATE customers SET email = 'other' WHERE id = 3; UPDATE items SET price_cents = 1 + price_cents WHERE order_id = 3000; UPDATE orders SET total = 8.000 WHERE id = 8`)
 	v := m.verify(capability.Legacy, 7)
 	got := map[string]bool{}
 	for _, mismatch := range v.Mismatches {
@@ -111,21 +112,24 @@ func TestChangedRowsAreComparedInTheBackground(t *testing.T) {
 	m.settled(capability.Legacy)
 	m.eventually("all changed rows are compared", func() (bool, string) { return m.UnverifiedKeys(capability.Legacy) == 0, "" })
 
-	m.exec(capability.Legacy, `UPDATE orders SET note = 'again' WHERE id IN (5, 6)`)
+	// A value that is stored out of line and not changed is not in the log: what a mistake has made of it stays.
+	m.exec(capability.Legacy, `ALTER TABLE orders ALTER note SET STORAGE EXTERNAL; UPDATE orders SET note = repeat('x', 10000) WHERE id = 5`)
 	m.settled(capability.Legacy)
 	m.rogue(capability.Extracted, `UPDATE orders SET note = 'rogue' WHERE id = 5`)
-	m.exec(capability.Legacy, `UPDATE orders SET total = total + 1 WHERE id = 6`) // and one that is right
+	m.exec(capability.Legacy, `UPDATE orders SET total = total + 1 WHERE id IN (5, 6)`)
 	m.settled(capability.Legacy)
-	m.rogue(capability.Extracted, `DELETE FROM orders WHERE id = 6`)
-	var found []string
-	mismatches, err := m.VerifyChanged(t.Context(), capability.Legacy)
-	m.must(err)
-	for _, mismatch := range mismatches {
-		found = append(found, mismatch.Key+": "+mismatch.Detail)
+	m.eventually("the right row is compared", func() (bool, string) { return m.UnverifiedKeys(capability.Legacy) == 1, "" })
+	for range 2 { // the row stays unverified
+		mismatches, err := m.VerifyChanged(t.Context(), capability.Legacy)
+		m.must(err)
+		if len(mismatches) != 1 || mismatches[0] != (capability.Mismatch{Table: "orders", Key: "id=5", Detail: "column note differs"}) {
+			t.Errorf("found %+v", mismatches)
+		}
 	}
-	// The background may have acquitted order 5 before it was touched.
-	if text := strings.Join(found, ", "); len(found) > 0 && !strings.Contains(text, "id=6: only in legacy") && !strings.Contains(text, "id=5") {
-		t.Errorf("found %s", text)
+	m.exec(capability.Legacy, `UPDATE orders SET note = 'right' WHERE id = 5`)
+	m.settled(capability.Legacy)
+	if mismatches, err := m.VerifyChanged(t.Context(), capability.Legacy); err != nil || len(mismatches) > 0 {
+		t.Errorf("found %+v, %v", mismatches, err)
 	}
 	m.exec(capability.Legacy, `TRUNCATE order_lines`)
 	m.settled(capability.Legacy)

@@ -53,7 +53,7 @@ func (w *rowWriter) prepare(ctx context.Context, origin string) error {
 	}
 	for give := time.Now().Add(10 * time.Second); ; {
 		_, err := w.conn.Exec(ctx, `SELECT pg_replication_origin_session_setup($1)`, origin)
-		if err == nil || sqlstate(err) != "55006" || time.Now().After(give) {
+		if err == nil || sqlstate(err) != inUse || time.Now().After(give) {
 			return err
 		}
 		select {

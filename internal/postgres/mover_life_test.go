@@ -1,0 +1,175 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"strangler/capability"
+	"strangler/migrate"
+)
+
+// slow is shopData with a backfill that takes its time.
+func slow() *capability.Data {
+	data := shopData()
+	data.Rate = 2000
+	return data
+}
+
+// TestBackfillUnderWrites: the rows that change while others are copied are
+// right in the end.
+func TestBackfillUnderWrites(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, shop, slow()).created()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.load(ctx, 1)
+	}()
+	m.follows(m.Mover)
+	cancel()
+	<-done
+	if b := m.Status().Backfill; b.Throttled == "" || b.Elapsed.Seconds() < 4 {
+		t.Errorf("9100 rows at 2000 a second: %+v", b)
+	}
+	m.settled(capability.Legacy)
+	m.verify(capability.Legacy, 0)
+}
+
+// interrupted starts a backfill and stops it when orders are copied and items
+// are not.
+func (m *migration) interrupted() {
+	m.t.Helper()
+	stop := m.start(m.Mover)
+	m.eventually("the backfill begins", func() (bool, string) { return m.Status().Phase == capability.PhaseBackfill, m.Status().Error })
+	conn, err := pgx.Connect(m.t.Context(), m.urls[capability.Extracted])
+	m.must(err)
+	defer conn.Close(context.Background()) //nolint:errcheck // test session
+	_, err = conn.Exec(m.t.Context(), `BEGIN; LOCK TABLE items IN SHARE MODE`)
+	m.must(err)
+	m.eventually("orders are copied", func() (bool, string) {
+		return ask[bool](m, capability.Extracted, `SELECT EXISTS (SELECT FROM orders)`), ""
+	})
+	stop()
+	if s := m.Status(); s.Phase != capability.PhasePaused {
+		m.t.Errorf("status: %+v", s)
+	}
+	m.exec(capability.Legacy, `UPDATE orders SET note = 'while paused' WHERE id = 1; DELETE FROM order_lines WHERE order_id = 1`)
+}
+
+// versions tells whether the rows of orders were written again.
+const versions = `SELECT string_agg(DISTINCT xmin::text, ' ') FROM orders WHERE id > 1000`
+
+func TestABackfillGoesOnAfterAPause(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, shop, slow()).created()
+	m.interrupted()
+	before := ask[string](m, capability.Extracted, versions)
+	m.follows(m.Mover)
+	if after := ask[string](m, capability.Extracted, versions); after != before {
+		t.Error("the finished chunks were copied again")
+	}
+	m.settled(capability.Legacy)
+	m.verify(capability.Legacy, 0)
+}
+
+// TestABackfillStartsOverWithoutItsSnapshot, which ends with the process that
+// held it.
+func TestABackfillStartsOverWithoutItsSnapshot(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, shop, slow()).created()
+	m.interrupted()
+	before := ask[string](m, capability.Extracted, versions)
+	m.must(m.Close())
+	m.Mover = m.mover(shopData(), 2)
+	m.follows(m.Mover)
+	if after := ask[string](m, capability.Extracted, versions); after == before {
+		t.Error("went on with what another snapshot has seen")
+	}
+	m.settled(capability.Legacy)
+	m.verify(capability.Legacy, 0)
+}
+
+// TestFollowingGoesOnAfterARestart, with what was written meanwhile on the
+// owner's side, and a full verification is owed.
+func TestFollowingGoesOnAfterARestart(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, shop, shopData()).created()
+	stop := m.follows(m.Mover)
+	m.verify(capability.Legacy, 0)
+	stop()
+	if err := m.WaitMarker(t.Context(), capability.Legacy, "x"); !errors.Is(err, migrate.ErrNotFollowing) {
+		t.Errorf("waited for a stream that does not run: %v", err)
+	}
+	if mark, err := m.Mark(t.Context(), capability.Legacy); err != nil || mark.Current {
+		t.Errorf("mark without a stream: %+v, %v", mark, err)
+	}
+	m.exec(capability.Legacy, `UPDATE orders SET note = 'meanwhile'`)
+	m.Mover = m.mover(shopData(), 2)
+	stop = m.follows(m.Mover)
+	if s := m.Status(); s.Verify != nil || s.Backfill != nil {
+		t.Errorf("status: %+v", s)
+	}
+	m.settled(capability.Legacy)
+	m.verify(capability.Legacy, 0)
+
+	stop()
+	data := shopData()
+	data.Tables[1].Columns = nil
+	m.exec(capability.Extracted, `ALTER TABLE items ADD unit_price_cents bigint, ALTER price_cents DROP NOT NULL`)
+	if err := m.mover(data, 3).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "data reset") {
+		t.Errorf("went on with another mapping: %v", err)
+	}
+}
+
+// TestWaitingEndsWithTheStreams: nobody else would tell those that wait.
+func TestWaitingEndsWithTheStreams(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, shop, shopData()).created()
+	stop := m.follows(m.Mover)
+	done := make(chan error, 1)
+	go func() { done <- m.WaitMarker(context.WithoutCancel(t.Context()), capability.Legacy, "never") }()
+	stop()
+	if err := <-done; !errors.Is(err, migrate.ErrNotFollowing) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestResetTakesEverythingBack(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, shop, shopData()).created()
+	stop := m.follows(m.Mover)
+	if err := m.Reset(t.Context(), nil); err == nil {
+		t.Error("reset while the mover runs")
+	}
+	stop()
+	m.must(m.DropBorder(t.Context()))
+	var steps []string
+	m.must(m.Reset(t.Context(), func(p capability.Progress) { steps = append(steps, p.Message) }))
+	if len(steps) != 9 {
+		t.Errorf("steps: %q", steps)
+	}
+	for _, side := range capability.Sides {
+		left := ask[string](m, side, `SELECT concat_ws(', ',
+			(SELECT string_agg(slot_name, ' ') FROM pg_replication_slots WHERE slot_name LIKE '%' || $1 || '%'), (SELECT string_agg(pubname, ' ') FROM pg_publication),
+			(SELECT string_agg(roname, ' ') FROM pg_replication_origin WHERE roname LIKE '%' || $2 || '%'), (SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE NOT tgisinternal),
+			(SELECT string_agg(capability, ' ') FROM (SELECT capability FROM strangler.gate UNION ALL SELECT capability FROM strangler.progress UNION ALL SELECT capability FROM strangler.chunk
+				UNION ALL SELECT capability FROM strangler.move) r))`, strings.ReplaceAll(m.name, "-", "_"), m.name)
+		if left != "" {
+			t.Errorf("left in %s: %s", side, left)
+		}
+	}
+	if n := ask[int](m, capability.Legacy, `SELECT count(*) FROM pg_constraint WHERE conname = 'payments_order_id_fkey' AND convalidated`); n != 1 {
+		t.Error("the border was not restored")
+	}
+	if n := ask[int](m, capability.Extracted, `SELECT count(*) FROM orders`) + ask[int](m, capability.Extracted, `SELECT count(*) FROM customers`); n != 0 {
+		t.Errorf("%d rows left", n)
+	}
+	m.must(m.Reset(t.Context(), nil)) // may be repeated
+	m.follows(m.Mover)                // and begun anew
+	m.verify(capability.Legacy, 0)
+}
