@@ -63,28 +63,9 @@ func (d *Database) Forget(ctx context.Context, name string) error {
 			origins = append(origins, copyOrigin(name, side, worker))
 		}
 	}
-	if err := d.dropOrigins(ctx, origins); err != nil {
+	err := d.onceFree(ctx, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = ANY($1)`, origins)
+	if err != nil {
 		return fmt.Errorf("drop replication origins of %s in %s database: %w", name, d.side, err)
 	}
 	return nil
-}
-
-// dropOrigins waits, ten seconds at most, for sessions that have one of the
-// origins and are about to end.
-func (d *Database) dropOrigins(ctx context.Context, origins []string) error {
-	ctx, cancel := context.WithTimeout(ctx, slotReleaseTime)
-	defer cancel()
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
-	for {
-		_, err := d.pool.Exec(ctx, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = ANY($1)`, origins)
-		if sqlstate(err) != inUse {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		case <-again.C:
-		}
-	}
 }
