@@ -125,7 +125,7 @@ func (c *copying) copy(ctx context.Context, w Writer, chunk Chunk) error {
 	mapping := c.tables[chunk.Table]
 	c.tally.begin(mapping.From.Relation.String())
 	reader, writer := io.Pipe()
-	read := make(chan error, 1)
+	var read sync.WaitGroup
 	var cause error
 	var once sync.Once
 	// The first error is the cause: it is noted before the other end can see it.
@@ -135,18 +135,15 @@ func (c *copying) copy(ctx context.Context, w Writer, chunk Chunk) error {
 		}
 		return err
 	}
-	go func() {
+	read.Go(func() {
 		out := &counted{Writer: writer, ctx: ctx, tally: c.tally, pace: c.pace}
 		_, err := c.from.ReadChunk(ctx, out, c.snapshot, mapping.From.Relation, mapping.FromColumns, chunk)
 		writer.CloseWithError(note(err)) // nil ends the target's COPY
-		read <- err
-	}()
+	})
 	_, err := w.WriteChunk(ctx, reader, mapping.To.Relation, mapping.ToColumns, chunk)
 	reader.CloseWithError(note(err))
-	if <-read; cause != nil {
-		return cause
-	}
-	return nil
+	read.Wait()
+	return cause
 }
 
 // counted counts the lines that pass and keeps them to the pace.

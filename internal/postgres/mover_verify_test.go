@@ -87,7 +87,7 @@ func (m *migration) load(ctx context.Context, client int) {
 	defer conn.Close(context.Background()) //nolint:errcheck // test session
 	for n := 0; ctx.Err() == nil; n++ {
 		_, err := conn.Exec(ctx, `WITH o AS (INSERT INTO orders (customer_id, total) VALUES (1, $1) RETURNING id), l AS (INSERT INTO order_lines SELECT id, 1, 5 FROM o),
-			hot AS (UPDATE customers SET email = 'c1-' || $1::text WHERE id = $2), gone AS (DELETE FROM order_lines WHERE order_id = $1)
+			hot AS (UPDATE customers SET email = 'hot-' || $1::text || '-' || id WHERE id = $2), gone AS (DELETE FROM order_lines WHERE order_id = $1)
 			UPDATE orders SET note = $1::text WHERE id = $1`, n%3000+1, client+1)
 		if err != nil && ctx.Err() == nil && sqlstate(err) != "40P01" {
 			m.t.Error(err)

@@ -102,24 +102,47 @@ func (w *rowWriter) WriteChunk(ctx context.Context, r io.Reader, into migrate.Re
 // Empty removes all rows of the tables and the records of their chunks, in one
 // transaction.
 func (w *rowWriter) Empty(ctx context.Context, relations []migrate.Relation) error {
-	tables := make([]string, len(relations))
-	for i, r := range relations {
-		tables[i] = quoted(r)
-	}
 	err := pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error {
 		if err := w.pass(ctx); err != nil {
 			return err
 		}
-		if len(tables) > 0 {
-			if _, err := tx.Exec(ctx, `TRUNCATE ONLY `+strings.Join(tables, ", ")); err != nil {
-				return err
-			}
+		if err := clearTables(ctx, tx, relations); err != nil {
+			return err
 		}
 		_, err := tx.Exec(ctx, `DELETE FROM strangler.chunk WHERE capability = $1`, w.capability)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("empty the tables of %s: %w", w.capability, describe(err))
+	}
+	return nil
+}
+
+// clearTables truncates the tables together, or deletes their rows where a table
+// that stays refers to one of them: PostgreSQL refuses to truncate that, even
+// when both are empty.
+func clearTables(ctx context.Context, tx pgx.Tx, relations []migrate.Relation) error {
+	if len(relations) == 0 {
+		return nil
+	}
+	tables := make([]string, len(relations))
+	for i, r := range relations {
+		tables[i] = quoted(r)
+	}
+	var referred bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f'
+		AND confrelid = ANY($1::text[]::regclass[]) AND conrelid <> ALL($1::text[]::regclass[]))`, tables).Scan(&referred)
+	if err != nil {
+		return err
+	}
+	if !referred {
+		_, err := tx.Exec(ctx, `TRUNCATE ONLY `+strings.Join(tables, ", ONLY "))
+		return err
+	}
+	for _, table := range tables {
+		if _, err := tx.Exec(ctx, `DELETE FROM ONLY `+table); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,0 +1,112 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"strangler/capability"
+	"strangler/migrate"
+)
+
+func TestPlanOfWhatCanMove(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, shop+`ANALYZE`, shopData())
+	_, problems, err := m.Plan(t.Context())
+	m.must(err)
+	if len(problems) != 3 {
+		t.Errorf("problems without target tables: %v", problems)
+	}
+	for _, p := range problems {
+		if p.File != "routes/orders.yaml" || p.Line < 8 || !strings.Contains(p.Mend, "data plan "+m.name+" --create") {
+			t.Errorf("problem: %s", p)
+		}
+	}
+	m.created()
+	plan, problems, err := m.Plan(t.Context())
+	m.must(err)
+	if len(problems) > 0 {
+		t.Errorf("problems: %v", problems)
+	}
+	if plan.Rows != 9100 || len(plan.Tables) != 3 || len(plan.Border) != 2 || !slices.Equal(plan.Sequences, []string{"orders_id_seq"}) || plan.Begun {
+		t.Errorf("plan: %+v", plan)
+	}
+	if items := plan.Tables[1]; items.As != "items" || items.Verdict != migrate.VerdictMoves || items.Renames["unit_price_cents"] != "price_cents" {
+		t.Errorf("items: %+v", items)
+	}
+	m.follows(m.Mover)
+	if plan, problems, err := m.Plan(t.Context()); err != nil || len(problems) > 0 || !plan.Begun {
+		t.Errorf("a move that runs: %v, %v, %v", plan.Begun, problems, err)
+	}
+}
+
+// refusal is one schema that does not move.
+type refusal struct {
+	name, legacy, extracted string
+	columns                 map[string]string
+	border                  []capability.Border
+	want                    string // of message and mend
+}
+
+// plain is a table that does.
+const plain = `CREATE TABLE t (id int PRIMARY KEY, v text);`
+
+var refusals = []refusal{
+	{name: "no such table", extracted: plain, want: "the legacy database has no table t"},
+	{name: "no primary key", legacy: `CREATE TABLE t (id int, v text)`, extracted: plain, want: "ADD PRIMARY KEY"},
+	{name: "another key", legacy: plain, extracted: `CREATE TABLE t (id int, v text PRIMARY KEY)`, want: "same key columns"},
+	{name: "another type", legacy: plain, extracted: `CREATE TABLE t (id int PRIMARY KEY, v varchar(5))`, want: "make the types the same"},
+	{name: "a lost column", legacy: plain, extracted: `CREATE TABLE t (id int PRIMARY KEY)`, want: "has no column"},
+	{name: "an unfilled column", legacy: plain, extracted: `CREATE TABLE t (id int PRIMARY KEY, v text, w int NOT NULL)`, want: "give it a default"},
+	{name: "partitioned", legacy: `CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)`, extracted: plain, want: "is partitioned"},
+	{name: "a partition", legacy: `CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE t PARTITION OF p DEFAULT`, extracted: plain, want: "is a partition"},
+	{name: "inheritance", legacy: plain + `CREATE TABLE child () INHERITS (t)`, extracted: plain, want: "parents or children"},
+	{name: "unlogged", legacy: `CREATE UNLOGGED TABLE t (id int PRIMARY KEY, v text)`, extracted: plain, want: "SET LOGGED"},
+	{name: "view", legacy: `CREATE VIEW t AS SELECT 1 AS id, ''::text AS v`, extracted: plain, want: "no ordinary table"},
+	{name: "deferrable key", legacy: `CREATE TABLE t (id int PRIMARY KEY DEFERRABLE, v text)`, extracted: plain, want: "NOT DEFERRABLE"},
+	{name: "replica identity", legacy: plain + `ALTER TABLE t REPLICA IDENTITY NOTHING`, extracted: plain, want: "REPLICA IDENTITY DEFAULT"},
+	{name: "replica identity there", legacy: plain, extracted: plain + `ALTER TABLE t REPLICA IDENTITY NOTHING`, want: "REPLICA IDENTITY DEFAULT"},
+	{name: "rule", legacy: plain, extracted: plain + `CREATE RULE r AS ON INSERT TO t DO INSTEAD NOTHING`, want: "drop the rules"},
+	{name: "always trigger", legacy: plain, extracted: plain + `CREATE TRIGGER loud BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger(); ALTER TABLE t ENABLE ALWAYS TRIGGER loud`, want: "loud"},
+	{name: "large object", legacy: `CREATE TABLE t (id int PRIMARY KEY, v oid)`, extracted: `CREATE TABLE t (id int PRIMARY KEY, v oid)`, want: "mean nothing in another database"},
+	{name: "other labels", legacy: `CREATE TYPE e AS ENUM ('a', 'b'); CREATE TABLE t (id int PRIMARY KEY, v e[])`, extracted: `CREATE TYPE e AS ENUM ('a'); CREATE TABLE t (id int PRIMARY KEY, v e[])`, want: "other labels"},
+	{name: "not empty", legacy: plain, extracted: plain + `INSERT INTO t VALUES (1)`, want: "is not empty"},
+	{name: "border in", legacy: plain + `CREATE TABLE pay (id int PRIMARY KEY REFERENCES t)`, extracted: plain, want: "- {constraint: pay_id_fkey, at_switch: drop}"},
+	{name: "border out", legacy: `CREATE TABLE o (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY REFERENCES o, v text)`, extracted: plain, want: "- {constraint: t_id_fkey, at_switch: drop}"},
+	{name: "kept inwards", legacy: plain + `CREATE TABLE pay (id int PRIMARY KEY REFERENCES t)`, extracted: plain,
+		border: []capability.Border{{Constraint: "pay_id_fkey", AtSwitch: capability.BorderKeep, Line: 33}}, want: "cannot be kept"},
+	{name: "kept with an action", legacy: `CREATE TABLE o (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY REFERENCES o ON DELETE CASCADE, v text)`, extracted: plain,
+		border: []capability.Border{{Constraint: "t_id_fkey", AtSwitch: capability.BorderKeep, Line: 33}}, want: "cannot be kept"},
+	{name: "agreed to nothing", legacy: plain, extracted: plain,
+		border: []capability.Border{{Constraint: "nothing_fkey", AtSwitch: capability.BorderDrop, Line: 33}}, want: "no foreign key of this name"},
+	{name: "renamed nothing", legacy: plain, extracted: plain, columns: map[string]string{"w": "x"}, want: `no column "w"`},
+}
+
+// TestPlanRefuses: each is told with the mend, and nothing is begun.
+func TestPlanRefuses(t *testing.T) {
+	t.Parallel()
+	for _, test := range refusals {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMigration(t, test.legacy, &capability.Data{State: capability.DataRunning, TableLine: 7, Border: test.border,
+				Tables: []capability.Table{{Table: "t", Columns: test.columns, Line: 8}}})
+			m.exec(capability.Extracted, test.extracted)
+			_, problems, err := m.Plan(t.Context())
+			m.must(err)
+			if !slices.ContainsFunc(problems, func(p capability.Problem) bool {
+				return strings.Contains(p.Message+"; "+p.Mend, test.want) && p.File == "routes/orders.yaml" && p.Line >= 7
+			}) {
+				t.Errorf("nothing says %q: %v", test.want, problems)
+			}
+			if err := m.Run(t.Context()); err == nil {
+				t.Error("the move began")
+			}
+			if s := m.Status(); s.Phase != capability.PhaseFailed || s.Error == "" {
+				t.Errorf("status: %+v", s)
+			}
+			if ask[bool](m, capability.Legacy, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'strangler')`) {
+				t.Error("something was installed")
+			}
+		})
+	}
+}

@@ -1,0 +1,86 @@
+package postgres
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"strangler/capability"
+	"strangler/migrate"
+	"testbed"
+)
+
+// TestEveryMissingRightHasAMendThatWorks: a role with nothing is given what is
+// asked for, statement by statement as it is written, and then moves the tables.
+func TestEveryMissingRightHasAMendThatWorks(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, "", shopData())
+	role, owner := `Poor "mover" `+m.name, "owner of "+m.name
+	name, ownerName := pgx.Identifier{role}.Sanitize(), pgx.Identifier{owner}.Sanitize()
+	databases := map[capability.Side]*Database{}
+	for _, side := range capability.Sides {
+		m.exec(side, `CREATE ROLE `+name+` LOGIN PASSWORD 'poor'; CREATE ROLE `+ownerName+`; GRANT CREATE ON SCHEMA public TO `+ownerName+`, `+name+`; SET ROLE `+ownerName+`; `+shop)
+		t.Cleanup(func() {
+			m.exec(side, `DROP OWNED BY `+name+`, `+ownerName+` CASCADE; REVOKE SET ON PARAMETER session_replication_role FROM `+name+`; DROP ROLE `+name+`, `+ownerName)
+		})
+		u, err := url.Parse(m.urls[side])
+		m.must(err)
+		u.User = url.UserPassword(role, "poor")
+		databases[side], err = Open(t.Context(), side, u.String())
+		m.must(err)
+		t.Cleanup(databases[side].Close)
+	}
+	// The service's payments refer to its orders: what is empty cannot be truncated then.
+	m.exec(capability.Extracted, `ALTER TABLE order_lines RENAME TO items; ALTER TABLE items RENAME unit_price_cents TO price_cents; TRUNCATE orders, items, customers, payments`)
+
+	all := []migrate.Relation{{Schema: "public", Name: "orders"}, {Schema: "public", Name: "order_lines"}, {Schema: "public", Name: "items"}, {Schema: "public", Name: "customers"}}
+	for _, side := range capability.Sides {
+		problems, err := databases[side].Rights(t.Context(), all, false)
+		m.must(err)
+		if len(problems) < 5 {
+			t.Errorf("%s: only %v", side, problems)
+		}
+		for i, p := range problems {
+			m.exec(side, p.Mend)
+			after, err := databases[side].Rights(t.Context(), all, false)
+			m.must(err)
+			if len(after) != len(problems)-i-1 {
+				t.Errorf("%s: %q did not mend %q: %v", side, p.Mend, p.Message, after)
+			}
+		}
+	}
+	poor := *m
+	poor.databases, poor.gates = databases, NewGates(m.name, databases[capability.Legacy], databases[capability.Extracted])
+	poor.Mover = poor.mover(shopData(), 1)
+	stop := poor.follows(poor.Mover)
+	m.exec(capability.Legacy, `UPDATE orders SET note = 'poor' WHERE id = 1`)
+	poor.settled(capability.Legacy)
+	poor.verify(capability.Legacy, 0)
+	m.must(poor.DropBorder(t.Context()))
+	m.must(poor.CarrySequences(t.Context(), capability.Legacy))
+	stop()
+	m.must(poor.Reset(t.Context(), nil))
+}
+
+func TestServersThatCannotStream(t *testing.T) {
+	t.Parallel()
+	poor := testbed.Cluster(t, map[string]string{"wal_level": "replica", "max_replication_slots": "1", "max_wal_senders": "2"})
+	d, err := Open(t.Context(), capability.Legacy, poor.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	problems, err := d.Rights(t.Context(), nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprint(problems)
+	for _, want := range []string{"wal_level = logical", "max_replication_slots = 5", "max_wal_senders = 10"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("nothing about %s in %s", want, text)
+		}
+	}
+}
