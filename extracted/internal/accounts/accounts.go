@@ -67,7 +67,7 @@ func (d *Directory) ask(ctx context.Context, token string) (Customer, error) {
 	answer, err := httpx.Call(ctx, d.client, http.MethodGet, d.url, header, nil)
 	switch {
 	case err != nil:
-		return Customer{}, fmt.Errorf("%w: %v", ErrUnavailable, err)
+		return Customer{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case answer.Status == http.StatusUnauthorized:
 		return Customer{}, ErrNobody
 	case answer.Status != http.StatusOK:

@@ -67,7 +67,9 @@ func TestNoAnswerInTime(t *testing.T) {
 func TestAnswersThatAreNone(t *testing.T) {
 	for _, answer := range []http.HandlerFunc{
 		func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-		func(w http.ResponseWriter, _ *http.Request) { http.Redirect(w, request(""), "/elsewhere", 302) },
+		func(w http.ResponseWriter, _ *http.Request) {
+			http.Redirect(w, request(""), "/elsewhere", http.StatusFound)
+		},
 		func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `<html>`) },
 		func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"id":0}`) },
 		func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
