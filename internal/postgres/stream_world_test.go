@@ -14,6 +14,7 @@ import (
 	"strangler/capability"
 	"strangler/migrate"
 	"testbed"
+	clusters "testbed/cluster"
 )
 
 // flow is a capability with tables on both sides and streams between them. The
@@ -31,8 +32,20 @@ type flow struct {
 // those that are named differently.
 func newFlow(t testing.TB, legacy, extracted string, tables ...capability.Table) *flow {
 	t.Helper()
+	return newFlowIn(t, testbed.Database(t), legacy, extracted, tables...)
+}
+
+// cluster is a server for a test that changes it, or needs it quiet.
+func cluster(t testing.TB) *clusters.Postgres {
+	t.Helper()
+	return testbed.Cluster(t, nil)
+}
+
+// newFlowIn is newFlow with a legacy database of the test's own.
+func newFlowIn(t testing.TB, url, legacy, extracted string, tables ...capability.Table) *flow {
+	t.Helper()
 	f := &flow{t: t, name: "flow-" + strings.ToLower(rand.Text()[:10]), databases: map[capability.Side]*Database{}, streams: map[capability.Side]*migrate.Stream{}}
-	urls := map[capability.Side]string{capability.Legacy: testbed.Database(t), capability.Extracted: testbed.Other(t)}
+	urls := map[capability.Side]string{capability.Legacy: url, capability.Extracted: testbed.Other(t)}
 	for side, ddl := range map[capability.Side]string{capability.Legacy: legacy, capability.Extracted: extracted} {
 		d, err := Open(t.Context(), side, urls[side])
 		if err != nil {
