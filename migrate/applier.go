@@ -121,6 +121,7 @@ func (a *applier) begin(ctx context.Context, b Begin, item item) error {
 		// Transactions arrive in the order of their commits, so that nothing more
 		// comes from before this one.
 		a.standing.advance(b.Commit)
+		a.standing.late(b, item.Received, item.at)
 		err := a.standing.await(ctx, func() (bool, error) {
 			return a.standing.hold == nil || b.Commit < a.standing.hold.at, nil
 		})

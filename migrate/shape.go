@@ -135,10 +135,8 @@ func (s *shapes) row(r Row) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	for _, tuple := range [][]Value{r.Old, r.New} {
-		if tuple != nil && len(tuple) != len(f.shape.Columns) {
-			return Change{}, fmt.Errorf("read change stream: %d values for the %d columns of %s", len(tuple), len(f.shape.Columns), f.shape.Relation)
-		}
+	if err := f.whole(r); err != nil {
+		return Change{}, err
 	}
 	c := Change{Kind: ChangeKind(r.Kind), Table: f.table}
 	if r.New != nil {
@@ -160,6 +158,19 @@ func (s *shapes) row(r Row) (Change, error) {
 		c.Moved = f.moved(c)
 	}
 	return c, nil
+}
+
+// whole makes sure that the row came with the tuples of its kind, and these with
+// all columns.
+func (f *fitted) whole(r Row) error {
+	fits := func(tuple []Value, may bool) bool { return may && tuple == nil || len(tuple) == len(f.shape.Columns) }
+	if !fits(r.New, r.Kind == Delete) || !fits(r.Old, r.Kind != Delete) {
+		return fmt.Errorf("read change stream: a row (%c) of %s came with %d old and %d new values for %d columns", r.Kind, f.shape.Relation, len(r.Old), len(r.New), len(f.shape.Columns))
+	}
+	if r.Kind == Insert && slices.ContainsFunc(r.New, func(v Value) bool { return v.Unchanged }) {
+		return fmt.Errorf("read change stream: a new row of %s came without one of its values", f.shape.Relation)
+	}
+	return nil
 }
 
 func (f *fitted) keyOf(tuple []Value) ([][]byte, error) {

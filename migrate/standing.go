@@ -140,7 +140,7 @@ func (s *standing) ahead(p capability.Position) {
 func (s *standing) late(begin Begin, r Received, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.head = max(s.head, begin.Commit)
+	s.head = max(s.head, begin.Commit+1) // its commit record ends somewhere behind that
 	s.behind.note(r.Sent.Sub(begin.Time), at)
 }
 

@@ -118,7 +118,7 @@ func (m *message) time() time.Time { return moment(m.uint64()) }
 
 // moment converts PostgreSQL's microseconds.
 func moment(micros uint64) time.Time {
-	return postgresEpoch.Add(time.Duration(int64(micros)) * time.Microsecond)
+	return time.UnixMicro(postgresEpoch.UnixMicro() + int64(micros)).UTC()
 }
 
 // text reads up to the next zero byte.
@@ -141,7 +141,7 @@ func (m *message) shape() migrate.Shape {
 			break
 		}
 		s.Columns = append(s.Columns, migrate.ShapeColumn{
-			Key: m.byte()&1 != 0, Name: m.text(), Type: m.uint32(), Modifier: int32(m.uint32()), //nolint:gosec // a modifier is signed
+			Key: m.byte()&1 != 0, Name: m.text(), Type: m.uint32(), Modifier: int32(m.uint32()),
 		})
 	}
 	return s

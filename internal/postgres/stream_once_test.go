@@ -25,7 +25,7 @@ func (f *flow) writers(side capability.Side, n int, transaction func(writer, rou
 				f.t.Error(err)
 				return
 			}
-			defer conn.Close(context.Background()) //nolint:errcheck // test session
+			defer conn.Close(context.Background())
 			for round := 0; ctx.Err() == nil; round++ {
 				if _, err := conn.PgConn().Exec(context.Background(), transaction(w, round)).ReadAll(); err != nil {
 					f.t.Errorf("writer: %v", err)
@@ -47,16 +47,21 @@ func (f *flow) kill(side capability.Side, where string) {
 	from := ` FROM pg_stat_activity WHERE datname = current_database() AND ` + where
 	f.until("a session to end", func() bool { return f.text(side, `SELECT count(*)::text`+from) != "0" })
 	now := f.text(side, `SELECT clock_timestamp()::text || left(count(pg_terminate_backend(pid))::text, 0)`+from)
-	f.until("the stream is back", func() bool { return f.text(side, `SELECT count(*)::text`+from+` AND backend_start > $1::text::timestamptz`, now) != "0" })
+	f.until("the stream is back", func() bool {
+		return f.text(side, `SELECT count(*)::text`+from+` AND backend_start > $1::text::timestamptz`, now) != "0"
+	})
 }
+
+// patience is for machines that have much else to do.
+const patience = 3 * time.Minute
 
 // until polls a fact that only another process can make true.
 func (f *flow) until(what string, is func() bool) {
 	f.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for !is() {
 		if time.Now().After(deadline) {
-			f.t.Fatalf("not in a minute: %s", what)
+			f.t.Fatalf("not in %s: %s", patience, what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -102,7 +102,7 @@ func TestSnapshotNamesWhomItWaitsFor(t *testing.T) {
 	d := f.databases[capability.Legacy]
 	writer, err := d.connect(t.Context(), nil)
 	f.must(err)
-	defer writer.Close(context.Background()) //nolint:errcheck // test session
+	defer writer.Close(context.Background())
 	_, err = writer.Exec(t.Context(), `BEGIN; INSERT INTO public.journal VALUES ('open', 1)`)
 	f.must(err)
 	bounded, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -113,7 +113,7 @@ func (f *flow) exec(side capability.Side, script string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	defer conn.Close(f.t.Context()) //nolint:errcheck // test session
+	defer conn.Close(f.t.Context())
 	if _, err := conn.PgConn().Exec(f.t.Context(), script).ReadAll(); err != nil {
 		f.t.Fatalf("%s: %v", script, err)
 	}
@@ -193,7 +193,7 @@ func (f *flow) drain(r *running) {
 	f.t.Helper()
 	nonce := rand.Text()
 	f.exec(r.From, "SELECT pg_logical_emit_message(true, 'strangler', '"+nonce+"')")
-	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 	defer cancel()
 	if err := r.WaitMarker(ctx, nonce); err != nil {
 		f.t.Fatalf("drain from %s: %v; %+v", r.From, err, r.Status())
@@ -210,7 +210,7 @@ func (f *flow) fails(r *running) error {
 			f.t.Fatal("the stream ended without an error")
 		}
 		return err
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		f.t.Fatalf("the stream did not end: %+v", r.Status())
 		return nil
 	}
