@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,6 +15,7 @@ const (
 	queueBytes     = 32 << 20 // received and not yet applied
 	heartbeatEvery = 10 * time.Second
 	heartbeatTime  = 5 * time.Second
+	answerEvery    = 10 * time.Second // at least, whatever the source's timeout is
 )
 
 // item is an event on its way from the receiver to the applier.
@@ -32,6 +34,9 @@ type link struct {
 	session Session
 	queue   chan item
 	room    *semaphore.Weighted
+	// waiting is since when the receiver has been waiting for the source, in
+	// nanoseconds of the epoch; 0 while it waits for the applier.
+	waiting atomic.Int64
 }
 
 // newLink opens both connections, the target's first: where to resume is written
@@ -82,7 +87,9 @@ func (l *link) run(ctx context.Context) error {
 // waits as well, and memory stays bounded.
 func (l *link) receive(ctx context.Context) error {
 	for {
+		l.waiting.Store(time.Now().UnixNano())
 		r, err := l.feed.Receive(ctx)
+		l.waiting.Store(0)
 		if err != nil {
 			return err
 		}
@@ -103,13 +110,25 @@ func (l *link) receive(ctx context.Context) error {
 	}
 }
 
-// answer tells the source at least three times per its timeout that we are here.
+// answer tells the source at least three times per its timeout that we are here,
+// and asks for an answer: a source that gives none for longer than its timeout is
+// gone, whatever the network still believes. It may well be silent for half of
+// that, while it reads a large transaction that is not for us.
 func (l *link) answer(ctx context.Context) error {
-	tick := time.NewTicker(l.feed.AnswerWithin())
+	timeout, every := l.feed.Timeout(), answerEvery
+	if timeout > 0 {
+		every = min(every, timeout/3)
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if err := l.confirm(false); err != nil {
+		if err := l.confirm(true); err != nil {
 			return err
+		}
+		if since := l.waiting.Load(); timeout > 0 && since != 0 {
+			if silent := time.Since(time.Unix(0, since)); silent > timeout+every {
+				return fmt.Errorf("follow the %s database: it has been silent for %s", l.stream.From, silent.Round(time.Millisecond))
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -30,8 +30,9 @@ type Feed interface {
 	// Confirm tells the source what it need not keep any more, and asks for a
 	// Keepalive at once where reply is set.
 	Confirm(durable capability.Position, reply bool) error
-	// AnswerWithin is how often Confirm must be called at least.
-	AnswerWithin() time.Duration
+	// Timeout is how long the source waits for a Confirm before it gives us up,
+	// and within which it answers one. 0: for ever.
+	Timeout() time.Duration
 	Close() error
 }
 

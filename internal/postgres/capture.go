@@ -17,16 +17,12 @@ import (
 	"strangler/migrate"
 )
 
-// answerMost is how often a source is answered where it asks for less, or has
-// no timeout.
-const answerMost = 10 * time.Second
-
 // feed is an open walsender. One goroutine receives; confirming only writes to
 // the connection, which any goroutine may do.
 type feed struct {
-	conn   *pgconn.PgConn
-	side   capability.Side
-	answer time.Duration
+	conn    *pgconn.PgConn
+	side    capability.Side
+	timeout time.Duration
 
 	writing sync.Mutex // one status update at a time
 }
@@ -44,7 +40,7 @@ func (d *Database) Follow(ctx context.Context, name string, from capability.Posi
 		return nil, err
 	}
 	f := &feed{conn: conn, side: d.side}
-	if f.answer, err = answerWithin(ctx, conn); err == nil {
+	if f.timeout, err = senderTimeout(ctx, conn); err == nil {
 		err = pglogrepl.StartReplication(ctx, conn, slot, pglogrepl.LSN(from), pglogrepl.StartReplicationOptions{
 			Mode:       pglogrepl.LogicalReplication,
 			PluginArgs: []string{"proto_version '1'", "messages 'true'", "publication_names '" + slot + "'"},
@@ -85,8 +81,8 @@ func (d *Database) checkSlot(ctx context.Context, slot string, from capability.P
 	}
 }
 
-// answerWithin is a third of the server's patience, as this session has it.
-func answerWithin(ctx context.Context, conn *pgconn.PgConn) (time.Duration, error) {
+// senderTimeout is the server's patience, as this session has it.
+func senderTimeout(ctx context.Context, conn *pgconn.PgConn) (time.Duration, error) {
 	results, err := conn.Exec(ctx, "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'").ReadAll()
 	if err != nil {
 		return 0, fmt.Errorf("read wal_sender_timeout: %w", err)
@@ -95,14 +91,11 @@ func answerWithin(ctx context.Context, conn *pgconn.PgConn) (time.Duration, erro
 	if err != nil {
 		return 0, fmt.Errorf("read wal_sender_timeout: %w", err)
 	}
-	if millis == 0 { // no timeout
-		return answerMost, nil
-	}
-	return min(time.Duration(millis)*time.Millisecond/3, answerMost), nil
+	return time.Duration(millis) * time.Millisecond, nil
 }
 
-// AnswerWithin is how often Confirm is due.
-func (f *feed) AnswerWithin() time.Duration { return f.answer }
+// Timeout is how long the walsender waits for a Confirm; 0 is for ever.
+func (f *feed) Timeout() time.Duration { return f.timeout }
 
 // Confirm tells the walsender what it need not keep. The position written,
 // flushed and applied is one: it also makes an idle walsender tell its own

@@ -153,6 +153,41 @@ func TestMarkCoversAsynchronousCommits(t *testing.T) {
 	}
 }
 
+// What an open transaction has written is in the log before the mark and is not
+// flushed by anyone: the mark must not wait for its end.
+func TestMarkDoesNotWaitForOpenTransactions(t *testing.T) {
+	t.Parallel()
+	f := newFlowIn(t, cluster(t).URL("postgres"), counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	s := f.follow(capability.Legacy)
+	f.drain(s)
+	open, err := f.databases[capability.Legacy].connect(t.Context(), nil)
+	f.must(err)
+	t.Cleanup(func() { _ = open.Close(context.Background()) })
+	_, err = open.Exec(t.Context(), `BEGIN; INSERT INTO public.journal VALUES ('open', 1)`)
+	f.must(err)
+	mark, err := f.databases[capability.Legacy].WalPosition(t.Context())
+	f.must(err)
+	begun := time.Now()
+	s.Nudge()
+	f.until("the mark is applied", func() bool { return s.Applied() >= mark })
+	if took := time.Since(begun); took > 8*time.Second { // a background process would flush it after fifteen
+		t.Errorf("took %s", took)
+	}
+}
+
+func TestRecordEnd(t *testing.T) {
+	t.Parallel()
+	const segment = 16 << 20
+	for insert, want := range map[capability.Position]capability.Position{
+		segment: segment, segment + longHeader: segment, segment + shortHeader: segment, segment + longHeader + 8: segment + longHeader + 8,
+		segment + walPage + shortHeader: segment + walPage, segment + walPage + longHeader: segment + walPage + longHeader, segment - 8: segment - 8,
+	} {
+		if got := recordEnd(insert, segment); got != want {
+			t.Errorf("the last record before %s ended at %s, not %s", insert, got, want)
+		}
+	}
+}
+
 // A marker counts from its transaction's end on, waited for before or after.
 func TestWaitMarker(t *testing.T) {
 	t.Parallel()

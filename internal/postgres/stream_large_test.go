@@ -3,6 +3,8 @@ package postgres
 import (
 	"fmt"
 	"runtime"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,6 +78,23 @@ func TestStreamAnswersTheSourceMeanwhile(t *testing.T) {
 		t.Errorf("walsender %s has taken the place of %s", again, pid)
 	}
 	f.same("journal", "journal", "count(*)", "count(*)")
+}
+
+// A source that says nothing any more is noticed, although its connection stands.
+func TestStreamNoticesASilentSource(t *testing.T) {
+	t.Parallel()
+	own := cluster(t)
+	f := newFlowIn(t, own.URL("postgres")+"&wal_sender_timeout=1500ms", counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	s := f.follow(capability.Legacy)
+	f.drain(s)
+	pid, err := strconv.Atoi(f.text(capability.Legacy, `SELECT pid::text FROM pg_stat_replication`))
+	f.must(err)
+	f.must(syscall.Kill(pid, syscall.SIGSTOP))
+	f.until("the silence is noticed", func() bool { return !s.Status().Live })
+	f.must(syscall.Kill(pid, syscall.SIGCONT))
+	f.exec(capability.Legacy, `INSERT INTO journal VALUES ('1', 1)`)
+	f.drain(s)
+	f.same("journal", "journal", "*", "*")
 }
 
 // In a source in which nothing of ours changes, the slot moves on all the same,
