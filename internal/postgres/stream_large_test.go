@@ -12,9 +12,9 @@ import (
 )
 
 // A transaction of any size is applied as one, in memory that does not grow with
-// its rows, and the stream can be broken in its middle.
+// its rows, and the stream can be broken in its middle. Not in parallel: the heap
+// is the process's.
 func TestStreamAppliesLargeTransactions(t *testing.T) {
-	t.Parallel()
 	const rows, width = 500_000, 50
 	const ddl = `CREATE TABLE t (id int PRIMARY KEY, n int, pad text);`
 	f := newFlow(t, ddl, ddl, capability.Table{Table: "t"})
@@ -48,7 +48,7 @@ func TestStreamAppliesLargeTransactions(t *testing.T) {
 	}
 	t.Logf("heap grew by %d MB at most", most>>20)
 	// A row that waits takes 500 bytes and more. Its key is kept until it is
-	// verified, which is bounded by number; other tests share the heap.
+	// verified, which is bounded by number.
 	if most > 120<<20 {
 		t.Errorf("the heap grew by %d MB", most>>20)
 	}
