@@ -70,9 +70,10 @@ func (f *flow) until(what string, is func() bool) {
 const counters = `CREATE TABLE counter (id int PRIMARY KEY, n bigint NOT NULL); INSERT INTO counter SELECT i, 0 FROM generate_series(0, 3) i; CREATE TABLE journal (id text PRIMARY KEY, n int);`
 
 // count is a transaction that would show a change that was lost or doubled: the
-// insert would conflict, the counter would differ.
+// insert would conflict, the counter would differ. Then its client thinks for a
+// moment: a machine with other work must not spend all of it on writers.
 func count(writer, round int) string {
-	return fmt.Sprintf(`BEGIN; UPDATE counter SET n = n + 1 WHERE id = %[1]d; INSERT INTO journal VALUES ('%[1]d-%[2]d', %[2]d); DELETE FROM journal WHERE id = '%[1]d-%[3]d'; COMMIT`, writer, round, round-50)
+	return fmt.Sprintf(`BEGIN; UPDATE counter SET n = n + 1 WHERE id = %[1]d; INSERT INTO journal VALUES ('%[1]d-%[2]d', %[2]d); DELETE FROM journal WHERE id = '%[1]d-%[3]d'; COMMIT; SELECT pg_sleep(0.003)`, writer, round, round-50)
 }
 
 // Connections break at any moment, on both ends: nothing is lost, nothing twice.
