@@ -98,12 +98,16 @@ func (s *story) run(ctx context.Context, scenes []scene) error {
 	return nil
 }
 
+// shownFaults is how many are enough to see what is wrong.
+const shownFaults = 10
+
 // confess shows what went wrong for the shoppers.
 func (s *story) confess() {
 	if s.load == nil {
 		return
 	}
-	for _, fault := range s.load.Record().Faults() {
+	faults := s.load.Record().Faults()
+	for _, fault := range faults[:min(shownFaults, len(faults))] {
 		s.say.say("%s", s.say.paint(red, fault))
 	}
 }

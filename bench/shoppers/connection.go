@@ -2,6 +2,7 @@ package shoppers
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,9 @@ type answer struct {
 	session  string // a session cookie that it sets
 	body     []byte
 }
+
+// said is the beginning of the body, for a message.
+func (a answer) said() string { return fmt.Sprintf("%.200s", bytes.TrimSpace(a.body)) }
 
 // connection is one keep-alive connection of one shopper. It stands in for http.Client because that repeats requests
 // on its own (a GET whose connection broke, for one), and this load must not: what fails once has failed.

@@ -43,7 +43,7 @@ func (s *shopper) get(path string, into any) (int, bool) {
 	case got.status == http.StatusNotFound && into != nil:
 		return got.status, true // for the caller to judge
 	case got.status != http.StatusOK:
-		err = fmt.Errorf("GET %s: %d from %q: %.200s", path, got.status, got.servedBy, got.body)
+		err = fmt.Errorf("GET %s: %d from %q: %s", path, got.status, got.servedBy, got.said())
 	case into != nil:
 		err = json.Unmarshal(got.body, into)
 	}

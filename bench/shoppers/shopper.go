@@ -74,7 +74,7 @@ func (s *shopper) enter() error {
 		return err
 	}
 	if got.status != http.StatusOK || got.session == "" {
-		return fmt.Errorf("login answered %d without a session: %.200s", got.status, got.body)
+		return fmt.Errorf("login answered %d without a session: %s", got.status, got.said())
 	}
 	s.session = got.session
 	var me struct{ ID int64 }
@@ -89,7 +89,7 @@ func (s *shopper) enter() error {
 			return err
 		}
 		if got.status != http.StatusOK {
-			return fmt.Errorf("%s answered %d: %.200s", ask.path, got.status, got.body)
+			return fmt.Errorf("%s answered %d: %s", ask.path, got.status, got.said())
 		}
 		if err := json.Unmarshal(got.body, ask.into); err != nil {
 			return fmt.Errorf("read answer of %s: %w", ask.path, err)
@@ -144,7 +144,7 @@ func (s *shopper) send(method, path string, b body) (answer, error) {
 	}
 	s.record.answered(at, got.servedBy)
 	if got.status >= http.StatusInternalServerError {
-		return got, fmt.Errorf("%s %s: %d from %q: %.200s", method, path, got.status, got.servedBy, got.body)
+		return got, fmt.Errorf("%s %s: %d from %q: %s", method, path, got.status, got.servedBy, got.said())
 	}
 	return got, nil
 }

@@ -29,7 +29,7 @@ func (s *shopper) write(moment time.Time) {
 		s.record.refused()
 		return
 	case err == nil && got.status != a.status:
-		err = fmt.Errorf("%s %s: %d from %q instead of %d: %.200s", a.method, a.path, got.status, got.servedBy, a.status, got.body)
+		err = fmt.Errorf("%s %s: %d from %q instead of %d: %s", a.method, a.path, got.status, got.servedBy, a.status, got.said())
 	}
 	var about *order
 	if err == nil {
