@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"sync"
 
 	"strangler/capability"
@@ -200,100 +199,4 @@ func (m *Mover) Create(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return statements, m.Extracted.Execute(ctx, statements)
-}
-
-// direction returns the stream from a side and what belongs to it.
-func (m *Mover) direction(from capability.Side) (*direction, error) {
-	f, err := m.followed()
-	if err != nil {
-		return nil, err
-	}
-	d, ok := f.directions[from]
-	if !ok {
-		return nil, fmt.Errorf("there is no stream of %s from %s: no table moves", m.Document.Name, from)
-	}
-	return d, nil
-}
-
-// waiting runs what may wait for the stream from a side; it ends with the stream.
-func (m *Mover) waiting(ctx context.Context, from capability.Side, wait func(context.Context, *direction) error) error {
-	f, err := m.followed()
-	if err != nil {
-		return err
-	}
-	d, err := m.direction(from)
-	if err != nil {
-		return err
-	}
-	ctx, done := f.bind(ctx)
-	defer done()
-	return wait(ctx, d)
-}
-
-// WaitMarker blocks until the side opposite to from has applied the marker with
-// this nonce and all before it.
-func (m *Mover) WaitMarker(ctx context.Context, from capability.Side, nonce string) error {
-	return m.waiting(ctx, from, func(ctx context.Context, d *direction) error {
-		d.stream.Nudge()
-		return d.stream.WaitMarker(ctx, nonce)
-	})
-}
-
-// UnverifiedKeys counts the rows that the stream from a side has written since
-// they were last compared. It is math.MaxInt where nobody knows, and only a full
-// verification will do.
-func (m *Mover) UnverifiedKeys(from capability.Side) int {
-	d, err := m.direction(from)
-	if err != nil || d.stream.Changed().Overflowed() {
-		return math.MaxInt
-	}
-	return d.recheck.unverified()
-}
-
-// VerifyChanged compares the unverified rows of both sides, exactly: the gate of
-// from is shut and its marker applied. It returns those that differ, and an
-// error where there are more than two thousand rows to compare.
-func (m *Mover) VerifyChanged(ctx context.Context, from capability.Side) (mismatches []capability.Mismatch, err error) {
-	err = m.waiting(ctx, from, func(ctx context.Context, d *direction) (err error) {
-		mismatches, err = d.recheck.finish(ctx)
-		return err
-	})
-	return mismatches, err
-}
-
-// CarrySequences sets the sequences of the side opposite to from behind those of
-// from, with the document's gap. It may be repeated.
-func (m *Mover) CarrySequences(ctx context.Context, from capability.Side) error {
-	f, err := m.followed()
-	if err != nil {
-		return err
-	}
-	if err := carrySequences(ctx, m.databases[from], m.databases[from.Other()], mappings(f.layout.moved(), from), m.Document.Data.Gap); err != nil {
-		return fmt.Errorf("carry sequences of %s over to %s: %w", m.Document.Name, from.Other(), err)
-	}
-	return nil
-}
-
-func (m *Mover) followed() (*following, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.following == nil {
-		return nil, fmt.Errorf("%s: %w", m.Document.Name, ErrNotFollowing)
-	}
-	return m.following, nil
-}
-
-// Mark says how far the owner's database has come, asked after the call, and how
-// far the other side has followed. Its epoch is the caller's to fill in.
-func (m *Mover) Mark(ctx context.Context, owner capability.Side) (capability.Mark, error) {
-	d, err := m.direction(owner)
-	if err != nil || !d.stream.Status().Live {
-		return capability.Mark{}, nil // no stream, no mark: nobody may move
-	}
-	position, err := d.source.WalPosition(ctx)
-	if err != nil {
-		return capability.Mark{}, err
-	}
-	d.stream.Nudge()
-	return capability.Mark{Position: position, Applied: d.stream.Applied(), Current: true}, nil
 }

@@ -179,35 +179,6 @@ func (p *planner) judgeKey(k ForeignKey, agreed capability.Border, ok bool) {
 	}
 }
 
-func agreement(border []capability.Border, constraint string) (capability.Border, bool) {
-	i := slices.IndexFunc(border, func(b capability.Border) bool { return b.Constraint == constraint })
-	if i < 0 {
-		return capability.Border{}, false
-	}
-	return border[i], true
-}
-
-// crossing are the legacy foreign keys with exactly one end in a moved table.
-func crossing(ctx context.Context, legacy Catalog, l layout) ([]ForeignKey, error) {
-	var moved []Relation
-	for _, d := range l.all {
-		if d.Mode == capability.Move {
-			moved = append(moved, d.From.Relation)
-		}
-	}
-	return crossingOf(ctx, legacy, moved)
-}
-
-func crossingOf(ctx context.Context, c Catalog, moved []Relation) ([]ForeignKey, error) {
-	keys, err := c.ForeignKeys(ctx, moved)
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(keys, func(k ForeignKey) bool {
-		return slices.Contains(moved, k.From) == slices.Contains(moved, k.To)
-	}), nil
-}
-
 // rights asks both databases what the mover's role lacks.
 func (p *planner) rights(ctx context.Context, legacy, extracted Database) error {
 	for _, side := range []struct {

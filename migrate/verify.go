@@ -117,13 +117,13 @@ func (v *verification) group(ctx context.Context, from capability.Side, pairs []
 	defer func() {
 		err = errors.Join(err, source.Close(), target.Close())
 		if err != nil {
-			v.unknown(d)
+			v.unknown()
 		}
 	}()
 	for _, m := range mappings(pairs, from) {
 		extra, skipped := generated(m.Pair, v.mover.Document)
 		v.status.Skipped = append(v.status.Skipped, skipped...)
-		if err := v.table(ctx, source, target, newComparison(m, from, extra), d); err != nil {
+		if err := v.table(ctx, source, target, newComparison(m, from, extra)); err != nil {
 			return err
 		}
 	}
@@ -161,14 +161,14 @@ func (v *verification) snapshots(ctx context.Context, d *direction) (source, tar
 }
 
 // unknown gives up on counting single rows until the next verification.
-func (v *verification) unknown(*direction) {
+func (v *verification) unknown() {
 	for _, d := range v.following.directions {
 		d.stream.Changed().Overflow()
 	}
 }
 
 // table compares one table.
-func (v *verification) table(ctx context.Context, source, target Reader, c comparison, d *direction) error {
+func (v *verification) table(ctx context.Context, source, target Reader, c comparison) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	here, stopHere := ordered(ctx, source, c.mapping.From.Relation, c.from, keyColumns(c.mapping.FromKey, c.mapping.From))

@@ -5,11 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
 	"strangler/migrate"
 )
+
+// snapshotGone is what PostgreSQL says, by version and by how far it has looked,
+// of an exported snapshot whose session has ended.
+var snapshotGone = []string{"22023", "42704", "55000"}
 
 // ReadChunk writes a chunk's rows in the text form of COPY, as the exported
 // snapshot sees them. Each chunk is a short transaction, so that a change of the
@@ -23,7 +28,7 @@ func (d *Database) ReadChunk(ctx context.Context, w io.Writer, snapshot string, 
 	session := conn.Conn().PgConn()
 	if _, err := session.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT `+literal(snapshot)).ReadAll(); err != nil {
 		_ = session.Close(context.WithoutCancel(ctx)) // the first error is told
-		if sqlstate(err) != "" {                      // the server has answered: it does not have it any more
+		if slices.Contains(snapshotGone, sqlstate(err)) {
 			err = errors.Join(migrate.ErrSnapshotLost, err)
 		}
 		return 0, fmt.Errorf("read %s: %w", from, err)
