@@ -67,10 +67,9 @@ func (s *applySession) steps(ctx context.Context, changes []migrate.Change, posi
 			return nil, fmt.Errorf("drop prepared statements: %w", err)
 		}
 	}
-	steps := make([]step, 0, len(changes)+3)
+	steps := make([]step, 0, len(changes)+2)
 	if !s.open {
-		// Deferrable constraints may be broken in between, as they were on the source.
-		steps = append(steps, step{sql: "BEGIN", judge: s.plain}, step{sql: "SET CONSTRAINTS ALL DEFERRED", judge: s.plain})
+		steps = append(steps, step{sql: "BEGIN", judge: s.plain})
 	}
 	for _, c := range changes {
 		if c.Kind == migrate.ChangeTruncate {

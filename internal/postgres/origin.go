@@ -26,7 +26,8 @@ func slotName(name string, from capability.Side) string {
 
 // moverSettings are those of a session that writes what the other side has
 // already decided: no foreign key is enforced again, no ordinary trigger fires
-// again. Guards fire nevertheless. A plan made while a table was small must not
+// again, and a deferrable constraint may be broken for a moment, as it was on the
+// source (PostgreSQL checks all of these by triggers). Guards fire nevertheless. A plan made while a table was small must not
 // read the whole of it once it is large: rows are always found by their key.
 var moverSettings = map[string]string{"session_replication_role": "replica", "enable_seqscan": "off", "application_name": "strangler mover"}
 
