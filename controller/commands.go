@@ -125,8 +125,22 @@ func (r *Reconciler) SetData(ctx context.Context, state capability.DataState, ac
 	return r.record(ctx, capability.Entry{Actor: actor, Action: "data", From: string(was), To: string(state), Outcome: "done"})
 }
 
+// behind says what is missing before both sides can be called equal but for the
+// last moment: after a backfill, everything that was written meanwhile.
+func behind(s capability.DataStatus) string {
+	for _, stream := range s.Streams {
+		if !stream.Live {
+			return fmt.Sprintf("the stream from %s is not live yet %s", stream.From, stream.Error)
+		}
+		if stream.Lag > lagToSwitch {
+			return fmt.Sprintf("the stream from %s lags by %s, %d changes applied", stream.From, stream.Lag.Round(100*time.Millisecond), stream.Changes)
+		}
+	}
+	return ""
+}
+
 // WaitData reports the progress of the data until it is in the wanted phase, or
-// has failed for good.
+// has failed for good. Following means caught up, too.
 func (r *Reconciler) WaitData(ctx context.Context, phase capability.MovePhase, report func(capability.Progress)) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -134,6 +148,12 @@ func (r *Reconciler) WaitData(ctx context.Context, phase capability.MovePhase, r
 		if work := r.working(); work != nil {
 			s := work.status()
 			switch {
+			case s.Phase == phase && phase == capability.PhaseFollowing:
+				behind := behind(s)
+				if behind == "" {
+					return nil
+				}
+				report(capability.Progress{State: "catching up:", Message: behind})
 			case s.Phase == phase:
 				return nil
 			case s.Phase == capability.PhaseFailed:

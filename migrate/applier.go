@@ -75,6 +75,13 @@ func (a *applier) take(ctx context.Context, item item) error {
 		if a.tx != nil {
 			return nil // its end lies before transactions that are still to come
 		}
+		if a.group.count > 0 {
+			// Everybody who waits for a position asks for keepalives: to commit at each
+			// of them would make groups of one. The group reaches as far, and is
+			// committed when it is large or old enough, or nothing more is waiting.
+			a.group.end = max(a.group.end, e.End)
+			return a.grown(ctx)
+		}
 		if err := a.settle(ctx); err != nil {
 			return err
 		}
@@ -186,9 +193,13 @@ func (a *applier) commit(ctx context.Context, c Commit) error {
 	for _, nonce := range tx.markers {
 		a.standing.mark(nonce, c.End)
 	}
-	g := &a.group
-	g.end = c.End
-	if g.count >= groupChanges || g.count > 0 && time.Since(g.began) >= groupTime {
+	a.group.end = c.End
+	return a.grown(ctx)
+}
+
+// grown makes the group durable if it is large or old enough.
+func (a *applier) grown(ctx context.Context) error {
+	if g := &a.group; g.count >= groupChanges || g.count > 0 && time.Since(g.began) >= groupTime {
 		return a.settle(ctx)
 	}
 	return nil

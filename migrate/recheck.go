@@ -14,8 +14,8 @@ import (
 
 const (
 	recheckEvery = 200 * time.Millisecond
-	recheckBatch = 500
-	recheckWait  = 2 * time.Second  // for the stream to pass what was read
+	recheckBatch = 2000
+	recheckWait  = 5 * time.Second  // for one pass, most of it until the stream has passed what was read
 	suspectFor   = 30 * time.Second // a row that differs for longer is a mismatch
 	finishMost   = 2000             // keys that a switch compares in its gap
 )
@@ -63,17 +63,9 @@ func (r *recheck) runOnce(ctx context.Context, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, recheckWait)
 	defer cancel()
 	keys := r.take(recheckBatch, cancel)
-	var open []Key
-	var err error
-	for _, batch := range r.byTable(keys) {
-		var again []Key
-		if err == nil {
-			again, err = r.compare(ctx, batch, now)
-		}
-		if err != nil {
-			again = batch
-		}
-		open = append(open, again...)
+	open, err := r.compare(ctx, r.byTable(keys), now)
+	if err != nil {
+		open = keys
 	}
 	r.give(open)
 	return err
@@ -111,15 +103,30 @@ func (r *recheck) byTable(keys []Key) [][]Key {
 	return slices.DeleteFunc(groups, func(g []Key) bool { return len(g) == 0 })
 }
 
-// compare decides which keys of one table are equal on both sides while both are
-// in use, and returns the others. A source row whose version is the same before
-// and after the target was read, when the stream had passed it, must be there as
-// it is; about any other nothing can be said, and its change is on its way.
-func (r *recheck) compare(ctx context.Context, keys []Key, now time.Time) ([]Key, error) {
-	m := r.d.mappings[keys[0].Table]
-	before, err := r.read(ctx, keys, r.d.source, m.From, m.FromColumns, m.FromKey)
-	if err != nil {
-		return nil, err
+// reading is the keys of one table, and what the two sides have for them.
+type reading struct {
+	mapping       Mapping
+	keys          []Key
+	before, there []Found
+}
+
+// compare decides which keys are equal on both sides while both are in use, and
+// returns the others. A source row whose version is the same before and after the
+// target was read, when the stream had passed it, must be there as it is; about
+// any other nothing can be said, and its change is on its way. All tables wait for
+// the stream together.
+func (r *recheck) compare(ctx context.Context, groups [][]Key, now time.Time) ([]Key, error) {
+	readings := make([]reading, len(groups))
+	for i, keys := range groups {
+		m := r.d.mappings[keys[0].Table]
+		before, err := r.read(ctx, keys, r.d.source, m.From, m.FromColumns, m.FromKey)
+		if err != nil {
+			return nil, err
+		}
+		readings[i] = reading{mapping: m, keys: keys, before: before}
+	}
+	if len(readings) == 0 {
+		return nil, nil
 	}
 	position, err := r.d.source.WalPosition(ctx)
 	if err != nil {
@@ -128,24 +135,36 @@ func (r *recheck) compare(ctx context.Context, keys []Key, now time.Time) ([]Key
 	if err := r.passed(ctx, position); err != nil {
 		return nil, err
 	}
-	there, err := r.read(ctx, keys, r.d.target, m.To, m.ToColumns, m.ToKey)
-	if err != nil {
-		return nil, err
-	}
-	var differ []int
-	for i := range keys {
-		if equal(before[i], there[i]) {
-			r.acquit(keys[i])
-		} else {
-			differ = append(differ, i)
+	var open []Key
+	for _, one := range readings {
+		m := one.mapping
+		if one.there, err = r.read(ctx, one.keys, r.d.target, m.To, m.ToColumns, m.ToKey); err != nil {
+			return nil, err
 		}
+		again, err := r.undecided(ctx, one, now)
+		if err != nil {
+			return nil, err
+		}
+		open = append(open, again...)
+	}
+	return open, nil
+}
+
+// undecided returns the keys that differ. Those whose source row is still the
+// same are suspects.
+func (r *recheck) undecided(ctx context.Context, one reading, now time.Time) ([]Key, error) {
+	m, before, there := one.mapping, one.before, one.there
+	var open []Key
+	var differ []int
+	for i, key := range one.keys {
+		if equal(before[i], there[i]) {
+			r.acquit(key)
+			continue
+		}
+		differ, open = append(differ, i), append(open, key)
 	}
 	if len(differ) == 0 {
 		return nil, nil
-	}
-	open := make([]Key, len(differ))
-	for i, at := range differ {
-		open[i] = keys[at]
 	}
 	after, err := r.read(ctx, open, r.d.source, m.From, m.FromColumns, m.FromKey)
 	if err != nil {

@@ -83,6 +83,10 @@ func (c *cli) follow() func(capability.Progress) {
 
 // counted prints the progress of work that has a length.
 func (c *cli) counted(p capability.Progress) {
+	if p.State == "catching up:" {
+		c.out.progress("  " + p.State + " " + p.Message)
+		return
+	}
 	if p.Total == 0 {
 		c.out.line("  " + strings.TrimSpace(p.State+" "+p.Message))
 		return

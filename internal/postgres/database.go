@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -52,6 +53,7 @@ type Database struct {
 	side   capability.Side
 	pool   *pgxpool.Pool
 	config *pgx.ConnConfig
+	beat   atomic.Int64 // when WalPosition has last flushed the log, Unix nanoseconds
 }
 
 // Open prepares connections to the database at the URL or DSN and makes one of

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"strangler/capability"
 )
@@ -15,9 +16,12 @@ const (
 	heartbeatName = "strangler-heartbeat"
 )
 
+// flushEvery is how often WalPosition commits something of its own at most.
+const flushEvery = 200 * time.Millisecond
+
 // WalPosition returns a position behind everything that was committed in this
 // database before the call, and one that a walsender reaches even when nothing
-// is written after it. It makes the log durable up to there where it is not yet.
+// is written after it: it makes the log durable where nobody else does.
 func (d *Database) WalPosition(ctx context.Context) (capability.Position, error) {
 	var insert, flushed capability.Position
 	var segment uint64
@@ -28,9 +32,10 @@ func (d *Database) WalPosition(ctx context.Context) (capability.Position, error)
 		return 0, fmt.Errorf("read log position of %s database: %w", d.side, err)
 	}
 	reach := recordEnd(insert, segment)
-	if reach > flushed {
+	if last := d.beat.Load(); reach > flushed && time.Now().UnixNano()-last > int64(flushEvery) && d.beat.CompareAndSwap(last, time.Now().UnixNano()) {
 		// What was committed asynchronously, or what nobody has committed: neither
-		// is sent before it is flushed, which the next commit does.
+		// is sent before it is flushed, which the next commit does. Where there are
+		// many, theirs will do; where there is none, this one.
 		if _, err := d.Heartbeat(ctx); err != nil {
 			return 0, err
 		}

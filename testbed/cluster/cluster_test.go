@@ -47,7 +47,7 @@ func TestSettings(t *testing.T) {
 	t.Parallel()
 	p := start(t, Options{Settings: map[string]string{"fsync": "off", "application_name": "it's ours", "max_connections": "20", "max_wal_senders": "10"}})
 	for name, want := range map[string]string{
-		"wal_level": "logical", "max_replication_slots": "64", "fsync": "off", "max_connections": "20",
+		"wal_level": "logical", "max_replication_slots": "100", "fsync": "off", "max_connections": "20",
 		"listen_addresses": "127.0.0.1", "lc_collate": "C.UTF-8",
 	} {
 		if name == "lc_collate" && p.binaries.Version >= 16 {

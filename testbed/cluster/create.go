@@ -94,8 +94,8 @@ func (p *Postgres) configure() error {
 		"port":                    fmt.Sprint(p.Port()),
 		"unix_socket_directories": sockets,
 		"wal_level":               "logical",
-		"max_replication_slots":   "64",
-		"max_wal_senders":         "64",
+		"max_replication_slots":   "100",
+		"max_wal_senders":         "100",
 		"max_connections":         "300",
 		"log_line_prefix":         "%m [%p] %q%u@%d ",
 	}

@@ -27,9 +27,10 @@ var ErrNobody = errors.New("not logged in")
 var ErrUnavailable = errors.New("accounts cannot be asked right now")
 
 const (
-	askTimeout = 300 * time.Millisecond
-	knownFor   = 5 * time.Second // how long a logout may go unnoticed here
-	nobodyFor  = time.Second     // short, so that somebody who has just logged in is not turned away
+	askTimeout = 300 * time.Millisecond // of one question
+	askTimes   = 2                      // a question can be lost in a moment of load, and asking twice harms nobody
+	knownFor   = 5 * time.Second        // how long a logout may go unnoticed here
+	nobodyFor  = time.Second            // short, so that somebody who has just logged in is not turned away
 	maxToken   = 256
 	cookieName = "session"
 )
@@ -47,14 +48,19 @@ func New(client *http.Client, gateway string) *Directory {
 }
 
 // Customer tells who sent r, by its session cookie and by nothing else: a header that names a user could be
-// written by anybody who reaches this process. It blocks for at most 300 ms. The error is ErrNobody or ErrUnavailable.
+// written by anybody who reaches this process. It blocks for at most 300 ms, and as long again where the first
+// question had no answer. The error is ErrNobody or ErrUnavailable.
 func (d *Directory) Customer(r *http.Request) (Customer, error) {
 	cookie, err := r.Cookie(cookieName)
 	if err != nil || cookie.Value == "" || len(cookie.Value) > maxToken {
 		return Customer{}, ErrNobody
 	}
 	return d.cache.get(r.Context(), cookie.Value, func(ctx context.Context) (Customer, error) {
-		return d.ask(ctx, cookie.Value)
+		customer, err := d.ask(ctx, cookie.Value)
+		for n := 1; n < askTimes && errors.Is(err, ErrUnavailable); n++ {
+			customer, err = d.ask(ctx, cookie.Value)
+		}
+		return customer, err
 	})
 }
 
