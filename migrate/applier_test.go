@@ -60,6 +60,14 @@ func play(t *testing.T, a *applier, events ...Event) error {
 	return nil
 }
 
+// rest is what happens when no event is waiting.
+func rest(t *testing.T, a *applier) {
+	t.Helper()
+	if err := a.settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func insert(id string) Row { return Row{Kind: Insert, Relation: 1, New: []Value{{Text: []byte(id)}}} }
 
 // transactionOf commits at the position, eight bytes long, as records are.
@@ -86,6 +94,8 @@ func TestApplierSkipsExactlyWhatIsStored(t *testing.T) {
 	if err := play(t, a, events...); err != nil {
 		t.Fatal(err)
 	}
+	told(t, session) // a keepalive alone ends no group
+	rest(t, a)
 	told(t, session, "commit c at 116")
 	if n := a.changed.Len(); n != 1 {
 		t.Errorf("%d changed keys", n)
@@ -111,6 +121,7 @@ func TestApplierStopsExactlyAtTheHold(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+	rest(t, a)
 	told(t, session, "commit b at 116")
 }
 
@@ -127,8 +138,9 @@ func TestApplierTakesTransactionsWhole(t *testing.T) {
 	if err := play(t, a, Keepalive{End: 300}); err != nil {
 		t.Fatal(err)
 	}
-	told(t, session, "commit a,b at 108")
-	if applied, persisted := a.standing.positions(); applied != 300 || persisted != 108 {
+	rest(t, a)
+	told(t, session, "commit a,b at 300")
+	if applied, persisted := a.standing.positions(); applied != 300 || persisted != 300 {
 		t.Errorf("applied %d, persisted %d", applied, persisted)
 	}
 }
@@ -139,8 +151,10 @@ func TestApplierDoesNotTrustAFailedCommit(t *testing.T) {
 	t.Parallel()
 	a, session := tabled(t, 50)
 	session.failing = errors.New("broken")
-	err := play(t, a, append(transactionOf(100, insert("a"), Message{"strangler", "m"}), Keepalive{End: 108})...)
-	if !errors.Is(err, session.failing) {
+	if err := play(t, a, append(transactionOf(100, insert("a"), Message{"strangler", "m"}), Keepalive{End: 108})...); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.settle(t.Context()); !errors.Is(err, session.failing) {
 		t.Fatalf("got %v", err)
 	}
 	if a.changed.Len() != 1 {
@@ -169,6 +183,7 @@ func TestApplierGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rest(t, a)
 	told(t, session, "commit a,b at 124")
 	var many []Event
 	for i := range groupChanges + 1 {
