@@ -20,7 +20,7 @@ var borderSQL string
 // Bounds of one attempt to change a foreign key: writers of both tables wait for
 // it, and those that come later queue behind it.
 const (
-	borderLock    = 200 * time.Millisecond
+	borderLock    = 100 * time.Millisecond
 	borderTimeout = time.Second
 	borderPatient = 15 * time.Second // attempts, all together
 )

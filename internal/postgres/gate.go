@@ -17,7 +17,7 @@ import (
 // Bounds of what a gate may make the writers of a database wait for.
 const (
 	shutTimeout  = 100 * time.Millisecond // closing, locks included
-	guardTimeout = 200 * time.Millisecond // adding or disabling guards, per attempt
+	guardTimeout = 100 * time.Millisecond // adding or disabling guards, per attempt
 )
 
 // Gates are the two gates of one capability. Its methods change at most one
@@ -185,7 +185,7 @@ func (g *Gates) Open(ctx context.Context, side capability.Side, from, to uint64)
 
 // Disable takes the guards of a gate that is open at the epoch out of the
 // writers' way, table by table. It is housekeeping: ErrBusy and ErrGate mean only
-// that it was not done now. Writers of a table wait for it 200 ms at most.
+// that it was not done now. Writers of a table wait for it 100 ms at most.
 func (g *Gates) Disable(ctx context.Context, side capability.Side, epoch uint64) error {
 	names, err := g.guarded(ctx, side)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // epoch 1 with its guards disabled, extracted sealed at epoch 0. The extracted
 // side comes first, so that at no moment both are open. Gates that exist are
 // left as they are; tables that joined the capability get guards. It needs the
-// ownership of the tables, and makes writers of a table wait for 200 ms at most
+// ownership of the tables, and makes writers of a table wait for 100 ms at most
 // at a time; it retries for ten seconds before it returns capability.ErrBusy.
 func (g *Gates) Prepare(ctx context.Context, legacy, extracted []migrate.Relation) error {
 	identities := map[capability.Side]capability.Identity{}
