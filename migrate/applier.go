@@ -21,11 +21,8 @@ const (
 // is log of the target, which wakes the stream the other way.
 const idlePersist = 10 * time.Second
 
-// Names that the product writes into change streams.
-const (
-	originPrefix = "strangler_" // of every origin of ours: such changes came from the other side
-	markerPrefix = "strangler"  // of messages that are markers
-)
+// markerPrefix is of the messages in change streams that are markers.
+const markerPrefix = "strangler"
 
 // applier is the one goroutine that writes to the target. It collects whole
 // transactions of the source into a group, and commits the group with the
@@ -36,6 +33,7 @@ type applier struct {
 	session  Session
 	shapes   *shapes
 	stored   capability.Position // what the target had applied when the session began
+	echo     string              // origin of what the other side's stream has written into the source
 
 	tx    *transaction // being received
 	group group
@@ -62,7 +60,8 @@ type group struct {
 
 func newApplier(s *Stream, session Session) *applier {
 	return &applier{standing: s.standing, changed: s.changed, session: session,
-		shapes: newShapes(s.From, s.Mappings), stored: session.Progress().Position}
+		shapes: newShapes(s.From, s.Mappings), stored: session.Progress().Position,
+		echo: OriginName(s.Capability, s.From.Other())}
 }
 
 // take applies one event. It blocks while a hold stands before a transaction.
@@ -93,7 +92,7 @@ func (a *applier) take(ctx context.Context, item item) error {
 	}
 	switch e := item.Event.(type) {
 	case Origin:
-		a.tx.skip = a.tx.skip || strings.HasPrefix(e.Name, originPrefix)
+		a.tx.skip = a.tx.skip || e.Name == a.echo || strings.HasPrefix(e.Name, a.echo+copySuffix)
 		return nil
 	case Shape:
 		return a.shapes.learn(e)
@@ -261,4 +260,20 @@ func (g *group) add(c Change, bytes int) {
 func (g *group) sent() {
 	clear(g.pending)
 	g.pending, g.bytes = g.pending[:0], 0
+}
+
+// copySuffix stands between an origin's name and the number of a backfill's
+// worker.
+const copySuffix = "_copy"
+
+// OriginName is the replication origin under which a capability's mover writes,
+// by the side that the rows come from. The name is the capability's own: what the
+// movers of others write into the source is news to whoever copies their tables.
+func OriginName(name string, from capability.Side) string {
+	return "strangler_" + name + "_" + string(from)
+}
+
+// CopyOriginName is the origin of one worker of the backfill.
+func CopyOriginName(name string, from capability.Side, worker int) string {
+	return fmt.Sprintf("%s%s%d", OriginName(name, from), copySuffix, worker)
 }

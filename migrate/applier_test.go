@@ -42,7 +42,7 @@ func tabled(t *testing.T, stored capability.Position) (*applier, *tape) {
 	t.Helper()
 	table := Table{Relation: Relation{"public", "t"}, Columns: []Column{{Name: "id"}}, Key: []string{"id"}}
 	pair := Pair{Legacy: table, Extracted: table, Columns: []ColumnPair{{"id", "id"}}}
-	s := NewStream(StreamOptions{From: capability.Legacy, Mappings: []Mapping{pair.Direct(capability.Legacy)}})
+	s := NewStream(StreamOptions{Capability: "orders", From: capability.Legacy, Mappings: []Mapping{pair.Direct(capability.Legacy)}})
 	session := &tape{stored: stored}
 	s.standing.resume(stored)
 	s.changed.Reset()
@@ -228,6 +228,27 @@ func TestApplierRefusesBrokenStreams(t *testing.T) {
 		a, session := tabled(t, 50)
 		if err := play(t, a, append(events, Keepalive{End: 500})...); err == nil || len(session.lines) > 0 {
 			t.Errorf("%s: %v, %q", name, err, session.lines)
+		}
+	}
+}
+
+// What another capability's mover has written is news here: a reference copy of
+// its table would stand still otherwise.
+func TestApplierSkipsItsOwnEchoOnly(t *testing.T) {
+	t.Parallel()
+	for name, echo := range map[string]bool{
+		"strangler_orders_extracted": true, "strangler_orders_extracted_copy1": true,
+		"strangler_catalog_extracted": false, "strangler_orders_eu_extracted": false, "strangler_orders_legacy": false, "pg_16384": false,
+	} {
+		a, session := tabled(t, 0)
+		if err := play(t, a, transactionOf(100, Origin{name}, insert("a"))...); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if written := len(session.lines) > 0; written == echo {
+			t.Errorf("%s: the target was told %q", name, session.lines)
 		}
 	}
 }

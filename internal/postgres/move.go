@@ -58,9 +58,9 @@ func (d *Database) Forget(ctx context.Context, name string) error {
 	}
 	var origins []string
 	for _, side := range capability.Sides {
-		origins = append(origins, "strangler_"+name+"_"+string(side))
+		origins = append(origins, migrate.OriginName(name, side))
 		for worker := range migrate.Workers {
-			origins = append(origins, copyOrigin(name, side, worker))
+			origins = append(origins, migrate.CopyOriginName(name, side, worker))
 		}
 	}
 	err := d.onceFree(ctx, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = ANY($1)`, origins)

@@ -9,14 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
+	"strangler/migrate"
 )
-
-// originName is the replication origin of what a capability's mover writes into
-// one database, by the side it comes from. Every origin of ours begins alike, so
-// that a stream knows its own side's echo.
-func originName(name string, from capability.Side) string {
-	return "strangler_" + name + "_" + string(from)
-}
 
 // slotName is the name of both the publication and the slot from which a
 // capability's changes are read. Slots take no hyphen.
@@ -43,7 +37,7 @@ func (d *Database) moverSession(ctx context.Context, name string, from capabilit
 	if err := passGuards(ctx, conn, name); err != nil {
 		return nil, d.abandon(ctx, conn, err)
 	}
-	origin := originName(name, from)
+	origin := migrate.OriginName(name, from)
 	// Two sessions may find the origin missing at once; the second one then waits
 	// for the first and gets a duplicate key, and is tried again by its caller.
 	_, err = conn.Exec(ctx, `SELECT pg_replication_origin_create($1) WHERE pg_replication_origin_oid($1) IS NULL`, origin)
@@ -76,9 +70,9 @@ func (d *Database) abandon(ctx context.Context, conn *pgx.Conn, err error) error
 // session that is about to leave is waited for, ten seconds at most. It is no
 // error when there is none.
 func (d *Database) DropOrigin(ctx context.Context, name string, from capability.Side) error {
-	err := d.onceFree(ctx, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = $1`, originName(name, from))
+	err := d.onceFree(ctx, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = $1`, migrate.OriginName(name, from))
 	if err != nil {
-		return fmt.Errorf("drop replication origin %s in %s database: %w", originName(name, from), d.side, err)
+		return fmt.Errorf("drop replication origin %s in %s database: %w", migrate.OriginName(name, from), d.side, err)
 	}
 	return nil
 }

@@ -22,11 +22,6 @@ type rowWriter struct {
 	capability string
 }
 
-// copyOrigin is the replication origin of one backfill worker.
-func copyOrigin(name string, from capability.Side, worker int) string {
-	return fmt.Sprintf("strangler_%s_%s_copy%d", name, from, worker)
-}
-
 // OpenWriter opens a session that writes rows of the capability: it passes the
 // guards, fires no ordinary trigger, and what it writes carries an origin of the
 // worker's own. It waits up to ten seconds for an earlier session of the worker
@@ -37,7 +32,7 @@ func (d *Database) OpenWriter(ctx context.Context, name string, from capability.
 		return nil, err
 	}
 	w := &rowWriter{conn: conn, capability: name}
-	if err := w.prepare(ctx, copyOrigin(name, from, worker)); err != nil {
+	if err := w.prepare(ctx, migrate.CopyOriginName(name, from, worker)); err != nil {
 		return nil, errors.Join(fmt.Errorf("open a writing session for %s in %s database: %w", name, d.side, err), w.Close())
 	}
 	return w, nil
