@@ -30,6 +30,20 @@ type attempt struct {
 // has passed. Nothing may be undone; the gates tell, when they can be read.
 var errUnknown = errors.New("whether the commit point has passed is not known")
 
+// onwardError is a failure at or behind the commit point: nothing is taken back,
+// the document's owner neither, or the controller would go on to the new owner
+// and then switch back by itself.
+type onwardError struct {
+	step capability.StepName
+	err  error
+}
+
+func (e *onwardError) Error() string {
+	return fmt.Sprintf("%s: %v; the controller finishes this by itself as soon as the databases answer", e.step, e.err)
+}
+
+func (e *onwardError) Unwrap() error { return e.err }
+
 // step is the code behind one row of the plan.
 type step struct{ do, undo func(context.Context) error }
 
@@ -69,7 +83,7 @@ func (a *attempt) run(ctx context.Context) error {
 		}
 		err := a.take(in, row, steps[row.Name].do)
 		if err != nil && (committed || errors.Is(err, errUnknown)) {
-			return fmt.Errorf("%s: %w; the controller finishes this by itself as soon as the databases answer", row.Name, err)
+			return &onwardError{row.Name, err}
 		}
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", row.Name, err), a.undo(context.WithoutCancel(ctx), append(done, row), steps))

@@ -43,7 +43,9 @@ type Decision struct {
 // then weights.
 func Decide(o Observation) Decision {
 	next := o.Effective
-	next.HasData = o.Document.Data != nil
+	// A move that has begun is not over because its section is gone: the gates
+	// still stand, and writes follow their owner.
+	next.HasData = o.Document.Data != nil || o.Effective.Epoch > 0
 	if o.Gates != nil {
 		verdict := capability.Decide(o.Gates[0], o.Gates[1])
 		switch verdict.Action {

@@ -55,7 +55,7 @@ func TestDecideWeights(t *testing.T) {
 		"no data at all": {func(o *Observation) {
 			o.Document.Data = nil
 			o.Gates = nil
-			o.Effective.HasData = false
+			o.Effective.HasData, o.Effective.Epoch = false, 0
 			o.Data = capability.DataStatus{}
 		}, 1000, ""},
 		"mapping has moved": {func(o *Observation) { o.Refuse = "tables changed" }, 1000, "tables changed"},

@@ -27,8 +27,9 @@ type Reconciler struct {
 	state  capability.Effective
 	data   *work
 	gates  *[2]capability.Gate
-	tidied uint64 // epoch up to which guards and border were put in order
+	tidied chores // what was put in order
 	failed string // last error of the loop, so that it is logged once
+	ended  bool   // the loop has; nothing may be started any more
 }
 
 func newReconciler(o Options, reading *sync.Mutex, doc capability.Document, state capability.Effective) *Reconciler {
@@ -47,7 +48,7 @@ func (r *Reconciler) run(ctx context.Context) {
 		r.note(ctx, err)
 		select {
 		case <-ctx.Done():
-			r.stopData()
+			r.end()
 			return
 		case <-r.wake:
 		case <-tick.C:
@@ -98,11 +99,14 @@ func (r *Reconciler) reconcile(ctx context.Context) error {
 func (r *Reconciler) observe(ctx context.Context) (Observation, error) {
 	doc, state, work := r.snapshot()
 	o := Observation{Document: doc, Effective: state}
+	if doc.Data == nil && state.Epoch > 0 {
+		o.Refuse = "the data section is gone from the document, although a move has begun; put it back, or take the move back with it there: strangler data reset " + doc.Name
+	}
 	if work == nil {
 		return o, nil
 	}
 	o.Data = work.status()
-	if work.mapping != mapping(doc.Data) {
+	if doc.Data != nil && work.mapping != mapping(doc.Data) {
 		o.Refuse = "tables, border or database changed under a live move; take the change back, or begin again with: strangler data reset " + doc.Name
 	}
 	legacy, extracted, err := work.data.Gates.Read(ctx)

@@ -85,6 +85,7 @@ func (a *attempt) dropBorder(ctx context.Context) error {
 	if a.to == capability.Legacy {
 		return nil // comes back when legacy owns
 	}
+	a.r.untidy() // whatever becomes of it, and of its undoing, legacy gets its keys back
 	return a.data.Border.DropBorder(ctx)
 }
 
@@ -169,6 +170,10 @@ func (a *attempt) reopen(ctx context.Context) error {
 	if own.State != capability.Closing || own.Epoch != a.closing {
 		return nil
 	}
+	return a.openAgain(ctx, own, other)
+}
+
+func (a *attempt) openAgain(ctx context.Context, own, other capability.Gate) error {
 	_, epoch, err := capability.Next(own, other, capability.EventOpen)
 	if err != nil {
 		return err
@@ -197,7 +202,9 @@ func (a *attempt) sequences(ctx context.Context) error {
 }
 
 // seal is the commit point. An answer that was lost is looked up in the gates;
-// as long as they cannot be read nobody knows.
+// as long as they cannot be read nobody knows. A gate that is closing still says
+// nothing: the sealing may be under way. It is ruled out by opening the gate, which
+// takes the epoch that the sealing names.
 func (a *attempt) seal(ctx context.Context) error {
 	err := a.data.Gates.Seal(ctx, a.from, a.closing)
 	if err == nil || errors.Is(err, capability.ErrGate) {
@@ -206,11 +213,13 @@ func (a *attempt) seal(ctx context.Context) error {
 	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.r.options.Times.Lease)
 	defer cancel()
 	for {
-		own, _, read := a.gates(asking)
+		own, other, read := a.gates(asking)
 		switch {
 		case read == nil && own.State == capability.Sealed && own.Epoch == a.closing+1:
 			return nil
-		case read == nil:
+		case read == nil && (own.State != capability.Closing || own.Epoch != a.closing):
+			return err
+		case read == nil && a.openAgain(asking, own, other) == nil:
 			return err
 		case asking.Err() != nil:
 			return errors.Join(errUnknown, err)

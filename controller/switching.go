@@ -43,7 +43,7 @@ func (r *Reconciler) Switch(ctx context.Context, to capability.Side, actor strin
 	}
 	doc.Traffic.Owner, doc.Traffic.Weight = to, weight
 	result, err := r.attempt(ctx, doc, to, actor, report)
-	if err != nil && r.effective().Owner == was.Owner && !errors.Is(err, errUnknown) {
+	if err != nil && r.effective().Owner == was.Owner && !errors.As(err, new(*onwardError)) {
 		back := r.edit(context.WithoutCancel(ctx), capability.Edit{Owner: &was.Owner, Weight: &was.Weight}, &doc)
 		return result, errors.Join(err, back)
 	}

@@ -10,8 +10,31 @@ import (
 	"strangler/capability"
 )
 
+// Bounds of the pause after a tidying that failed: it locks tables, and
+// validating a foreign key reads them.
+const (
+	tidyFirst = time.Second
+	tidyMost  = time.Minute
+)
+
+// chores is what is in order, by the epoch of the gate that it was done for.
+type chores struct {
+	guards, border uint64
+	pause          time.Duration // after the last failure
+	again          time.Time     // not before
+	failed         error         // why not yet
+}
+
+// untidy makes the next look put everything in order again.
+func (r *Reconciler) untidy() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tidied = chores{}
+}
+
 // tidy takes the guards of the side that owns out of its writers' way, and puts
-// the border back where legacy owns; once per epoch. The caller holds acting.
+// the border back where legacy owns; once per epoch, and with growing pauses
+// where it fails. The caller holds acting.
 func (r *Reconciler) tidy(ctx context.Context, o Observation) error {
 	work := r.working()
 	if work == nil || o.Gates == nil || o.Effective.Phase != capability.Steady {
@@ -22,22 +45,38 @@ func (r *Reconciler) tidy(ctx context.Context, o Observation) error {
 		gate, owner = o.Gates[1], capability.Extracted
 	}
 	r.mu.Lock()
-	tidied := r.tidied == gate.Epoch
+	done := r.tidied
 	r.mu.Unlock()
-	if tidied || gate.State != capability.Open {
+	if done.guards == gate.Epoch && done.border == gate.Epoch || gate.State != capability.Open {
 		return nil
 	}
-	if err := work.data.Guards.Disable(ctx, owner, gate.Epoch); err != nil {
-		return err
+	if time.Now().Before(done.again) {
+		return done.failed
+	}
+	if done.failed = work.chores(ctx, owner, gate.Epoch, &done); done.failed != nil {
+		done.pause = min(max(2*done.pause, tidyFirst), tidyMost)
+		done.again = time.Now().Add(done.pause)
+	}
+	r.mu.Lock()
+	r.tidied = done
+	r.mu.Unlock()
+	return done.failed
+}
+
+// chores does what is not done for the epoch, and notes what it has.
+func (w *work) chores(ctx context.Context, owner capability.Side, epoch uint64, done *chores) error {
+	if done.guards != epoch {
+		if err := w.data.Guards.Disable(ctx, owner, epoch); err != nil {
+			return err
+		}
+		done.guards = epoch
 	}
 	if owner == capability.Legacy {
-		if err := work.data.Border.RestoreBorder(ctx); err != nil {
+		if err := w.data.Border.RestoreBorder(ctx); err != nil {
 			return err
 		}
 	}
-	r.mu.Lock()
-	r.tidied = gate.Epoch
-	r.mu.Unlock()
+	done.border, done.pause = epoch, 0
 	return nil
 }
 

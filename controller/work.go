@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -25,7 +26,8 @@ type work struct {
 }
 
 // start runs the mover until halt, and again after every failure, with growing
-// pauses.
+// pauses. It outlives the context: that may be of a command that happened to look
+// first.
 func (w *work) start(ctx context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -33,7 +35,7 @@ func (w *work) start(ctx context.Context) {
 	if w.stop != nil {
 		return
 	}
-	ctx, w.stop = context.WithCancel(ctx)
+	ctx, w.stop = context.WithCancel(context.WithoutCancel(ctx))
 	stopped := make(chan struct{})
 	w.stopped = stopped
 	go func() {
@@ -141,12 +143,31 @@ func (r *Reconciler) connect(ctx context.Context, doc capability.Document) (*wor
 	}
 	w := &work{data: data, mapping: mapping(doc.Data), log: r.log}
 	r.mu.Lock()
-	r.data = w
+	ended := r.ended
+	if !ended {
+		r.data = w
+	}
 	r.mu.Unlock()
+	if ended {
+		data.Close()
+		return nil, errEnded
+	}
 	return w, nil
 }
 
-// stopData stops the mover and closes its connections, at the end of the loop.
+// errEnded is returned to a command that comes when the loop has ended: nobody
+// would ever stop what it started.
+var errEnded = errors.New("this controller is not the active one any more")
+
+// end is the end of the loop.
+func (r *Reconciler) end() {
+	r.mu.Lock()
+	r.ended = true
+	r.mu.Unlock()
+	r.stopData()
+}
+
+// stopData stops the mover and closes its connections.
 func (r *Reconciler) stopData() {
 	r.mu.Lock()
 	w := r.data

@@ -1,0 +1,147 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"strangler/capability"
+)
+
+func silent(capability.Progress) {}
+
+// A switch that stops behind its commit point is finished by the controller. The
+// document must not ask for the old owner by then.
+func TestDocumentStaysBehindTheCommitPoint(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		r := w.reconciler(t)
+		if err := w.look(t, r); err != nil {
+			t.Fatal(err)
+		}
+		w.onOpen = errAway
+		if _, err := r.Switch(t.Context(), capability.Extracted, "test", silent); !errors.Is(err, errAway) {
+			t.Fatal(err)
+		}
+		w.onOpen = nil
+		for range 8 {
+			if err := w.look(t, r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if w.state.Owner != capability.Extracted || w.doc.Traffic.Owner != capability.Extracted || w.gates[1].State != capability.Open {
+			t.Errorf("state %+v, document %s, gates %+v", w.state, w.doc.Traffic.Owner, w.gates)
+		}
+	})
+}
+
+// A sealing whose answer was lost may still be under way while the gate reads as
+// closing: undoing has to rule it out first.
+func TestLateSealingCannotFollowAnUndo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		r := w.reconciler(t)
+		if err := w.look(t, r); err != nil {
+			t.Fatal(err)
+		}
+		w.onSeal = func() error { return context.DeadlineExceeded }
+		a := &attempt{r: r, data: r.working().data, from: capability.Legacy, to: capability.Extracted, report: silent}
+		if err := a.close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.seal(t.Context()); err == nil || errors.Is(err, errUnknown) {
+			t.Fatalf("%v: the gate tells that it was not sealed", err)
+		}
+		w.onSeal = nil
+		if err := w.Seal(t.Context(), capability.Legacy, a.closing); !errors.Is(err, capability.ErrGate) {
+			t.Errorf("the late sealing: %v; gates %+v", err, w.gates)
+		}
+	})
+}
+
+// The foreign keys come back although the undoing could not bring them, and not
+// at every look.
+func TestBorderIsRestoredAfterAFailedUndo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		r := w.reconciler(t)
+		if err := w.look(t, r); err != nil || w.restored != 1 {
+			t.Fatal(err, w.restored)
+		}
+		a := &attempt{r: r, data: r.working().data, from: capability.Legacy, to: capability.Extracted, report: silent}
+		if err := a.dropBorder(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.onRestore = capability.ErrBusy
+		for range 20 {
+			if err := w.look(t, r); !errors.Is(err, capability.ErrBusy) {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if w.restored < 2 || w.restored > 4 {
+			t.Errorf("tried %d times in two seconds", w.restored-1)
+		}
+		w.onRestore = nil
+		time.Sleep(time.Minute)
+		if err := w.look(t, r); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The mover is not the command's that happened to look first, and nobody starts
+// one when the loop has ended.
+func TestMoverOutlivesTheCommandThatStartedIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	r := w.reconciler(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := r.lookNow(ctx); err != nil {
+		t.Fatal(err)
+	}
+	running := w.running()
+	cancel()
+	if running.Err() != nil {
+		t.Error("the mover ended with the command")
+	}
+	r.end()
+	if running.Err() == nil {
+		t.Error("the mover goes on without its controller")
+	}
+	if err := r.lookNow(t.Context()); !errors.Is(err, errEnded) || r.working() != nil {
+		t.Error(err)
+	}
+}
+
+// A data section that goes missing under a move changes nothing but the message.
+func TestDataSectionGoneUnderAMove(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.gates = *pair(capability.Sealed, 3, capability.Open, 4)
+	w.state.Owner, w.state.Epoch, w.state.Weight = capability.Extracted, 4, capability.Whole
+	w.doc.Traffic.Owner, w.doc.Traffic.Weight = capability.Extracted, capability.Whole
+	r := w.reconciler(t)
+	if err := w.look(t, r); err != nil {
+		t.Fatal(err)
+	}
+	w.doc.Data, w.doc.Revision, w.doc.Traffic.Owner = nil, "without", capability.Legacy
+	r.document(w.doc)
+	var revision uint64
+	for i := range 8 {
+		if err := w.look(t, r); err != nil {
+			t.Fatal(err)
+		}
+		if i == 4 {
+			revision = w.state.Revision
+		}
+	}
+	if s := w.state; s.Owner != capability.Extracted || !s.HasData || s.Refused == "" || s.Revision != revision {
+		t.Errorf("%+v, revision %d before", s, revision)
+	}
+}
