@@ -30,6 +30,9 @@ func (m *Mover) begin(ctx context.Context, move Move, found bool) (layout, error
 	if found && move.Fingerprint != fingerprint {
 		return l, m.unchanged(l, move)
 	}
+	if err := m.legacyOwns(ctx); err != nil {
+		return l, err
+	}
 	if err := m.Gates.Prepare(ctx, relations(l.moved(), capability.Legacy), relations(l.moved(), capability.Extracted)); err != nil {
 		return l, err
 	}
@@ -54,6 +57,20 @@ func (m *Mover) begin(ctx context.Context, move Move, found bool) (layout, error
 		return l, err
 	}
 	return l, m.Extracted.SaveMove(ctx, m.Document.Name, Move{Phase: capability.PhaseFollowing, Fingerprint: fingerprint, Snapshot: snapshot.Position})
+}
+
+// legacyOwns refuses to begin where the legacy gate is shut: then another
+// extracted database owns, and a gate made here would be taken for its own, and
+// opened.
+func (m *Mover) legacyOwns(ctx context.Context) error {
+	legacy, _, err := m.Gates.Read(ctx)
+	if err != nil && !errors.Is(err, capability.ErrNoGate) {
+		return err
+	}
+	if legacy.State != "" && legacy.State != capability.Open {
+		return fmt.Errorf("the legacy gate of %s is %s, and the extracted database knows nothing of the move: set data.database to the one that the move began with", m.Document.Name, legacy.State)
+	}
+	return nil
 }
 
 // empty refuses targets that hold rows that are not of this move.

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -64,7 +65,21 @@ func (m *Mover) VerifyChanged(ctx context.Context, from capability.Side) (mismat
 		mismatches, err = d.recheck.finish(ctx)
 		return err
 	})
+	if err == nil {
+		err = m.undisturbed()
+	}
 	return mismatches, err
+}
+
+// undisturbed fails where a full verification has begun and not ended well: it
+// has emptied the set of unverified rows, and may yet find that they differ.
+func (m *Mover) undisturbed() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v := m.verified; v == nil || v.FinishedAt.IsZero() || v.Count > 0 || v.Error != "" {
+		return errors.New("a full verification runs, or has failed; wait for it, or run it again")
+	}
+	return nil
 }
 
 // CarrySequences sets the sequences of the side opposite to from behind those of

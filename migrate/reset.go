@@ -22,7 +22,10 @@ func (m *Mover) Reset(ctx context.Context, report func(capability.Progress)) err
 	}
 	if found {
 		legacy, _, err := m.Gates.Read(ctx)
-		if err == nil && legacy.State != capability.Open {
+		if err != nil && !errors.Is(err, capability.ErrNoGate) {
+			return err
+		}
+		if legacy.State != "" && legacy.State != capability.Open {
 			return fmt.Errorf("legacy does not own %s (its gate is %s): roll back first, with: strangler rollback %s", m.Document.Name, legacy.State, m.Document.Name)
 		}
 		if err != nil {

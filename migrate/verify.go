@@ -29,7 +29,7 @@ func (m *Mover) Verify(ctx context.Context, from capability.Side, report func(ca
 	if err != nil {
 		return capability.VerifyStatus{}, err
 	}
-	v := &verification{mover: m, following: f, report: report, began: time.Now(), status: capability.VerifyStatus{Running: true}}
+	v := &verification{mover: m, following: f, owner: from, report: report, began: time.Now(), status: capability.VerifyStatus{Running: true}}
 	m.mu.Lock()
 	if m.verified != nil && m.verified.Running {
 		m.mu.Unlock()
@@ -81,6 +81,7 @@ func (m *Mover) remember(ctx context.Context, at time.Time) error {
 type verification struct {
 	mover     *Mover
 	following *following
+	owner     capability.Side
 	report    func(capability.Progress)
 	began     time.Time
 	reported  time.Time
@@ -153,9 +154,12 @@ func (v *verification) snapshots(ctx context.Context, d *direction) (source, tar
 		return nil, nil, errors.Join(err, source.Close())
 	}
 	v.status.Position = snapshot.Position
-	for _, other := range v.following.directions {
-		// The other direction has nothing of its own while its source is sealed.
-		other.stream.Changed().Reset()
+	for side, other := range v.following.directions {
+		// The other direction has nothing of its own while its source is sealed. But
+		// that of the owner has gone on when the copies are compared after it.
+		if side == d.from || d.from == v.owner {
+			other.stream.Changed().Reset()
+		}
 	}
 	return source, target, nil
 }

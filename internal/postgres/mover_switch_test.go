@@ -154,3 +154,42 @@ func TestSequencesThatBelongToNobody(t *testing.T) {
 		t.Errorf("carried beyond the maximum: %v", err)
 	}
 }
+
+// TestNoSwitchPastARunningVerification: a verification empties the set of rows
+// that were not compared, before it has compared them.
+func TestNoSwitchPastARunningVerification(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, shop, shopData()).created()
+	m.follows(m.Mover)
+	asked := false
+	_, err := m.Verify(t.Context(), capability.Legacy, func(capability.Progress) {
+		if _, err := m.VerifyChanged(t.Context(), capability.Legacy); err == nil {
+			t.Error("the rows count as compared while they are being compared")
+		}
+		asked = true
+	})
+	m.must(err)
+	if _, err := m.VerifyChanged(t.Context(), capability.Legacy); err != nil || !asked {
+		t.Error(err, asked)
+	}
+}
+
+// TestAnotherDatabaseDoesNotBecomeTheOwner: while extracted owns, a document that
+// names an empty database must not make a gate there, which would be opened as if
+// a switch to it had stopped half way.
+func TestAnotherDatabaseDoesNotBecomeTheOwner(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, shop, shopData()).created()
+	stop := m.follows(m.Mover)
+	m.verify(capability.Legacy, 0)
+	m.must(m.DropBorder(t.Context()))
+	m.switchTo(capability.Extracted)
+	stop()
+	m.exec(capability.Extracted, `DROP SCHEMA strangler CASCADE; TRUNCATE orders, items, customers CASCADE`)
+	if err := m.mover(shopData(), 2).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "data.database") {
+		t.Errorf("the move began anew: %v", err)
+	}
+	if _, _, err := m.gates.Read(t.Context()); !errors.Is(err, capability.ErrNoGate) {
+		t.Errorf("a gate was made: %v", err)
+	}
+}
