@@ -34,10 +34,32 @@ func (p *parts) newBrain() *brain {
 	return b
 }
 
-// run leads as soon as it may, until the context ends or the lead is lost.
-// Without a legacy database only traffic moves: two controllers would then decide
-// the same from the same files, and the store's compare-and-set orders them.
+// again is how long a controller that could not lead, or lost the lead, waits
+// until it tries to once more.
+const again = 2 * time.Second
+
+// run leads as soon as it may, and again after it has lost the lead, until the
+// context ends. A legacy database that is away must not end the process: a proxy
+// in it goes on serving what it has.
 func (b *brain) run(ctx context.Context) error {
+	for {
+		err := b.candidate(ctx)
+		if ctx.Err() != nil {
+			return err
+		}
+		b.log.Error("not leading", "error", err, "again_in", again)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(again):
+		}
+	}
+}
+
+// candidate leads once, as soon as it may, until the context ends or the lead is
+// lost. Without a legacy database only traffic moves: two controllers would then decide
+// the same from the same files, and the store's compare-and-set orders them.
+func (b *brain) candidate(ctx context.Context) error {
 	if b.settings.Legacy.Database == "" {
 		return b.lead(ctx, 0)
 	}
