@@ -105,7 +105,7 @@ func TestMoverOutlivesTheCommandThatStartedIt(t *testing.T) {
 	if err := r.lookNow(ctx); err != nil {
 		t.Fatal(err)
 	}
-	running := w.running()
+	running, work := w.running(), r.working()
 	cancel()
 	if running.Err() != nil {
 		t.Error("the mover ended with the command")
@@ -113,6 +113,9 @@ func TestMoverOutlivesTheCommandThatStartedIt(t *testing.T) {
 	r.end()
 	if running.Err() == nil {
 		t.Error("the mover goes on without its controller")
+	}
+	if work.start(t.Context()); work.stop != nil {
+		t.Error("a mover was started on connections that are closed")
 	}
 	if err := r.lookNow(t.Context()); !errors.Is(err, errEnded) || r.working() != nil {
 		t.Error(err)

@@ -23,6 +23,7 @@ type work struct {
 	stopped chan struct{}      // closed when it has stopped; guarded by mu
 	failed  string             // why it stopped by itself; guarded by mu
 	paused  bool               // guarded by mu
+	over    bool               // its connections are about to be closed; guarded by mu
 }
 
 // start runs the mover until halt, and again after every failure, with growing
@@ -32,7 +33,7 @@ func (w *work) start(ctx context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.paused = false
-	if w.stop != nil {
+	if w.stop != nil || w.over {
 		return
 	}
 	ctx, w.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -174,6 +175,9 @@ func (r *Reconciler) stopData() {
 	r.data, r.gates = nil, nil
 	r.mu.Unlock()
 	if w != nil {
+		w.mu.Lock()
+		w.over = true // a command may have it in its hands
+		w.mu.Unlock()
 		w.halt(false)
 		w.data.Close()
 	}
