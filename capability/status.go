@@ -75,8 +75,11 @@ type DataStatus struct {
 // Readiness says whether the owner could be switched now, and what it would
 // cost.
 type Readiness struct {
-	To      Side     `json:"to"`
-	Ready   bool     `json:"ready"`
+	To    Side `json:"to"`
+	Ready bool `json:"ready"`
+	// Verify says that a switch would compare every row first, because nobody has
+	// kept what was written since the last time.
+	Verify  bool     `json:"verify_first,omitempty"`
 	Reasons []string `json:"reasons,omitempty"` // why not
 	Summary string   `json:"summary"`           // one sentence for people
 }

@@ -16,6 +16,7 @@ type attempt struct {
 	data     *Data
 	doc      capability.Document
 	from, to capability.Side
+	dry      bool // nothing will be done; a verification that would come first is not missed
 	report   func(capability.Progress)
 
 	nonce   string

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -156,11 +157,19 @@ func TestReadyNamesEveryReason(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	o.Data.Verify = nil
+	if r := Ready(o, 0, now); !r.Ready || !r.Verify || !strings.Contains(r.Summary, "verify every row first") {
+		t.Errorf("never verified: %+v", r)
+	}
+	o.Data.Verify = &capability.VerifyStatus{FinishedAt: time.Unix(1, 0)}
+	if r := Ready(o, math.MaxInt, now); !r.Ready || !r.Verify {
+		t.Errorf("nobody knows what was written since: %+v", r)
+	}
+	o.Data.Verify.Count = 3
 	o.Data.Streams[1].Live = false
 	o.Data.Streams[0].Lag = 2 * time.Second
 	r := Ready(o, 2001, now)
 	all := strings.Join(r.Reasons, "\n")
-	for _, want := range []string{"never verified", "stream from extracted is down", "lags by 2s", "2001 rows"} {
+	for _, want := range []string{"stream from extracted is down", "lags by 2s", "2001 rows", "3 rows differ"} {
 		if r.Ready || !strings.Contains(all, want) {
 			t.Errorf("%q is not among %v", want, r.Reasons)
 		}

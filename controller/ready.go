@@ -57,14 +57,14 @@ func Ready(o Observation, unverified int, now time.Time) capability.Readiness {
 	verified := "never verified"
 	switch v := o.Data.Verify; {
 	case v == nil || v.FinishedAt.IsZero():
-		refuse("the data was never verified; run: strangler data verify %s", o.Document.Name)
+		r.Verify = true
 	case v.Count > 0 || v.Error != "":
 		refuse("the last verification failed (%d rows differ) %s; run: strangler data verify %s", v.Count, v.Error, o.Document.Name)
 	default:
 		verified = fmt.Sprintf("last verify %s ago", now.Sub(v.FinishedAt).Round(time.Second))
 	}
 	if unverified == math.MaxInt {
-		refuse("nobody has kept what was written since the last verification; run: strangler data verify %s", o.Document.Name)
+		r.Verify = true
 	} else if unverified > keysToSwitch {
 		refuse("%d rows were written and not compared since, more than %d", unverified, keysToSwitch)
 	}
@@ -73,9 +73,12 @@ func Ready(o Observation, unverified int, now time.Time) capability.Readiness {
 	if r.To == capability.Legacy {
 		word = "rollback"
 	}
-	if r.Ready {
+	switch {
+	case r.Ready && r.Verify:
+		r.Summary = fmt.Sprintf("%s would verify every row first, and then lose 0 rows; lag %d bytes / %s", word, lag.LagBytes, lag.Lag.Round(time.Millisecond))
+	case r.Ready:
 		r.Summary = fmt.Sprintf("%s now loses 0 rows; lag %d bytes / %s, %s, %d rows to compare", word, lag.LagBytes, lag.Lag.Round(time.Millisecond), verified, unverified)
-	} else {
+	default:
 		r.Summary = word + " would be refused: " + strings.Join(r.Reasons, "; ")
 	}
 	return r

@@ -34,6 +34,9 @@ func (a *attempt) preflight(ctx context.Context) error {
 	}
 	r := Ready(o, unverified, time.Now())
 	reasons := r.Reasons
+	if r.Verify && !a.dry {
+		reasons = append(reasons, "the data is not verified; run: strangler data verify "+a.doc.Name)
+	}
 	if r.To != a.to {
 		reasons = append(reasons, fmt.Sprintf("%s owns already", a.to))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"strangler/capability"
@@ -66,8 +65,11 @@ func (r *Reconciler) DryRun(ctx context.Context, to capability.Side) ([]capabili
 	if work == nil {
 		return nil, fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)
 	}
-	a := &attempt{r: r, data: work.data, doc: doc, from: state.Owner, to: to}
-	lines := make([]capability.Progress, 0, len(capability.SwitchPlan))
+	a := &attempt{r: r, data: work.data, doc: doc, from: state.Owner, to: to, dry: true}
+	lines := make([]capability.Progress, 0, len(capability.SwitchPlan)+1)
+	if r.needsVerify(work.status(), work, state.Owner) {
+		lines = append(lines, capability.Progress{Step: capability.StepVerify, State: "planned", Message: "compare every row first, because nobody has kept what was written since the last verification"})
+	}
 	for _, row := range capability.SwitchPlan {
 		p := capability.Progress{Step: row.Name, State: "planned", Message: a.words(row.Do)}
 		if row.Name == capability.StepPreflight {
@@ -160,13 +162,17 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 // process began to follow: what was written before is known to no one else.
 func (r *Reconciler) verifyFirst(ctx context.Context, work *work, from capability.Side, report func(capability.Progress)) error {
 	s := work.status()
-	unknown := work.data.Handover.UnverifiedKeys(from) == math.MaxInt
-	if s.Phase != capability.PhaseFollowing || !unknown && s.Verify != nil && !s.Verify.FinishedAt.IsZero() {
-		return nil // it was, or the preflight says what is wrong
+	if s.Phase != capability.PhaseFollowing || !r.needsVerify(s, work, from) {
+		return nil // or the preflight says what is wrong
 	}
 	report(capability.Progress{State: "verify", Message: "every row, because nobody has kept what was written since the last verification"})
 	_, err := work.data.Mover.Verify(ctx, from, report)
 	return err
+}
+
+func (r *Reconciler) needsVerify(s capability.DataStatus, work *work, from capability.Side) bool {
+	doc, state, _ := r.snapshot()
+	return Ready(Observation{Document: doc, Effective: state, Data: s}, work.data.Handover.UnverifiedKeys(from), time.Now()).Verify
 }
 
 // remember stores that an attempt failed and why, for the document that asked.
