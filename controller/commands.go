@@ -180,6 +180,8 @@ func (r *Reconciler) WaitData(ctx context.Context, phase capability.MovePhase, r
 
 // Verify compares all rows of both sides, exactly, while both are in use.
 func (r *Reconciler) Verify(ctx context.Context, actor string, report func(capability.Progress)) (capability.VerifyStatus, error) {
+	ctx, release := r.living(ctx)
+	defer release()
 	_, state, work := r.snapshot()
 	if work == nil {
 		return capability.VerifyStatus{}, fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)

@@ -17,6 +17,7 @@ type Reconciler struct {
 	log     *slog.Logger
 	wake    chan struct{} // one slot: look now
 	reading *sync.Mutex   // the controller's
+	ending  chan struct{} // closed when the loop ends: commands undo what they can, and go
 
 	// acting is held by whoever changes the capability: the loop for one step, a
 	// switch for its whole length. Status never waits for it.
@@ -29,11 +30,12 @@ type Reconciler struct {
 	gates  *[2]capability.Gate
 	tidied chores // what was put in order
 	failed string // last error of the loop, so that it is logged once
+	mended string // last mending and its outcome, so that it is recorded once
 	ended  bool   // the loop has; nothing may be started any more
 }
 
 func newReconciler(o Options, reading *sync.Mutex, doc capability.Document, state capability.Effective) *Reconciler {
-	return &Reconciler{options: o, name: doc.Name, log: o.Log.With("capability", doc.Name), wake: make(chan struct{}, 1), reading: reading, doc: doc.Clone(), state: state}
+	return &Reconciler{options: o, name: doc.Name, log: o.Log.With("capability", doc.Name), wake: make(chan struct{}, 1), reading: reading, ending: make(chan struct{}), doc: doc.Clone(), state: state}
 }
 
 // run is the loop's shell: it looks when woken and at every tick, and stops the
@@ -147,6 +149,14 @@ func (r *Reconciler) mend(ctx context.Context, gates [2]capability.Gate, v capab
 	outcome := "done"
 	if err != nil {
 		outcome = err.Error()
+	}
+	again := string(v.Action) + string(v.On) + outcome
+	r.mu.Lock()
+	known := r.mended == again
+	r.mended = again
+	r.mu.Unlock()
+	if known && err != nil {
+		return err
 	}
 	r.log.Warn("mend gates", "action", string(v.Action), "side", string(v.On), "why", v.Why, "outcome", outcome)
 	return errors.Join(err, r.record(ctx, capability.Entry{Actor: "controller", Action: "mend gates: " + string(v.Action), To: string(v.On), Outcome: outcome,

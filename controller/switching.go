@@ -18,6 +18,8 @@ const tries = 3
 // what was wanted; the weight goes with the owner (100 % extracted, 0 %
 // legacy). A side that owns already is a success. It blocks for seconds.
 func (r *Reconciler) Switch(ctx context.Context, to capability.Side, actor string, report func(capability.Progress)) (SwitchResult, error) {
+	ctx, release := r.living(ctx)
+	defer release()
 	r.acting.Lock()
 	defer r.acting.Unlock()
 	defer r.look()

@@ -160,12 +160,33 @@ func (r *Reconciler) connect(ctx context.Context, doc capability.Document) (*wor
 // would ever stop what it started.
 var errEnded = errors.New("this controller is not the active one any more")
 
-// end is the end of the loop.
+// end is the end of the loop. It waits for a command that is at work, which
+// undoes what it has begun or finishes what it has decided: the connections are
+// its too.
 func (r *Reconciler) end() {
 	r.mu.Lock()
-	r.ended = true
+	if !r.ended {
+		r.ended = true
+		close(r.ending)
+	}
 	r.mu.Unlock()
+	r.acting.Lock()
+	defer r.acting.Unlock()
 	r.stopData()
+}
+
+// living returns a context for a command, which ends with the loop as well. The
+// caller calls release.
+func (r *Reconciler) living(ctx context.Context) (alive context.Context, release func()) {
+	alive, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-r.ending:
+			cancel(errEnded)
+		case <-alive.Done():
+		}
+	}()
+	return alive, func() { cancel(nil) }
 }
 
 // stopData stops the mover and closes its connections.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ type house struct {
 	pools   map[capability.Side]*pgxpool.Pool
 	clients string // address of the proxy
 	name    string
+	down    func() // ends `strangler up`
 }
 
 // newHouse makes the databases and writes config.yaml and the document, whose
@@ -94,15 +96,16 @@ func (h *house) psql(side capability.Side, file string) {
 	}
 }
 
-// up runs `strangler up` until the test ends and waits until it answers.
-func (h *house) up() {
+// up runs `strangler up` until the test ends or down is called, and waits until it
+// answers.
+func (h *house) up() (down func()) {
 	h.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	log, err := os.Create(filepath.Join(h.dir, "up.log"))
+	log, err := os.OpenFile(filepath.Join(h.dir, "up.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	h.must(err)
 	ended := make(chan int, 1)
 	go func() { ended <- run(ctx, []string{"up", "-c", filepath.Join(h.dir, "config.yaml")}, log, log) }()
-	h.t.Cleanup(func() {
+	down = sync.OnceFunc(func() {
 		stop()
 		if status := <-ended; status != 0 {
 			h.t.Errorf("strangler up ended with %d", status)
@@ -115,9 +118,10 @@ func (h *house) up() {
 			h.t.Error(err)
 		}
 	})
+	h.t.Cleanup(down)
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		if _, status := h.try("status"); status == 0 {
-			return
+			return down
 		}
 		select {
 		case status := <-ended:

@@ -16,7 +16,7 @@ func settled(t *testing.T, name string) *house {
 	h := newHouse(t, name, "  tables:\n    - table: orders\n")
 	h.sql(capability.Legacy, `CREATE TABLE orders (id bigserial PRIMARY KEY, note text); INSERT INTO orders (note) SELECT 'n' || i FROM generate_series(1, 500) i`)
 	h.types("data", "plan", name, "--create")
-	h.up()
+	h.down = h.up()
 	h.types("data", "start", name)
 	h.types("data", "verify", name)
 	return h
@@ -108,6 +108,47 @@ func TestOwnerInTheDocument(t *testing.T) {
 	h.must(err)
 	if !strings.Contains(string(content), "owner: legacy     # who takes writes") || !strings.Contains(string(content), "once more") {
 		t.Errorf("the document after the rollback:\n%s", content)
+	}
+}
+
+// TestRestart: a process that starts anew finds who owns, follows both ways from
+// where it was, and still takes everything back.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs PostgreSQL")
+	}
+	h := settled(t, "restarted")
+	h.types("cutover", "restarted")
+	h.down()
+	h.sql(capability.Extracted, `INSERT INTO orders (note) SELECT 'while nobody looked ' || i FROM generate_series(1, 300) i; UPDATE orders SET note = note || '!' WHERE id <= 100`)
+	h.down = h.up()
+	s := h.eventually("both streams live", func(s capability.Status) bool { return s.Switch.Ready })
+	if s.Effective.Owner != capability.Extracted || s.Effective.Weight != capability.Whole || !s.Switch.Verify {
+		t.Errorf("after the restart: %+v %+v", s.Effective, s.Switch)
+	}
+	h.types("rollback", "restarted", "--dry-run")
+	h.types("rollback", "restarted")
+	h.types("data", "pause", "restarted")
+	h.sql(capability.Legacy, `DELETE FROM orders WHERE id > 400; INSERT INTO orders (note) VALUES ('paused')`)
+	if out, status := h.try("cutover", "restarted"); status == 0 || !strings.Contains(out, "paused") {
+		t.Errorf("a cutover while the data is paused:\n%s", out)
+	}
+	h.types("data", "resume", "restarted")
+	h.types("cutover", "restarted")
+	if n := h.same(`SELECT row(id, note)::text FROM public.orders`, `SELECT row(id, note)::text FROM public.orders`); n != 401 {
+		t.Errorf("%d rows", n)
+	}
+	if out, status := h.try("data", "reset", "restarted"); status == 0 || !strings.Contains(out, "rollback") {
+		t.Errorf("a reset while extracted owns:\n%s", out)
+	}
+	h.types("rollback", "restarted")
+	h.types("data", "reset", "restarted")
+	for _, side := range capability.Sides {
+		h.sql(side, `INSERT INTO orders (id, note) VALUES (900000, 'nobody guards')`)
+		if left := h.rows(side, `SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database() UNION ALL SELECT pubname FROM pg_publication UNION ALL SELECT tgname FROM pg_trigger WHERE tgname LIKE 'strangler%'`); len(left) > 0 {
+			t.Errorf("%s: the reset leaves %v", side, left)
+		}
 	}
 }
 

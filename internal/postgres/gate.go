@@ -18,6 +18,7 @@ import (
 const (
 	shutTimeout  = 100 * time.Millisecond // closing, locks included
 	guardTimeout = 100 * time.Millisecond // adding or disabling guards, per attempt
+	turnTimeout  = 2 * time.Second        // sealing or opening, which wait for whoever has the gate's row
 )
 
 // Gates are the two gates of one capability. Its methods change at most one
@@ -153,7 +154,9 @@ func (g *Gates) allBlockers(ctx context.Context, side capability.Side) string {
 // connection leaves it open whether the gate is sealed: read the gates.
 func (g *Gates) Seal(ctx context.Context, side capability.Side, closing uint64) error {
 	var epoch *int64
-	err := g.databases[side].pool.QueryRow(ctx, `SELECT strangler.seal_gate($1, $2)`, g.capability, int64(closing)).Scan(&epoch)
+	err := g.bounded(ctx, side, "statement_timeout", turnTimeout, func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, `SELECT strangler.seal_gate($1, $2)`, g.capability, int64(closing)).Scan(&epoch)
+	})
 	if err != nil {
 		return fmt.Errorf("seal %s gate of %s: %w", side, g.capability, err)
 	}
@@ -172,8 +175,10 @@ func (g *Gates) Open(ctx context.Context, side capability.Side, from, to uint64)
 		return fmt.Errorf("open %s gate of %s: %w", side, g.capability, err)
 	}
 	var epoch *int64
-	err = g.databases[side].pool.QueryRow(ctx, `SELECT strangler.open_gate($1, $2, $3, $4, $5)`,
-		g.capability, int64(from), int64(to), peer.System, int64(peer.Timeline)).Scan(&epoch)
+	err = g.bounded(ctx, side, "statement_timeout", turnTimeout, func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, `SELECT strangler.open_gate($1, $2, $3, $4, $5)`,
+			g.capability, int64(from), int64(to), peer.System, int64(peer.Timeline)).Scan(&epoch)
+	})
 	if err != nil {
 		return fmt.Errorf("open %s gate of %s: %w", side, g.capability, err)
 	}
