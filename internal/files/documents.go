@@ -15,13 +15,14 @@ import (
 	"strangler/capability"
 )
 
-// Load reads the documents. While one is broken its last good version is among
-// them, and its problems are returned; so documents and problems may both be
+// Load reads the documents. While one is broken, or gone although the move of its
+// capability has begun, its last good version is among them, and its problems are returned; so documents and problems may both be
 // there. Where one change spoils another document, as a table claimed twice,
 // the change waits and the rest goes on. An error means that the directory could
 // not be read at all: keep what you have.
 func (s *Store) Load(ctx context.Context) ([]capability.Document, []capability.Problem, error) {
-	if err := ctx.Err(); err != nil {
+	begun, err := s.begun(ctx)
+	if err != nil {
 		return nil, nil, fmt.Errorf("load documents: %w", err)
 	}
 	s.mu.Lock()
@@ -30,10 +31,10 @@ func (s *Store) Load(ctx context.Context) ([]capability.Document, []capability.P
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.recall(current, unreadable); err != nil {
+	if err := s.recall(current, unreadable, begun); err != nil {
 		return nil, nil, err
 	}
-	kept := s.away(current, unreadable)
+	kept, gone := s.away(current, unreadable, begun)
 	_, problems := s.decode(s.routes, current)
 	chosen := s.choose(current, kept, filesOf(problems))
 	documents, left := s.decode(s.routes, chosen)
@@ -41,7 +42,7 @@ func (s *Store) Load(ctx context.Context) ([]capability.Document, []capability.P
 		delete(chosen, file)
 	}
 	s.keep(chosen)
-	return documents, append(unreadable, problems...), nil
+	return documents, slices.Concat(unreadable, gone, problems), nil
 }
 
 // read returns the content of each document by file name, and a problem for
@@ -55,7 +56,7 @@ func (s *Store) read() (map[string][]byte, []capability.Problem, error) {
 	var problems []capability.Problem
 	for _, entry := range entries {
 		name := entry.Name()
-		if !isDocument(name) {
+		if !IsDocument(name) {
 			continue
 		}
 		content, err := os.ReadFile(filepath.Join(s.routes, name))
@@ -72,8 +73,8 @@ func (s *Store) read() (map[string][]byte, []capability.Problem, error) {
 	return contents, problems, nil
 }
 
-// isDocument leaves out what editors and we ourselves put beside documents.
-func isDocument(name string) bool {
+// IsDocument leaves out what editors and we ourselves put beside documents.
+func IsDocument(name string) bool {
 	extension := filepath.Ext(name)
 	return (extension == ".yaml" || extension == ".yml") && !strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "#")
 }

@@ -3,8 +3,11 @@ package files
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"strangler/capability"
 )
 
 func TestLastGoodWins(t *testing.T) {
@@ -83,6 +86,47 @@ func TestRemovalIsBelievedLater(t *testing.T) {
 	s.put(t, "a.yaml", "broken\n")
 	s.expect(t, "b=0% !a.yaml") // not back from the dead
 	reopen(s).expect(t, "b=0% !a.yaml")
+}
+
+// Once a move has begun, a document that is taken away is a mistake: without its
+// routes, writes would go to a database that refuses them.
+func TestRemovalDuringAMoveIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	s.put(t, "a.yaml", "name a\nweight 1%\n")
+	s.put(t, "b.yaml", "name b\n")
+	s.expect(t, "a=1% b=0%")
+	begun := capability.Effective{Capability: "a", Revision: 1, Epoch: 1}
+	if err := s.Publish(t.Context(), begun); err != nil {
+		t.Fatal(err)
+	}
+	s.remove(t, "a.yaml")
+	s.remove(t, "b.yaml")
+	s.expect(t, "a=1% b=0%")
+	now = now.Add(settle)
+	s.expect(t, "a=1% !a.yaml")
+	gone, err := reopen(s).Gone(t.Context())
+	if err != nil || len(gone) != 1 || !strings.Contains(gone[0].String(), "the move of a has begun") {
+		t.Errorf("gone: %v, %v", gone, err)
+	}
+	other := reopen(s) // a restart does not lose it
+	other.now = func() time.Time { return now }
+	other.expect(t, "a=1%")
+	now = now.Add(settle)
+	other.expect(t, "a=1% !a.yaml")
+	s.put(t, "z.yaml", "name a\nweight 2%\n") // another file may describe it
+	s.expect(t, "a=2%")
+	s.remove(t, "z.yaml")
+	s.expect(t, "a=2%")
+	now = now.Add(settle)
+	s.expect(t, "a=2% !z.yaml")
+	begun.Revision, begun.Epoch = 2, 0 // the move was taken back
+	if err := s.Publish(t.Context(), begun); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(t, "")
 }
 
 func TestRenamedDocument(t *testing.T) {

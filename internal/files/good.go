@@ -2,6 +2,7 @@ package files
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,8 +19,9 @@ import (
 const settle = 500 * time.Millisecond
 
 // recall reads the last good versions that an earlier process left, once. What
-// was removed while no process ran is not believed to be back.
-func (s *Store) recall(current map[string][]byte, unreadable []capability.Problem) error {
+// was removed while no process ran is not believed to be back, unless its move
+// has begun.
+func (s *Store) recall(current map[string][]byte, unreadable []capability.Problem, begun map[string]bool) error {
 	if s.good != nil {
 		return nil
 	}
@@ -30,11 +32,15 @@ func (s *Store) recall(current map[string][]byte, unreadable []capability.Proble
 	good, there := map[string][]byte{}, filesOf(unreadable)
 	for _, entry := range entries {
 		name := entry.Name()
-		if _, ok := current[name]; !ok && !there[name] || !isDocument(name) {
+		if !IsDocument(name) {
 			continue
 		}
-		if good[name], err = os.ReadFile(s.path("good", name)); err != nil {
+		content, err := os.ReadFile(s.path("good", name))
+		if err != nil {
 			return fmt.Errorf("read the last good %s: %w", name, err)
+		}
+		if _, ok := current[name]; ok || there[name] || begun[s.capability(name, content)] {
+			good[name] = content
 		}
 	}
 	s.good = good
@@ -42,10 +48,19 @@ func (s *Store) recall(current map[string][]byte, unreadable []capability.Proble
 }
 
 // away returns the last good versions of the documents that are not there now
-// and are to be served all the same: those that cannot be read, and those that
-// vanished a moment ago.
-func (s *Store) away(current map[string][]byte, unreadable []capability.Problem) map[string][]byte {
+// and are to be served all the same: those that cannot be read, those that
+// vanished a moment ago, and those of a move that has begun. Without the last, a
+// file that is taken away would send the writes of a capability that extracted
+// owns to a database that refuses them. They are problems, unless another file
+// describes the same capability.
+func (s *Store) away(current map[string][]byte, unreadable []capability.Problem, begun map[string]bool) (map[string][]byte, []capability.Problem) {
 	kept, there := map[string][]byte{}, filesOf(unreadable)
+	described := map[string]bool{}
+	documents, _ := s.decode(s.routes, current)
+	for _, d := range documents {
+		described[d.Name] = true
+	}
+	var problems []capability.Problem
 	for file, content := range s.good {
 		if _, ok := current[file]; ok || there[file] {
 			delete(s.missing, file)
@@ -59,13 +74,64 @@ func (s *Store) away(current map[string][]byte, unreadable []capability.Problem)
 			since = s.now()
 			s.missing[file] = since
 		}
-		if s.now().Sub(since) < settle {
+		name := s.capability(file, content)
+		switch {
+		case s.now().Sub(since) < settle:
 			kept[file] = content
-		} else {
+		case begun[name] && !described[name]:
+			kept[file] = content
+			problems = append(problems, capability.Problem{File: filepath.Join(s.routes, file),
+				Message: "is gone, although the move of " + name + " has begun; its last version is served",
+				Mend:    "put it back from " + s.path("good", file) + ", or take the move back with it there: strangler data reset " + name})
+		default:
 			delete(s.missing, file)
 		}
 	}
-	return kept
+	return kept, problems
+}
+
+// Gone lists the documents that are not there although the move of their
+// capability has begun. It changes nothing on disk.
+func (s *Store) Gone(ctx context.Context) ([]capability.Problem, error) {
+	begun, err := s.begun(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	current, unreadable, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.recall(current, unreadable, begun); err != nil {
+		return nil, err
+	}
+	for file := range s.good {
+		if _, known := s.missing[file]; !known {
+			s.missing[file] = time.Time{} // nobody is asked to wait
+		}
+	}
+	_, problems := s.away(current, unreadable, begun)
+	return problems, nil
+}
+
+// begun names the capabilities whose data has begun to move.
+func (s *Store) begun(ctx context.Context) (map[string]bool, error) {
+	states, err := s.Effective(ctx)
+	begun := map[string]bool{}
+	for name, state := range states {
+		begun[name] = state.Epoch > 0
+	}
+	return begun, err
+}
+
+// capability is the name that one good document gives, or nothing.
+func (s *Store) capability(file string, content []byte) string {
+	documents, _ := s.decode(s.routes, map[string][]byte{file: content})
+	if len(documents) != 1 {
+		return ""
+	}
+	return documents[0].Name
 }
 
 // keep makes the contents the last good ones, in memory and on disk. That the
@@ -86,7 +152,7 @@ func (s *Store) keep(contents map[string][]byte) {
 		return // nothing was ever saved
 	}
 	for _, entry := range entries {
-		if _, ok := contents[entry.Name()]; ok || !isDocument(entry.Name()) {
+		if _, ok := contents[entry.Name()]; ok || !IsDocument(entry.Name()) {
 			continue
 		}
 		if err := ignoreMissing(os.Remove(filepath.Join(s.path("good"), entry.Name()))); err != nil {
