@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -10,7 +10,6 @@ import (
 	"strangler/capability"
 	"strangler/internal/config"
 	"strangler/internal/postgres"
-	"strangler/proxy"
 )
 
 func (c *cli) check() *cobra.Command {
@@ -33,7 +32,7 @@ func (c *cli) check() *cobra.Command {
 				}
 			}
 			if len(problems) > 0 {
-				return fmt.Errorf("%d problems", len(problems))
+				return errors.New(count(len(problems), "problem", "problems"))
 			}
 			if !c.json {
 				c.out.line(c.out.green("all is well: ") + summary)
@@ -54,15 +53,16 @@ func (c *cli) everything(ctx context.Context) ([]capability.Problem, string) {
 	if err != nil {
 		return append(problems, capability.Problem{File: settings.Routes, Message: err.Error(), Mend: "name the directory of the documents in config.yaml: routes"}), ""
 	}
-	docs, wrong := config.Documents(settings.Routes, contents)
+	docs, wrong := decode(settings.Routes, contents)
 	problems = append(problems, wrong...)
-	problems = append(problems, overlaps(docs)...)
+	gone, err := newStore(settings, slog.New(slog.DiscardHandler)).Gone(ctx)
+	if err != nil {
+		gone = []capability.Problem{{File: settings.State, Message: err.Error(), Mend: "let this user read the directory of the state"}}
+	}
+	problems = append(problems, gone...)
 	problems = append(problems, c.outside(ctx, settings, docs)...)
-	return problems, fmt.Sprintf("%d capabilities", len(docs))
+	return problems, count(len(docs), "capability", "capabilities")
 }
-
-// overlaps finds requests that two capabilities claim.
-func overlaps(docs []capability.Document) []capability.Problem { return proxy.Check(docs) }
 
 // outside asks every upstream and database that the documents name.
 func (c *cli) outside(ctx context.Context, settings config.Config, docs []capability.Document) []capability.Problem {

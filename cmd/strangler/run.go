@@ -144,7 +144,7 @@ func (p *parts) discover(ctx context.Context) error {
 // admitDocuments refuses to start on documents that are broken and have no last
 // good version.
 func (c *cli) admitDocuments(ctx context.Context, p *parts) error {
-	docs, problems, err := p.documents(ctx)
+	_, problems, err := p.documents(ctx)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,6 @@ func (c *cli) admitDocuments(ctx context.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	problems = append(problems, overlaps(docs)...)
 	if len(problems) > 0 && len(states) == 0 {
 		return c.said(problems)
 	}
@@ -170,12 +169,13 @@ func (c *cli) admit(ctx context.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	problems = append(problems, overlaps(docs)...)
-	problems = append(problems, c.outside(ctx, p.settings, docs)...)
-	if len(problems) > 0 && len(states) == 0 {
-		return c.said(problems)
+	if len(states) == 0 {
+		if problems, _ := c.everything(ctx); len(problems) > 0 {
+			return c.said(problems)
+		}
+		return nil
 	}
-	c.warn(problems)
+	c.warn(append(problems, c.outside(ctx, p.settings, docs)...))
 	return nil
 }
 
