@@ -9,7 +9,7 @@ import (
 )
 
 func (c *cli) data() *cobra.Command {
-	command := &cobra.Command{Use: "data", Short: "Plan, start, watch and verify the move of a capability's tables"}
+	command := group(&cobra.Command{Use: "data", Short: "Plan, start, watch and verify the move of a capability's tables"})
 	command.AddCommand(c.dataPlan(), c.dataStatus(), c.dataVerify(),
 		c.dataVerb("start", "Copy what is there, then follow in both directions; returns when both sides follow", "both streams run"),
 		c.dataVerb("pause", "Stop copying and following; the slots keep the changes", "paused"),

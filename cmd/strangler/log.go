@@ -12,7 +12,7 @@ func (c *cli) log() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "log [CAPABILITY]",
 		Short: "Show the ledger: every change, who made it, and how it ended",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := c.client()
 			if err != nil {

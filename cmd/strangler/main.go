@@ -7,12 +7,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"os/user"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -70,7 +72,7 @@ var errSaid = errors.New("said")
 type usageError struct{ error }
 
 func (c *cli) root() *cobra.Command {
-	root := &cobra.Command{
+	root := group(&cobra.Command{
 		Use:   "strangler",
 		Short: "Move one business capability at a time out of a monolith: traffic and data together, and back",
 		Long: `strangler stands in front of a monolith as a proxy and moves one business
@@ -81,7 +83,8 @@ command that can be taken back.
 Every verb is a fact: exit status 0 means that it is true now.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-	}
+	})
+	root.SuggestionsMinimumDistance = 2
 	root.PersistentFlags().StringVarP(&c.config, "config", "c", "config.yaml", "configuration file")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -101,11 +104,38 @@ Every verb is a fact: exit status 0 means that it is true now.`,
 	return root
 }
 
+// group makes a command that only holds others: alone it shows its help, and
+// with a word that none of them has it fails, which cobra leaves out below the
+// root.
+func group(command *cobra.Command) *cobra.Command {
+	command.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		hint := ""
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = ", did you mean " + near[0] + "?"
+		}
+		return usageError{fmt.Errorf("%s has no command %q%s; see: %s --help", cmd.CommandPath(), args[0], hint, cmd.CommandPath())}
+	}
+	command.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return command
+}
+
+// atMostOne is cobra.MaximumNArgs(1) as an error of usage.
+func atMostOne(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usageError{fmt.Errorf("%s takes one capability or none; see: %s --help", cmd.CommandPath(), cmd.CommandPath())}
+	}
+	return nil
+}
+
 // exactly is cobra.ExactArgs with a sentence that says what is missing.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return usageError{fmt.Errorf("%s takes %v; see: %s --help", cmd.CommandPath(), names, cmd.CommandPath())}
+			takes := cmp.Or(strings.Join(names, " "), "no arguments")
+			return usageError{fmt.Errorf("%s takes %s; see: %s --help", cmd.CommandPath(), takes, cmd.CommandPath())}
 		}
 		return nil
 	}

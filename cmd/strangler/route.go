@@ -11,7 +11,7 @@ import (
 )
 
 func (c *cli) route() *cobra.Command {
-	command := &cobra.Command{Use: "route", Short: "Show what is claimed, and where one request would go"}
+	command := group(&cobra.Command{Use: "route", Short: "Show what is claimed, and where one request would go"})
 	var headers []string
 	var address string
 	explain := &cobra.Command{

@@ -18,7 +18,7 @@ func (c *cli) status() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "status [CAPABILITY]",
 		Short: "Show owner, weight, breakers, data, and whether a switch or the way back is possible now",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := c.client()
 			if err != nil {
