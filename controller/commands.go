@@ -119,6 +119,9 @@ func (r *Reconciler) SetData(ctx context.Context, state capability.DataState, ac
 		return fmt.Errorf("%s has no data section in its document", r.name)
 	}
 	was := doc.Data.State
+	if state == capability.DataPaused && was == capability.DataStopped {
+		return fmt.Errorf("the move of %s has not begun; there is nothing to pause", r.name)
+	}
 	if err := r.edit(ctx, capability.Edit{State: &state}, &doc); err != nil {
 		return err
 	}

@@ -125,7 +125,11 @@ func weigh(o Observation, next capability.Effective) (capability.Weight, string)
 // unfit says why the side that does not own cannot serve reads; empty when it
 // can.
 func unfit(data capability.DataStatus, owner capability.Side, bound time.Duration) string {
-	if data.Phase != capability.PhaseFollowing {
+	switch data.Phase {
+	case capability.PhaseFollowing:
+	case capability.PhaseNone, "":
+		return "the move of the data has not begun"
+	default:
 		return fmt.Sprintf("the data is not on both sides (%s)", data.Phase)
 	}
 	for _, s := range data.Streams {
