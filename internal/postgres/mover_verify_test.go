@@ -10,13 +10,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
+	"strangler/migrate"
 )
 
 // rogue writes into the target past the guards, as only a mistake can.
 func (m *migration) rogue(side capability.Side, statement string) {
 	m.t.Helper()
-	// The origin stays until the end: a stream that does not know it any more takes the write for its own side's.
-	origin := "strangler_rogue_" + m.name + "_" + string(side)
+	// As if the mover itself had been wrong: no stream brings it back. The origin stays until the end: a stream that
+	// does not know it any more takes the write for its own side's.
+	origin := migrate.CopyOriginName(m.name, side.Other(), 99)
 	m.exec(side, `SET session_replication_role = replica; SELECT set_config('strangler.mover', capability || ':' || epoch, false) FROM strangler.gate;
 		SELECT pg_replication_origin_create('`+origin+`') WHERE pg_replication_origin_oid('`+origin+`') IS NULL; SELECT pg_replication_origin_session_setup('`+origin+`'); `+statement)
 	m.t.Cleanup(func() {
@@ -118,7 +120,7 @@ func TestChangedRowsAreComparedInTheBackground(t *testing.T) {
 	m.rogue(capability.Extracted, `UPDATE orders SET note = 'rogue' WHERE id = 5`)
 	m.exec(capability.Legacy, `UPDATE orders SET total = total + 1 WHERE id IN (5, 6)`)
 	m.settled(capability.Legacy)
-	m.eventually("the right row is compared", func() (bool, string) { return m.UnverifiedKeys(capability.Legacy) == 1, "" })
+	m.eventually("the right row is compared", func() (bool, string) { n := m.UnverifiedKeys(capability.Legacy); return n == 1, fmt.Sprint(n) })
 	for range 2 { // the row stays unverified
 		mismatches, err := m.VerifyChanged(t.Context(), capability.Legacy)
 		m.must(err)
