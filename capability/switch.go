@@ -49,5 +49,5 @@ var SwitchPlan = []Step{
 	{Name: StepSeal, Do: "seal {from}'s gate: the commit point", Commit: true, Gap: true},
 	{Name: StepOpen, Do: "open {to}'s gate", Gap: true},
 	{Name: StepPublish, Do: "publish {to} as the owner and release the held writes to it", Gap: true},
-	{Name: StepTidy, Do: "disable {to}'s guards, and restore the border where {to} is legacy"},
+	{Name: StepTidy, Do: "disable {to}'s guards; after a rollback, restore the border"},
 }

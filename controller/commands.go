@@ -212,9 +212,23 @@ func (r *Reconciler) Mark(ctx context.Context) (capability.Mark, error) {
 	return mark, err
 }
 
+// connected lends the capability's databases, connected for this where they are
+// not.
+func (r *Reconciler) connected(ctx context.Context, doc capability.Document, use func(*Data) error) error {
+	if work := r.working(); work != nil {
+		return use(work.data)
+	}
+	data, err := r.options.Connect(ctx, doc, r.options.Token)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	return use(data)
+}
+
 // Reset takes back all that the move has made, while legacy owns. It edits the
-// document to stopped.
-func (r *Reconciler) Reset(ctx context.Context, actor string, report func(capability.Progress)) error {
+// document to stopped. A dry run reports the steps and takes none.
+func (r *Reconciler) Reset(ctx context.Context, dry bool, actor string, report func(capability.Progress)) error {
 	r.acting.Lock()
 	defer r.acting.Unlock()
 	defer r.look()
@@ -224,6 +238,9 @@ func (r *Reconciler) Reset(ctx context.Context, actor string, report func(capabi
 		return fmt.Errorf("%s has no data section in its document", r.name)
 	case state.Owner != capability.Legacy || state.Phase != capability.Steady:
 		return fmt.Errorf("%s owns %s: roll back first, with: strangler rollback %s", state.Owner, r.name, r.name)
+	}
+	if dry {
+		return r.connected(ctx, doc, func(data *Data) error { return data.Mover.Reset(ctx, true, report) })
 	}
 	stopped, none := capability.DataStopped, capability.Weight(0)
 	if err := r.edit(ctx, capability.Edit{State: &stopped, Weight: &none}, &doc); err != nil {
@@ -237,7 +254,7 @@ func (r *Reconciler) Reset(ctx context.Context, actor string, report func(capabi
 		return err
 	}
 	defer data.Close()
-	if err := data.Mover.Reset(ctx, report); err != nil {
+	if err := data.Mover.Reset(ctx, false, report); err != nil {
 		return err
 	}
 	next := r.effective()

@@ -50,8 +50,8 @@ type Mover interface {
 	// Mark returns a mark without its epoch.
 	Mark(ctx context.Context, owner capability.Side) (capability.Mark, error)
 	Verify(ctx context.Context, from capability.Side, report func(capability.Progress)) (capability.VerifyStatus, error)
-	// Reset takes everything back that the move has made.
-	Reset(ctx context.Context, report func(capability.Progress)) error
+	// Reset takes everything back that the move has made; a dry run only says what.
+	Reset(ctx context.Context, dry bool, report func(capability.Progress)) error
 }
 
 // Handover is what a switch asks of the data.

@@ -67,6 +67,9 @@ func (r *Reconciler) DryRun(ctx context.Context, to capability.Side) ([]capabili
 	if work == nil {
 		return nil, fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)
 	}
+	if state.Owner == to && state.Phase == capability.Steady {
+		return []capability.Progress{{State: "planned", Message: fmt.Sprintf("nothing: %s owns %s already", to, r.name)}}, nil
+	}
 	a := &attempt{r: r, data: work.data, doc: doc, from: state.Owner, to: to, dry: true}
 	lines := make([]capability.Progress, 0, len(capability.SwitchPlan)+1)
 	if r.needsVerify(work.status(), work, state.Owner) {

@@ -10,12 +10,15 @@ import (
 
 // Reset takes back what the move has made: streams, gates and records in both
 // databases, and the rows in the extracted one. It is refused while extracted
-// owns, or nobody does. Run has returned. It may be repeated.
-func (m *Mover) Reset(ctx context.Context, report func(capability.Progress)) error {
-	if !m.running.TryLock() {
-		return errors.New("stop the mover before a reset")
+// owns, or nobody does. Run has returned. It may be repeated. A dry run makes the
+// same checks, reports the same steps as planned, and takes none.
+func (m *Mover) Reset(ctx context.Context, dry bool, report func(capability.Progress)) error {
+	if !dry {
+		if !m.running.TryLock() {
+			return errors.New("stop the mover before a reset")
+		}
+		defer m.running.Unlock()
 	}
-	defer m.running.Unlock()
 	_, found, err := m.Extracted.Move(ctx, m.Document.Name)
 	if err != nil {
 		return err
@@ -28,7 +31,7 @@ func (m *Mover) Reset(ctx context.Context, report func(capability.Progress)) err
 		if legacy.State != "" && legacy.State != capability.Open {
 			return fmt.Errorf("legacy does not own %s (its gate is %s): roll back first, with: strangler rollback %s", m.Document.Name, legacy.State, m.Document.Name)
 		}
-		if err != nil {
+		if err != nil && !dry {
 			m.log.Warn("the gates cannot be read before a reset", "error", err)
 		}
 	}
@@ -48,12 +51,19 @@ func (m *Mover) Reset(ctx context.Context, report func(capability.Progress)) err
 		{"drop the extracted gate", func(ctx context.Context) error { return m.Gates.Drop(ctx, capability.Extracted) }},
 	}
 	for i, step := range steps {
+		if dry {
+			report(capability.Progress{State: "planned", Message: step.what})
+			continue
+		}
 		if report != nil {
 			report(capability.Progress{State: "started", Message: step.what, Done: int64(i), Total: int64(len(steps))})
 		}
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("reset %s: %s: %w", name, step.what, err)
 		}
+	}
+	if dry {
+		return nil
 	}
 	m.enter(capability.PhaseNone)
 	m.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"strangler/capability"
+	"strangler/internal/api"
 )
 
 func (c *cli) data() *cobra.Command {
@@ -22,16 +23,20 @@ func (c *cli) data() *cobra.Command {
 // dataVerb is a command that changes what the mover does and returns when it
 // does.
 func (c *cli) dataVerb(verb, short, done string) *cobra.Command {
-	return &cobra.Command{Use: verb + " CAPABILITY", Short: short, Args: exactly("CAPABILITY"), RunE: func(cmd *cobra.Command, args []string) error {
+	dryRun := false
+	command := &cobra.Command{Use: verb + " CAPABILITY", Short: short, Args: exactly("CAPABILITY"), RunE: func(cmd *cobra.Command, args []string) error {
 		client, err := c.client()
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		if err := client.Data(cmd.Context(), args[0], verb, c.follow(), nil); err != nil {
+		if err := client.Data(cmd.Context(), args[0], verb, api.DataRequest{DryRun: dryRun}, c.follow(), nil); err != nil {
 			return c.reach(err)
 		}
 		if !c.json {
+			if dryRun {
+				done = "nothing; leave out --dry-run to do it"
+			}
 			c.out.line(c.out.green("done: ") + done)
 			return nil
 		}
@@ -41,6 +46,10 @@ func (c *cli) dataVerb(verb, short, done string) *cobra.Command {
 		}
 		return c.out.json(status.Data)
 	}}
+	if verb == "reset" {
+		command.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be dropped and emptied; change nothing")
+	}
+	return command
 }
 
 func (c *cli) dataStatus() *cobra.Command {
@@ -75,7 +84,7 @@ func (c *cli) dataVerify() *cobra.Command {
 			}
 			defer client.Close()
 			var v capability.VerifyStatus
-			err = c.reach(client.Data(cmd.Context(), args[0], "verify", c.follow(), &v))
+			err = c.reach(client.Data(cmd.Context(), args[0], "verify", api.DataRequest{}, c.follow(), &v))
 			if err != nil {
 				return err
 			}

@@ -143,6 +143,9 @@ func TestRestart(t *testing.T) {
 		t.Errorf("a reset while extracted owns:\n%s", out)
 	}
 	h.types("rollback", "restarted")
+	if out := h.types("data", "reset", "restarted", "--dry-run"); !strings.Contains(out, "empty the extracted tables") || h.status().Data.Phase != capability.PhaseFollowing {
+		t.Errorf("a dry run of the reset:\n%s", out)
+	}
 	h.types("data", "reset", "restarted")
 	for _, side := range capability.Sides {
 		h.sql(side, `INSERT INTO orders (id, note) VALUES (900000, 'nobody guards')`)

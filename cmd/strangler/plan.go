@@ -109,7 +109,7 @@ func (c *cli) printDDL(ctx context.Context, mover *migrate.Mover) error {
 		return err
 	}
 	if c.json {
-		return c.out.json(statements)
+		return c.out.json(append([]string{}, statements...))
 	}
 	for _, s := range statements {
 		c.out.line(s + ";")

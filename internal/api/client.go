@@ -72,8 +72,8 @@ func (c *Client) Switch(ctx context.Context, name string, request SwitchRequest,
 
 // Data carries out start, pause, resume, verify or reset, reporting progress,
 // and decodes the result.
-func (c *Client) Data(ctx context.Context, name, verb string, report func(capability.Progress), result any) error {
-	return c.follow(ctx, "/api/capabilities/"+url.PathEscape(name)+"/data/"+verb, nil, report, result)
+func (c *Client) Data(ctx context.Context, name, verb string, request DataRequest, report func(capability.Progress), result any) error {
+	return c.follow(ctx, "/api/capabilities/"+url.PathEscape(name)+"/data/"+verb, request, report, result)
 }
 
 // Mark asks what a reader must wait for; see capability.Mark.

@@ -145,9 +145,19 @@ func (a control) mark(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// DataRequest says how a data command is to be carried out.
+type DataRequest struct {
+	DryRun bool `json:"dry_run,omitempty"` // of a reset
+}
+
 func (a control) data(w http.ResponseWriter, r *http.Request) {
 	c, _, ok := a.named(w, r)
-	if !ok {
+	var request DataRequest
+	if !ok || !decode(w, r, &request) {
+		return
+	}
+	if verb := mux.Vars(r)["verb"]; request.DryRun && verb != "reset" {
+		refuse(w, http.StatusBadRequest, fmt.Errorf("%s has no dry run: it destroys nothing", verb))
 		return
 	}
 	ctx := r.Context()
@@ -160,7 +170,7 @@ func (a control) data(w http.ResponseWriter, r *http.Request) {
 		case "verify":
 			return c.Verify(ctx, actor(r), report)
 		default:
-			return nil, c.Reset(context.WithoutCancel(ctx), actor(r), report)
+			return nil, c.Reset(context.WithoutCancel(ctx), request.DryRun, actor(r), report)
 		}
 	})
 }

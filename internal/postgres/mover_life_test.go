@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -143,13 +144,18 @@ func TestResetTakesEverythingBack(t *testing.T) {
 	t.Parallel()
 	m := newMigration(t, shop, shopData()).created()
 	stop := m.follows(m.Mover)
-	if err := m.Reset(t.Context(), nil); err == nil {
+	if err := m.Reset(t.Context(), false, nil); err == nil {
 		t.Error("reset while the mover runs")
 	}
 	stop()
 	m.must(m.DropBorder(t.Context()))
 	var steps []string
-	m.must(m.Reset(t.Context(), func(p capability.Progress) { steps = append(steps, p.Message) }))
+	var planned []string
+	m.must(m.Reset(t.Context(), true, func(p capability.Progress) { planned = append(planned, p.Message) }))
+	m.must(m.Reset(t.Context(), false, func(p capability.Progress) { steps = append(steps, p.Message) }))
+	if !slices.Equal(planned, steps) {
+		t.Errorf("the dry run said %q, and done was %q", planned, steps)
+	}
 	if len(steps) != 9 {
 		t.Errorf("steps: %q", steps)
 	}
@@ -169,7 +175,7 @@ func TestResetTakesEverythingBack(t *testing.T) {
 	if n := ask[int](m, capability.Extracted, `SELECT count(*) FROM orders`) + ask[int](m, capability.Extracted, `SELECT count(*) FROM customers`); n != 0 {
 		t.Errorf("%d rows left", n)
 	}
-	m.must(m.Reset(t.Context(), nil)) // may be repeated
-	m.follows(m.Mover)                // and begun anew
+	m.must(m.Reset(t.Context(), false, nil)) // may be repeated
+	m.follows(m.Mover)                       // and begun anew
 	m.verify(capability.Legacy, 0)
 }

@@ -73,7 +73,7 @@ func TestThereAndBack(t *testing.T) {
 	if n := ask[int](m, capability.Legacy, `SELECT count(*) FROM order_lines WHERE unit_price_cents = 1 AND order_id = 1`); n != 2 {
 		t.Errorf("%d lines arrived in legacy", n)
 	}
-	if err := m.Reset(t.Context(), nil); err == nil {
+	if err := m.Reset(t.Context(), false, nil); err == nil {
 		t.Error("reset while extracted owns")
 	}
 

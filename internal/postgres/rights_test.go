@@ -62,7 +62,7 @@ func TestEveryMissingRightHasAMendThatWorks(t *testing.T) {
 	m.must(poor.DropBorder(t.Context()))
 	m.must(poor.CarrySequences(t.Context(), capability.Legacy))
 	stop()
-	m.must(poor.Reset(t.Context(), nil))
+	m.must(poor.Reset(t.Context(), false, nil))
 }
 
 func TestServersThatCannotStream(t *testing.T) {
