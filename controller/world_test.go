@@ -114,7 +114,7 @@ func (w *world) Mark(context.Context, capability.Side) (capability.Mark, error) 
 func (w *world) Verify(context.Context, capability.Side, func(capability.Progress)) (capability.VerifyStatus, error) {
 	return capability.VerifyStatus{}, nil
 }
-func (w *world) Reset(context.Context, bool, func(capability.Progress)) error       { return nil }
+func (w *world) Reset(context.Context, bool, func(capability.Progress)) error { return nil }
 func (w *world) WaitMarker(context.Context, capability.Side, string) error    { return nil }
 func (w *world) UnverifiedKeys(capability.Side) int                           { return 0 }
 func (w *world) CarrySequences(context.Context, capability.Side) error        { return nil }
