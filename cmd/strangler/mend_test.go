@@ -175,6 +175,9 @@ func TestBrokenDocumentAtRunTime(t *testing.T) {
 		t.Error("the last good document does not serve")
 	}
 	h.must(os.WriteFile(path, good, 0o644))
+	h.write("routes/new.yaml", "capability: new\nroutes: nonsense\n")
+	h.eventually("a new document's problem shown", func(capability.Status) bool { return strings.Contains(h.types("status"), "new.yaml:2") })
+	h.must(os.Remove(filepath.Join(h.dir, "routes", "new.yaml")))
 	h.eventually("the problem gone", func(s capability.Status) bool { return len(s.Problems) == 0 })
 }
 

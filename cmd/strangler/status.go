@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +70,25 @@ func (c *cli) showStatus(ctx context.Context, client *api.Client, args []string)
 			c.out.line("")
 		}
 		c.capability(s, breakers)
+	}
+	if len(args) == 1 {
+		return nil
+	}
+	return c.strayProblems(ctx, client, all)
+}
+
+// strayProblems prints what is wrong with documents that belong to none of the
+// capabilities: new ones that were never good.
+func (c *cli) strayProblems(ctx context.Context, client *api.Client, all []capability.Status) error {
+	problems, err := client.Problems(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range problems {
+		shown := slices.ContainsFunc(all, func(s capability.Status) bool { return slices.Contains(s.Problems, p) })
+		if !shown {
+			c.out.line(c.out.red("document: ") + p.String())
+		}
 	}
 	return nil
 }

@@ -101,6 +101,13 @@ func (c *Client) Serving(ctx context.Context, name string, revision uint64, idle
 	return s, err
 }
 
+// Problems returns what is wrong with the documents now.
+func (c *Client) Problems(ctx context.Context) ([]capability.Problem, error) {
+	var problems []capability.Problem
+	err := c.call(ctx, http.MethodGet, "/api/problems", nil, &problems)
+	return problems, err
+}
+
 // Get reads any other resource of the API.
 func (c *Client) Get(ctx context.Context, path string, into any) error {
 	return c.call(ctx, http.MethodGet, path, nil, into)

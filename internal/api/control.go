@@ -30,6 +30,7 @@ func Control(router *mux.Router, active func() *controller.Controller) {
 	router.HandleFunc("/api/capabilities/{capability}/mark", a.mark).Methods(http.MethodPost)
 	router.HandleFunc("/api/capabilities/{capability}/data/{verb:start|pause|resume|verify|reset}", a.data).Methods(http.MethodPost)
 	router.HandleFunc("/api/ledger", a.ledger).Methods(http.MethodGet)
+	router.HandleFunc("/api/problems", a.problems).Methods(http.MethodGet)
 }
 
 type control struct {
@@ -181,6 +182,14 @@ func (a control) reach(ctx context.Context, c *controller.Reconciler, state capa
 		return err
 	}
 	return c.WaitData(ctx, phase, report)
+}
+
+// problems answers with what is wrong with the documents, those included that
+// name no capability yet and so stand in no status.
+func (a control) problems(w http.ResponseWriter, r *http.Request) {
+	if c, ok := a.ready(w, r); ok {
+		answer(w, append([]capability.Problem{}, c.Problems()...), nil)
+	}
 }
 
 func (a control) ledger(w http.ResponseWriter, r *http.Request) {
