@@ -14,13 +14,12 @@ import (
 // world is everything around one reconciler, in memory. The gates follow
 // capability.Transitions; what the real ones do is tested with their adapter.
 type world struct {
-	mu       sync.Mutex
 	doc      capability.Document
 	state    capability.Effective
 	gates    [2]capability.Gate
 	ledger   []capability.Entry
 	restored int
-	mover    context.Context // of the mover that runs
+	movers   chan context.Context // of each mover that has begun to run; the first few
 
 	onSeal    func() error // instead of sealing
 	onOpen    error
@@ -29,7 +28,7 @@ type world struct {
 
 func newWorld() *world {
 	o := following()
-	return &world{doc: o.Document, state: o.Effective, gates: *o.Gates}
+	return &world{doc: o.Document, state: o.Effective, gates: *o.Gates, movers: make(chan context.Context, 8)}
 }
 
 func (w *world) reconciler(t *testing.T) *Reconciler {
@@ -89,24 +88,17 @@ func (w *world) Serving(_ context.Context, _ capability.Registration, _ string, 
 }
 
 func (w *world) Run(ctx context.Context) error {
-	w.mu.Lock()
-	w.mover = ctx
-	w.mu.Unlock()
+	select {
+	case w.movers <- ctx:
+	default:
+	}
 	<-ctx.Done()
 	return nil
 }
 
-func (w *world) running() context.Context {
-	for {
-		w.mu.Lock()
-		ctx := w.mover
-		w.mu.Unlock()
-		if ctx != nil {
-			return ctx
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
+// running waits for the next mover to begin and returns its context.
+func (w *world) running() context.Context { return <-w.movers }
+
 func (w *world) Status() capability.DataStatus { return following().Data }
 func (w *world) Mark(context.Context, capability.Side) (capability.Mark, error) {
 	return capability.Mark{}, nil

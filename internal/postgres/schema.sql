@@ -54,12 +54,6 @@ CREATE TABLE IF NOT EXISTS strangler.move (
 	updated_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- Written now and then, so that a slot moves on in a quiet database.
-CREATE TABLE IF NOT EXISTS strangler.heartbeat (
-	capability text PRIMARY KEY,
-	at         timestamptz NOT NULL
-);
-
 -- The one active controller; in the legacy database.
 CREATE TABLE IF NOT EXISTS strangler.leader (
 	one        boolean PRIMARY KEY DEFAULT true CHECK (one),
