@@ -15,24 +15,50 @@ type Document struct {
 	Extracted  Upstream
 	Traffic    Traffic
 	Resilience Resilience
+	Breakers   BreakerModes
 	Rollout    Rollout
 	Data       *Data // nil: only traffic moves
-}
-
-// Upstream names the addresses of one side: either listed or found in Consul.
-type Upstream struct {
-	Endpoints []string // absolute URLs, scheme and host only
-	Consul    string   // service name; empty when Endpoints is set
 }
 
 // Route is one claim of a capability on the monolith's URL space.
 type Route struct {
 	Path    string   // gorilla/mux template; a trailing "/**" claims the subtree, the bare prefix included
 	Methods []string // empty: all
-	Class   Class    // empty: by method
-	Timeout time.Duration
-	Line    int // in the document, for messages
+	// Host is the host that the request must be for, without a port, in lower case;
+	// "*.example.com" takes any one label in front. Empty: any.
+	Host    string
+	Headers []Condition // all must hold
+	Query   []Condition // all must hold
+	// Allow names what a path may hold although its two readings differ; everything
+	// else of the kind is refused. See Oddity.
+	Allow    []Oddity
+	Class    Class         // empty: by method
+	Timeout  time.Duration // 0: that of Resilience
+	Retries  *int          // nil: those of Resilience
+	Fallback *bool         // nil: that of Resilience
+	Body     int64         // largest body in bytes; 0: the proxy's own limit
+	Line     int           // in the document, for messages
 }
+
+// Condition asks for a header or a query parameter of a request.
+type Condition struct {
+	Name  string // a header's in canonical form; a parameter's as it is
+	Value string // one of its values must equal this; empty: it must be there
+}
+
+// Oddity names something in a path that two servers may read differently.
+type Oddity string
+
+// What a route may allow by name.
+const (
+	EncodedSlash     Oddity = "encoded-slash"     // %2F
+	EncodedBackslash Oddity = "encoded-backslash" // %5C
+	EncodedZero      Oddity = "encoded-zero"      // %00
+	DotSegments      Oddity = "dot-segments"      // "." and ".." in any encoding, forwarded as they came
+)
+
+// Oddities lists all of them.
+var Oddities = []Oddity{EncodedSlash, EncodedBackslash, EncodedZero, DotSegments}
 
 // ClassOf says whether a request with this method on this route is a read.
 // GET, HEAD and OPTIONS are, unless the route says otherwise.
@@ -52,7 +78,9 @@ type Traffic struct {
 	Weight  Weight
 	Mirror  Weight
 	Subject Subject
-	Salt    string // group of capabilities that move the same people; default: the capability's name
+	Salt    string   // group of capabilities that move the same people; default: the capability's name
+	Always  []string // subjects on the extracted side whatever the weight; Never is asked first
+	Never   []string // subjects on the legacy side whatever the weight
 }
 
 // SubjectKind says where the unit of stickiness is found in a request.
@@ -63,31 +91,15 @@ const (
 	SubjectMinted  SubjectKind = "minted"
 	SubjectCookie  SubjectKind = "cookie"
 	SubjectHeader  SubjectKind = "header"
+	SubjectClaim   SubjectKind = "claim"
 	SubjectAddress SubjectKind = "address"
 )
 
-// Subject names who is being routed. A request that lacks the named cookie or
-// header is routed by its client address.
+// Subject names who is being routed. A request that lacks the named cookie,
+// header or claim is routed by its client address.
 type Subject struct {
 	Kind SubjectKind
-	Name string // of the cookie or header
-}
-
-// Resilience bounds what a failing side can do to clients.
-type Resilience struct {
-	Timeout  time.Duration // of one request, unless its route has its own
-	Retries  int           // further tries of a read on the same side after a connection error
-	Fallback bool          // reads may go to the other side when it is current
-	Breaker  Breaker
-}
-
-// Breaker says when a side's breaker opens and for how long.
-type Breaker struct {
-	Ratio    float64       // share of failures in the window that opens it, 0 < Ratio <= 1
-	Requests int           // requests in the window below which it stays closed
-	Window   time.Duration // length of the window
-	OpenFor  time.Duration // time until a first request is tried again
-	Trials   int           // requests let through half-open; all must succeed
+	Name string // of the cookie, the header, or the claim of the bearer token
 }
 
 // Rollout is a schedule of weights.
@@ -101,8 +113,13 @@ func (d Document) Clone() Document {
 	d.Routes = slices.Clone(d.Routes)
 	for i := range d.Routes {
 		d.Routes[i].Methods = slices.Clone(d.Routes[i].Methods)
+		d.Routes[i].Headers = slices.Clone(d.Routes[i].Headers)
+		d.Routes[i].Query = slices.Clone(d.Routes[i].Query)
+		d.Routes[i].Allow = slices.Clone(d.Routes[i].Allow)
 	}
-	d.Extracted.Endpoints = slices.Clone(d.Extracted.Endpoints)
+	d.Extracted = d.Extracted.Clone()
+	d.Traffic.Always = slices.Clone(d.Traffic.Always)
+	d.Traffic.Never = slices.Clone(d.Traffic.Never)
 	d.Rollout.Steps = slices.Clone(d.Rollout.Steps)
 	if d.Data != nil {
 		data := d.Data.clone()

@@ -24,12 +24,16 @@ type Effective struct {
 	Revision uint64 `json:"revision"`
 	// Epoch is that of the owner's gate. It changes with every switch; marks of
 	// an older epoch are satisfied.
-	Epoch   uint64   `json:"epoch"`
-	Owner   Side     `json:"owner"`
-	Weight  Weight   `json:"weight"`
-	Mirror  Weight   `json:"mirror"`
-	Phase   Phase    `json:"phase"`
-	HasData bool     `json:"has_data"` // writes follow the owner; without data everything follows the weight
+	Epoch   uint64 `json:"epoch"`
+	Owner   Side   `json:"owner"`
+	Weight  Weight `json:"weight"`
+	Mirror  Weight `json:"mirror"`
+	Phase   Phase  `json:"phase"`
+	HasData bool   `json:"has_data"` // writes follow the owner; without data everything follows the weight
+	// Shared says that the side that does not own the data follows closely enough to
+	// answer reads: of testers, of listed subjects, and in the owner's place when that
+	// fails. Without data it means nothing.
+	Shared  bool     `json:"shared"`
 	Refused string   `json:"refused,omitempty"`
 	Attempt *Attempt `json:"attempt,omitempty"`
 	// Since is when the owner last changed.
@@ -66,6 +70,7 @@ func Initial(name string, hasData bool) Effective {
 type Serving struct {
 	Proxy      string `json:"proxy"`
 	Capability string `json:"capability"`
+	Document   string `json:"document"` // revision of the document that is served
 	Revision   uint64 `json:"revision"`
 	Epoch      uint64 `json:"epoch"`
 	Holding    bool   `json:"holding"`

@@ -135,4 +135,6 @@ type Edit struct {
 	Weight *Weight
 	Mirror *Weight
 	State  *DataState
+	// Breakers are the operator's hand on the breaker of a side.
+	Breakers map[Side]BreakerMode
 }

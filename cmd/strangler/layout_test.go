@@ -16,12 +16,17 @@ type border struct {
 	rule  string
 }
 
+// rooms are the parts of the data plane that stand alone.
+var rooms = []string{"strangler/proxy/match", "strangler/proxy/breaker", "strangler/proxy/limit", "strangler/proxy/pool", "strangler/proxy/edge", "strangler/proxy/tunnel"}
+
 var borders = []border{
 	{from: []string{"strangler/capability"}, never: []string{"strangler/..."}, rule: "capability is the core: it imports nothing of ours"},
 	{from: []string{"strangler/capability"}, never: []string{"net/...", "os", "io/...", "context", "sync/...", "database/...", "github.com/..."},
 		rule: "capability is pure: no I/O, no goroutine, nothing from outside"},
 	{from: []string{"strangler/proxy"}, never: []string{"strangler/migrate", "strangler/controller", "strangler/internal/..."},
 		rule: "proxy imports capability alone; what else it needs it declares as an interface"},
+	{from: rooms, never: []string{"strangler/proxy", "strangler/migrate", "strangler/controller", "strangler/internal/..."},
+		rule: "the rooms of proxy import capability alone"},
 	{from: []string{"strangler/migrate"}, never: []string{"strangler/proxy", "strangler/controller", "strangler/internal/..."},
 		rule: "migrate imports capability alone; what else it needs it declares as an interface"},
 	{from: []string{"strangler/controller"}, never: []string{"strangler/proxy", "strangler/migrate", "strangler/internal/..."},
@@ -44,6 +49,10 @@ func TestWhoMayImportWhom(t *testing.T) {
 	for _, a := range adapters {
 		others := slices.DeleteFunc(slices.Clone(adapters), func(o string) bool { return o == a })
 		all = append(all, border{from: []string{a}, never: append(others, "strangler/cmd/..."), rule: "adapters never import each other; only cmd/strangler sees everyone"})
+	}
+	for _, r := range rooms {
+		others := slices.DeleteFunc(slices.Clone(rooms), func(o string) bool { return o == r })
+		all = append(all, border{from: []string{r}, never: others, rule: "the rooms of proxy never import each other; only proxy sees them all"})
 	}
 	seen := 0
 	for _, b := range all {
