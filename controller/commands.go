@@ -268,9 +268,9 @@ func (r *Reconciler) Reset(ctx context.Context, dry bool, actor string, report f
 
 // lookWithoutData brings all reads home and stops the mover.
 func (r *Reconciler) lookWithoutData(ctx context.Context) error {
-	if next := r.effective(); next.Weight != 0 {
+	if next := r.effective(); next.Weight != 0 || next.Shared {
 		next.Revision++
-		next.Weight = 0
+		next.Weight, next.Shared = 0, false
 		if err := r.publish(ctx, next, "controller"); err != nil {
 			return err
 		}

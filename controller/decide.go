@@ -52,7 +52,7 @@ func Decide(o Observation) Decision {
 		case capability.ActionUndo, capability.ActionFinish, capability.ActionSeal:
 			return Decision{Verdict: &verdict}
 		case capability.ActionStop:
-			next.Refused = "needs verify: " + verdict.Why
+			next.Refused, next.Shared = "needs verify: "+verdict.Why, false
 			return publish(o.Effective, next)
 		case capability.ActionNone:
 			next = follow(next, verdict.Owner, o.Gates)
@@ -72,6 +72,7 @@ func Decide(o Observation) Decision {
 		next.Owner = wanted
 	}
 	next.Weight, next.Refused = weigh(o, next)
+	next.Shared = shared(o, next)
 	if wanted != next.Owner && tried && next.Attempt.Outcome == capability.Undone {
 		next.Refused = fmt.Sprintf("owner: %s was tried and undone: %s; change the document, or type the command, to try again", wanted, next.Attempt.Reason)
 	}
@@ -122,6 +123,16 @@ func weigh(o Observation, next capability.Effective) (capability.Weight, string)
 	return wanted, ""
 }
 
+// shared reports whether reads may go to the side that does not own. Like a
+// weight it is granted below the one bound and taken back above the other.
+func shared(o Observation, next capability.Effective) bool {
+	bound := lagToRaise
+	if o.Effective.Shared {
+		bound = lagToKeep
+	}
+	return next.HasData && unfit(o.Data, next.Owner, bound) == ""
+}
+
 // unfit says why the side that does not own cannot serve reads; empty when it
 // can.
 func unfit(data capability.DataStatus, owner capability.Side, bound time.Duration) string {
@@ -159,5 +170,5 @@ func publish(is, next capability.Effective) Decision {
 func same(a, b capability.Effective) bool {
 	sameAttempt := a.Attempt == b.Attempt || a.Attempt != nil && b.Attempt != nil && *a.Attempt == *b.Attempt
 	return sameAttempt && a.Epoch == b.Epoch && a.Owner == b.Owner && a.Weight == b.Weight && a.Mirror == b.Mirror &&
-		a.Phase == b.Phase && a.HasData == b.HasData && a.Refused == b.Refused && a.Since.Equal(b.Since)
+		a.Phase == b.Phase && a.HasData == b.HasData && a.Shared == b.Shared && a.Refused == b.Refused && a.Since.Equal(b.Since)
 }

@@ -25,7 +25,7 @@ func pair(legacy capability.GateState, l uint64, extracted capability.GateState,
 func following() Observation {
 	return Observation{
 		Document:  capability.Document{Name: "orders", Revision: "a", Data: &capability.Data{}, Traffic: capability.Traffic{Owner: capability.Legacy}},
-		Effective: capability.Effective{Capability: "orders", Revision: 7, Epoch: 1, Owner: capability.Legacy, Phase: capability.Steady, HasData: true},
+		Effective: capability.Effective{Capability: "orders", Revision: 7, Epoch: 1, Owner: capability.Legacy, Phase: capability.Steady, HasData: true, Shared: true},
 		Data: capability.DataStatus{Phase: capability.PhaseFollowing, Streams: []capability.StreamStatus{
 			{From: capability.Legacy, Live: true}, {From: capability.Extracted, Live: true}},
 			Verify: &capability.VerifyStatus{FinishedAt: time.Unix(1, 0)}},
@@ -67,6 +67,35 @@ func TestDecideWeights(t *testing.T) {
 		d := Decide(o)
 		if d.Publish == nil || d.Publish.Weight != c.weight || d.Publish.Revision != 8 || !strings.Contains(d.Publish.Refused, c.refused) || (c.refused == "") != (d.Publish.Refused == "") {
 			t.Errorf("%s: %+v", name, d.Publish)
+		}
+	}
+}
+
+// TestDecideSharesReadsOnlyOfCurrentData: what stands in for the owner, and what
+// testers see, is never older than a weight would allow.
+func TestDecideSharesReadsOnlyOfCurrentData(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(o *Observation)
+		shared bool
+	}{
+		"current":     {func(o *Observation) { o.Effective.Shared = false }, true},
+		"lag":         {func(o *Observation) { o.Effective.Shared = false; o.Data.Streams[0].Lag = 6 * time.Second }, false},
+		"lag, in use": {func(o *Observation) { o.Data.Streams[0].Lag = 6 * time.Second }, true},
+		"long lag":    {func(o *Observation) { o.Data.Streams[0].Lag = time.Minute }, false},
+		"down":        {func(o *Observation) { o.Data.Streams[0].Live = false }, false},
+		"backfill":    {func(o *Observation) { o.Data.Phase = capability.PhaseBackfill }, false},
+		"restored":    {func(o *Observation) { o.Gates[0].Actual.Timeline++ }, false},
+		"no data":     {func(o *Observation) { o.Document.Data, o.Gates, o.Effective.Epoch = nil, nil, 0 }, false},
+	} {
+		o := following()
+		c.change(&o)
+		got := o.Effective.Shared
+		if d := Decide(o); d.Publish != nil {
+			got = d.Publish.Shared
+		}
+		if got != c.shared {
+			t.Errorf("%s: shared is %v", name, got)
 		}
 	}
 }

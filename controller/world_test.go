@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func (w *world) Edit(_ context.Context, _ string, e capability.Edit) (string, er
 	if e.Weight != nil {
 		w.doc.Traffic.Weight = *e.Weight
 	}
-	if w.doc.Traffic != before { // a revision is a hash of the content
+	if !reflect.DeepEqual(w.doc.Traffic, before) { // a revision is a hash of the content
 		w.doc.Revision = string(w.doc.Traffic.Owner) + w.doc.Traffic.Weight.String()
 	}
 	return w.doc.Revision, nil
