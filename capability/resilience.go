@@ -1,6 +1,9 @@
 package capability
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Resilience bounds what a failing side can do to clients.
 type Resilience struct {
@@ -34,6 +37,16 @@ const (
 	BreakerDisabled BreakerMode = "disabled" // closed, and counts nothing
 	BreakerForced   BreakerMode = "open"     // open until the mode changes
 )
+
+// ParseBreakerMode reads a mode as it is written in documents and on the command
+// line.
+func ParseBreakerMode(s string) (BreakerMode, error) {
+	switch mode := BreakerMode(s); mode {
+	case BreakerEnforce, BreakerObserve, BreakerDisabled, BreakerForced:
+		return mode, nil
+	}
+	return "", fmt.Errorf("%q is no mode of a breaker: write enforce, observe, disabled or open", s)
+}
 
 // BreakerModes are the modes of a capability's two breakers.
 type BreakerModes struct {

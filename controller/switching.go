@@ -112,6 +112,12 @@ func (r *Reconciler) edit(ctx context.Context, edit capability.Edit, doc *capabi
 	if edit.State != nil && r.doc.Data != nil {
 		r.doc.Data.State = *edit.State
 	}
+	if mode, ok := edit.Breakers[capability.Legacy]; ok {
+		r.doc.Breakers.Legacy = mode
+	}
+	if mode, ok := edit.Breakers[capability.Extracted]; ok {
+		r.doc.Breakers.Extracted = mode
+	}
 	*doc = r.doc.Clone()
 	return nil
 }

@@ -64,6 +64,9 @@ func (w *world) Edit(_ context.Context, _ string, e capability.Edit) (string, er
 	if e.Weight != nil {
 		w.doc.Traffic.Weight = *e.Weight
 	}
+	if mode, ok := e.Breakers[capability.Extracted]; ok {
+		w.doc.Breakers.Extracted = mode
+	}
 	if !reflect.DeepEqual(w.doc.Traffic, before) { // a revision is a hash of the content
 		w.doc.Revision = string(w.doc.Traffic.Owner) + w.doc.Traffic.Weight.String()
 	}

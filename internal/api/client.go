@@ -65,6 +65,14 @@ func (c *Client) SetTraffic(ctx context.Context, name string, request TrafficReq
 	return s, err
 }
 
+// SetBreakers sets the operator's modes of a capability's breakers and blocks until
+// every proxy serves them.
+func (c *Client) SetBreakers(ctx context.Context, name string, modes map[capability.Side]capability.BreakerMode) (capability.Status, error) {
+	var s capability.Status
+	err := c.call(ctx, http.MethodPut, "/api/capabilities/"+url.PathEscape(name)+"/breakers", modes, &s)
+	return s, err
+}
+
 // Switch makes a side the owner, reporting progress, and decodes the result.
 func (c *Client) Switch(ctx context.Context, name string, request SwitchRequest, report func(capability.Progress), result any) error {
 	return c.follow(ctx, "/api/capabilities/"+url.PathEscape(name)+"/switch", request, report, result)

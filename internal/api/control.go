@@ -26,6 +26,7 @@ func Control(router *mux.Router, active func() *controller.Controller) {
 	router.HandleFunc("/api/capabilities", a.list).Methods(http.MethodGet)
 	router.HandleFunc("/api/capabilities/{capability}", a.get).Methods(http.MethodGet)
 	router.HandleFunc("/api/capabilities/{capability}/traffic", a.traffic).Methods(http.MethodPut)
+	router.HandleFunc("/api/capabilities/{capability}/breakers", a.breakers).Methods(http.MethodPut)
 	router.HandleFunc("/api/capabilities/{capability}/switch", a.change).Methods(http.MethodPost)
 	router.HandleFunc("/api/capabilities/{capability}/mark", a.mark).Methods(http.MethodPost)
 	router.HandleFunc("/api/capabilities/{capability}/data/{verb:start|pause|resume|verify|reset}", a.data).Methods(http.MethodPost)
@@ -109,6 +110,29 @@ func (a control) traffic(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), trafficTimeout)
 	defer cancel()
 	if err := c.SetTraffic(ctx, capability.Edit{Weight: request.Weight, Mirror: request.Mirror}); err != nil {
+		answer(w, nil, err)
+		return
+	}
+	answer(w, c.Status(r.Context(), problems), nil)
+}
+
+func (a control) breakers(w http.ResponseWriter, r *http.Request) {
+	c, problems, ok := a.named(w, r)
+	var modes map[capability.Side]capability.BreakerMode
+	if !ok || !decode(w, r, &modes) {
+		return
+	}
+	for side, mode := range modes {
+		_, noSide := capability.ParseSide(string(side))
+		_, noMode := capability.ParseBreakerMode(string(mode))
+		if err := errors.Join(noSide, noMode); err != nil {
+			refuse(w, http.StatusBadRequest, err)
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), trafficTimeout)
+	defer cancel()
+	if err := c.SetBreakers(ctx, modes, actor(r)); err != nil {
 		answer(w, nil, err)
 		return
 	}

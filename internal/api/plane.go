@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/pprof"
 	"strconv"
 	"time"
 
@@ -35,8 +36,14 @@ func DataPlane(router *mux.Router, p Plane) {
 	router.HandleFunc("/readyz", a.ready).Methods(http.MethodGet)
 }
 
-// Health adds what every process has: whether it lives, and its metrics.
+// Health adds what every process has: whether it lives, its metrics, and the
+// profiles of Go's runtime (heap?gc=1 collects first).
 func Health(router *mux.Router, metrics http.Handler) {
+	router.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	router.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	router.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	router.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	router.PathPrefix("/debug/pprof/").HandlerFunc(pprof.Index)
 	router.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "alive", nil) }).Methods(http.MethodGet)
 	router.Handle("/metrics", metrics).Methods(http.MethodGet)
 }
