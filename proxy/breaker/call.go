@@ -1,0 +1,61 @@
+package breaker
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Outcome is what one request says about the side.
+type Outcome struct {
+	kind   kind
+	reason string
+}
+
+type kind uint8
+
+const (
+	excluded kind = iota
+	success
+	failure
+)
+
+// Success is the outcome of a request that the side answered.
+func Success() Outcome { return Outcome{kind: success} }
+
+// Failure is the outcome of a request that failed through the side's doing. The
+// reason is shown to operators: "the upstream answered 500".
+func Failure(reason string) Outcome { return Outcome{kind: failure, reason: reason} }
+
+// Excluded is the outcome of a request that says nothing about the side, such as
+// one whose client went away. It is the zero Outcome.
+func Excluded() Outcome { return Outcome{} }
+
+// Call is a request that was let through. The zero Call was let through without
+// being counted.
+type Call struct {
+	breaker *Breaker
+	word    uint64 // of the breaker when it began
+	trial   *trial // or nil
+	done    uint32 // accessed atomically; not an atomic.Uint32, for a Call is returned by value
+}
+
+// Trial says whether the request is a trial, on whose success the closing of the
+// breaker depends.
+func (c *Call) Trial() bool { return c.trial != nil }
+
+// Done reports the outcome and the time until the answer began, or until it was
+// clear that none would. The first report counts and later ones are ignored, as
+// are those that come after the breaker changed its state or after a trial has
+// expired. It may be called by several goroutines, but not on copies of a Call.
+func (c *Call) Done(outcome Outcome, took time.Duration) {
+	if c.breaker == nil || atomic.SwapUint32(&c.done, 1) != 0 {
+		return
+	}
+	if c.trial != nil {
+		c.breaker.doneTrial(c.word, c.trial, outcome, took)
+		return
+	}
+	if c.word&counting != 0 && outcome.kind != excluded {
+		c.breaker.count(c.word, outcome, took)
+	}
+}
