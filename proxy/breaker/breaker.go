@@ -70,7 +70,8 @@ type Breaker struct {
 }
 
 // New makes a breaker. Settings that are zero or out of range take their defaults,
-// the empty mode is enforce.
+// the empty mode is enforce. The state it begins with is not told as a change:
+// OnChange is not called before New has returned.
 func New(s capability.Breaker, mode capability.BreakerMode, o Options) *Breaker {
 	if o.Rand == nil {
 		o.Rand = rand.Float64
@@ -80,6 +81,7 @@ func New(s capability.Breaker, mode capability.BreakerMode, o Options) *Breaker 
 	b.window = newWindow(b.settings.Window)
 	b.mu.Lock()
 	b.setMode(mode, now)
+	b.untold = nil
 	b.unlock()
 	return b
 }

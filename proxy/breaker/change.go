@@ -123,6 +123,7 @@ func (b *Breaker) setMode(mode capability.BreakerMode, now time.Time) {
 		b.opening, b.opened = nil, 0
 		b.window.clear()
 		b.become(Open, now, byOperator)
+		b.reason = byOperator // also if it was open before
 	case mode == disabled, old == disabled, old == forced:
 		b.opened = 0
 		b.shut(now, byOperator)
