@@ -118,6 +118,15 @@ func TestExpiryIsNotLate(t *testing.T) {
 	})
 }
 
+// At the share itself, as in the window.
+func TestHalfOfTheTrialsSlow(t *testing.T) {
+	run(t, settings, enforce, func(b *bench) {
+		b.halfOpen()
+		b.try(1, Success(), time.Minute)
+		b.want(Open)
+	})
+}
+
 // A trial that reports at its deadline is late, whoever notices first.
 func TestReportAtTheDeadline(t *testing.T) {
 	run(t, settings, enforce, func(b *bench) {
