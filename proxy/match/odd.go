@@ -1,0 +1,147 @@
+package match
+
+import (
+	"slices"
+	"strings"
+
+	"strangler/capability"
+)
+
+// Odd is a set of capability.Oddity.
+//
+// A path holds an oddity if decoding it once shows it, or decoding it again and
+// again: "%252F" is an encoded slash like "%2F", since one server more in the row
+// that decodes makes it a separator. A name with a literal "%2F" in it, which is
+// rightly sent as "%252F", thereby needs a route that allows encoded slashes;
+// which servers decode twice is not visible from here. UTF-8 in more bytes than it needs
+// ("%C0%AF") counts as what lax decoders make of it.
+type Odd uint8
+
+const (
+	encodedSlash Odd = 1 << iota
+	encodedBackslash
+	encodedZero
+	dotSegments
+)
+
+// oddity names one member of the set.
+type oddity struct {
+	bit   Odd
+	name  capability.Oddity
+	words string
+}
+
+func oddNames() [4]oddity {
+	return [4]oddity{
+		{encodedSlash, capability.EncodedSlash, "an encoded slash"},
+		{encodedBackslash, capability.EncodedBackslash, "a backslash"},
+		{encodedZero, capability.EncodedZero, "a zero byte"},
+		{dotSegments, capability.DotSegments, "a dot segment"},
+	}
+}
+
+// OddOf returns the set of a route's list. Unknown names, which Check reports,
+// are left out.
+func OddOf(allowed []capability.Oddity) Odd {
+	var o Odd
+	for _, known := range oddNames() {
+		if slices.Contains(allowed, known.name) {
+			o |= known.bit
+		}
+	}
+	return o
+}
+
+// Within reports whether all of o is allowed.
+func (o Odd) Within(allowed Odd) bool { return o&^allowed == 0 }
+
+// Without returns what of o is not allowed.
+func (o Odd) Without(allowed Odd) Odd { return o &^ allowed }
+
+// Names returns the members as a route lists them, in the order of
+// capability.Oddities.
+func (o Odd) Names() []capability.Oddity {
+	var out []capability.Oddity
+	for _, known := range oddNames() {
+		if o&known.bit != 0 {
+			out = append(out, known.name)
+		}
+	}
+	return out
+}
+
+// String is for messages: "an encoded slash, a dot segment".
+func (o Odd) String() string {
+	var out []string
+	for _, known := range oddNames() {
+		if o&known.bit != 0 {
+			out = append(out, known.words)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// oddities finds what is odd in a rewritten path, in one pass whatever the depth
+// of the encoding: what was decoded is looked at again together with what stands
+// before it. Escapes do not overlap, so the order of decoding changes nothing,
+// and neither a separator nor a dot is part of one, so none is lost on the way.
+func oddities(raw string) Odd {
+	var odd Odd
+	if strings.IndexByte(raw, '%') < 0 {
+		return dotted(raw)
+	}
+	out := make([]byte, 0, len(raw))
+	for i := range len(raw) {
+		out = append(out, raw[i])
+		for {
+			c, n := lastDecoded(out)
+			if n == 0 {
+				break
+			}
+			out = append(out[:len(out)-n], c)
+			switch c {
+			case '/':
+				odd |= encodedSlash
+			case '\\':
+				odd |= encodedBackslash
+			case 0:
+				odd |= encodedZero
+			}
+		}
+	}
+	return odd | dotted(string(out))
+}
+
+// lastDecoded returns what the last n bytes decode to, 0 for nothing: an escape,
+// or an ASCII character in two or three bytes of UTF-8.
+func lastDecoded(s []byte) (c byte, n int) {
+	if len(s) < 2 {
+		return 0, 0
+	}
+	last, before := s[len(s)-1], s[len(s)-2]
+	switch {
+	case last&0xC0 == 0x80 && before&0xFE == 0xC0:
+		return before<<6 | last&0x3F, 2
+	case len(s) < 3:
+		return 0, 0
+	case last&0xC0 == 0x80 && before&0xFE == 0x80 && s[len(s)-3] == 0xE0:
+		return before<<6 | last&0x3F, 3
+	case s[len(s)-3] == '%' && isHex(before) && isHex(last):
+		return unhex(before)<<4 | unhex(last), 3
+	}
+	return 0, 0
+}
+
+// dotted finds a segment that is "." or "..", also for a server that cuts
+// ";parameters" off, or what looks like a query, or stops at a zero byte.
+func dotted(path string) Odd {
+	for segment := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '\\' || r == 0 }) {
+		if end := strings.IndexAny(segment, ";?#"); end >= 0 {
+			segment = segment[:end]
+		}
+		if segment == "." || segment == ".." {
+			return dotSegments
+		}
+	}
+	return 0
+}
