@@ -1,0 +1,107 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// line is one connection to an endpoint.
+type line struct {
+	lines  *lines
+	conn   *http.ClientConn
+	wire   *wire
+	shared bool // HTTP/2: carries many requests at once
+	used   atomic.Bool
+
+	generation int       // of HTTP/1.1: by which it is closed instead of parked
+	parked     bool      // guarded by lines.mu
+	idleSince  time.Time // guarded by lines.mu
+	leaving    bool      // HTTP/2: takes no more requests; guarded by lines.mu
+	claims     int       // HTTP/2: reservations being made; guarded by lines.mu
+}
+
+// exchange sends the request and waits for the answer. The line is reserved.
+func (l *line) exchange(req *http.Request, body *carried) (*http.Response, error) {
+	before := l.wire.written.Load()
+	l.used.Store(true)
+	res, err := l.conn.RoundTrip(body.request(req))
+	if err == nil {
+		body.answered()
+		res.Request = req
+		return res, nil
+	}
+	body.failed()
+	if l.wire.written.Load() == before || l.shared && unprocessed(err) {
+		return nil, fmt.Errorf("%w: %w", ErrUnsent, err)
+	}
+	return nil, err
+}
+
+// changed hears of every change of the connection: a request has ended, or it is
+// closed.
+func (l *line) changed(conn *http.ClientConn) {
+	switch {
+	case conn.Err() != nil:
+		l.lines.drop(l)
+	case l.shared:
+		l.lines.leave(l)
+	case conn.Available() > 0:
+		l.lines.park(l)
+	}
+}
+
+// wire counts what is written to a connection. Under TLS and HTTP/1.1 it lies
+// above the encryption, so that alerts do not count as a request's bytes; under
+// HTTP/2 it is the bare connection, and says only that nobody wrote anything.
+type wire struct {
+	net.Conn
+	written atomic.Int64
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	w.written.Add(int64(n))
+	return n, err
+}
+
+// CloseWrite ends one direction, as upgraded connections need.
+func (w *wire) CloseWrite() error {
+	half, ok := w.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return fmt.Errorf("close one direction: %w", errors.ErrUnsupported)
+	}
+	return half.CloseWrite()
+}
+
+// streamError is what net/http's HTTP/2 stream errors are copied into by
+// errors.As: the fields of golang.org/x/net/http2.StreamError.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (e streamError) Error() string { return fmt.Sprintf("stream %d: code %d", e.StreamID, e.Code) }
+
+// unprocessed reports whether HTTP/2 says that the peer did not look at the
+// request: its stream was refused (RFC 9113, 8.7), lies above the last one of a
+// GOAWAY, or was never opened. net/http exports these errors in no other way
+// than their text; one that is not recognised counts as sent.
+func unprocessed(err error) bool {
+	const refusedStream = 0x7
+	var stream streamError
+	if errors.As(err, &stream) {
+		return stream.Code == refusedStream
+	}
+	switch err.Error() {
+	case "http2: Transport received Server's graceful shutdown GOAWAY",
+		"http2: client conn not usable",
+		"http2: client conn could not be established":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,166 @@
+package pool
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// spooled is how much of a body's beginning is kept, in bytes. HTTP/1.1 reads
+// 32 KiB before it finds out that a connection takes none of it.
+const spooled = 64 << 10
+
+// Spool is a request's body that remembers its first 64 KiB, so that they can be
+// put back when a connection breaks before one byte was sent. Whoever means to
+// go to another endpoint after ErrUnsent makes the body a Spool first; a leg
+// then uses it and adds none of its own.
+//
+// Close closes the body underneath, which must stand that if it is to be read
+// again after Rewind.
+type Spool struct {
+	body io.ReadCloser
+	done atomic.Bool // nothing will be put back any more
+
+	mu   sync.Mutex // held while reading
+	kept []byte     // guarded by mu: what was read, from the first byte on
+	next int        // guarded by mu: of kept, below len(kept) after a Rewind
+	lost bool       // guarded by mu: more was read than is kept
+}
+
+// NewSpool returns a Spool of the body.
+func NewSpool(body io.ReadCloser) *Spool { return &Spool{body: body} }
+
+// Read reads what was put back, then the body.
+func (s *Spool) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next < len(s.kept) {
+		n := copy(p, s.kept[s.next:])
+		s.next += n
+		return n, nil
+	}
+	n, err := s.body.Read(p)
+	switch {
+	case n == 0:
+	case s.lost:
+	case s.done.Load() || len(s.kept)+n > spooled:
+		s.lost, s.kept, s.next = true, nil, 0
+	default:
+		s.kept = append(s.kept, p[:n]...)
+		s.next = len(s.kept)
+	}
+	return n, err
+}
+
+// Close closes the body.
+func (s *Spool) Close() error { return s.body.Close() }
+
+// Rewind puts back what was read, and reports whether it could: not if that was
+// more than is kept, an answer has come, or a read is under way.
+func (s *Spool) Rewind() bool {
+	if !s.mu.TryLock() {
+		return false
+	}
+	defer s.mu.Unlock()
+	if s.lost || s.done.Load() {
+		return false
+	}
+	s.next = 0
+	return true
+}
+
+// carried is the body of one RoundTrip. Its nil pointer is a request without one.
+type carried struct {
+	spool   *Spool
+	current *parcel // the attempt that may read
+}
+
+func spoolOf(req *http.Request) *carried {
+	if req.Body == nil || req.Body == http.NoBody {
+		return nil
+	}
+	s, ok := req.Body.(*Spool)
+	if !ok {
+		s = NewSpool(req.Body)
+	}
+	return &carried{spool: s}
+}
+
+// close ends the body after a failure, as an http.RoundTripper must.
+func (c *carried) close() {
+	if c != nil {
+		_ = c.spool.Close() // what it was good for is over either way
+	}
+}
+
+func (c *carried) rewind() bool { return c == nil || c.spool.Rewind() }
+
+// request returns the request with a body for one attempt.
+func (c *carried) request(req *http.Request) *http.Request {
+	if c == nil {
+		return req
+	}
+	c.current = &parcel{spool: c.spool}
+	out := req.WithContext(req.Context())
+	out.Body, out.GetBody = c.current, nil
+	return out
+}
+
+// answered ends the spooling: the request has arrived.
+func (c *carried) answered() {
+	if c == nil {
+		return
+	}
+	c.spool.done.Store(true)
+	c.current.settle()
+}
+
+// failed takes the body away from an attempt.
+func (c *carried) failed() {
+	if c != nil {
+		_ = c.current.Close() // only detaches
+	}
+}
+
+// parcel is the body as one attempt sees it. The transport closes it also where
+// another attempt follows, so that closing reaches the body only once an answer
+// has come.
+type parcel struct {
+	spool *Spool
+
+	mu      sync.Mutex
+	closed  bool // by the transport; guarded by mu
+	settled bool // this attempt was answered; guarded by mu
+}
+
+func (p *parcel) Read(b []byte) (int, error) {
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return p.spool.Read(b)
+}
+
+func (p *parcel) Close() error {
+	p.mu.Lock()
+	through := p.settled && !p.closed
+	p.closed = true
+	p.mu.Unlock()
+	if through {
+		return p.spool.Close()
+	}
+	return nil
+}
+
+func (p *parcel) settle() {
+	p.mu.Lock()
+	through := p.closed && !p.settled
+	p.settled = true
+	p.mu.Unlock()
+	if through {
+		_ = p.spool.Close() // the transport had no use for the result
+	}
+}
