@@ -1,0 +1,115 @@
+package pool
+
+import "time"
+
+// State is what is known of an endpoint.
+type State string
+
+// Checks decide between healthy and unhealthy, requests between healthy and
+// ejected. An endpoint is well until something says that it is not.
+const (
+	Healthy   State = "healthy"
+	Unhealthy State = "unhealthy" // it fails its checks
+	Ejected   State = "ejected"   // it failed requests; for a time
+	Withdrawn State = "withdrawn" // no longer in the set; what is in flight ends
+)
+
+// health is what checks and requests say of an endpoint.
+type health struct {
+	unhealthy bool
+	row       int // checks in a row that contradict unhealthy
+
+	ejected bool
+	until   time.Time     // the end of the present ejection, or the last one
+	lasted  time.Duration // length of it; 0: there was none
+
+	why   string
+	since time.Time // of the present state
+}
+
+func (h *health) well() bool { return !h.unhealthy && !h.ejected }
+
+func (h *health) state() State {
+	switch {
+	case h.unhealthy:
+		return Unhealthy
+	case h.ejected:
+		return Ejected
+	}
+	return Healthy
+}
+
+// longest is the longest ejection, as a multiple of the first.
+const longest = 10
+
+// eject takes an endpoint out after failures in a row, unless too many are out
+// already. Its row goes on: the first failure after it came back ejects it again.
+func (p *Pool) eject(e *Endpoint, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r, v, h := p.rules.Load(), p.view.Load(), &e.health
+	if r.ejection.Off || !h.well() || e.withdrawn.Load() || v.well < 2 || p.ejected >= r.mostEjected(len(v.endpoints)) {
+		return
+	}
+	now := p.now()
+	again := h.lasted > 0 && now.Sub(h.until) <= h.lasted
+	if again {
+		h.lasted = min(2*h.lasted, longest*r.ejection.For)
+	} else {
+		h.lasted = r.ejection.For
+	}
+	h.ejected, h.until, h.since, h.why = true, now.Add(h.lasted), now, why
+	p.ejected++
+	p.log.Warn("ejecting an endpoint", "endpoint", e.address, "failures", e.failures.Load(), "why", why, "for", h.lasted)
+	p.refresh()
+}
+
+// readmitEjected ends the ejections that have run out; mu is held.
+func (p *Pool) readmitEjected(endpoints []*Endpoint, r *rules, now time.Time) {
+	for _, e := range endpoints {
+		h := &e.health
+		if !h.ejected || !r.ejection.Off && now.Before(h.until) {
+			continue
+		}
+		h.ejected, h.since, h.why = false, now, "ejection ended"
+		p.ejected--
+		e.warm(now)
+		p.log.Info("taking an ejected endpoint back", "endpoint", e.address)
+	}
+}
+
+// warm lets the endpoint's share grow from its least.
+func (e *Endpoint) warm(now time.Time) { e.warmFrom.Store(now.UnixNano()) }
+
+// checked takes the result of one check: why it failed, or nothing.
+func (p *Pool) checked(e *Endpoint, r *rules, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := &e.health
+	if e.withdrawn.Load() || p.rules.Load().check != r.check {
+		return // a late answer
+	}
+	failed := why != ""
+	if failed == h.unhealthy {
+		h.row = 0
+		return
+	}
+	h.row++
+	needed := r.check.Healthy
+	if failed {
+		needed = r.check.Unhealthy
+	}
+	if h.row < needed {
+		return
+	}
+	now := p.now()
+	h.unhealthy, h.row, h.since, h.why = failed, 0, now, why
+	if failed {
+		p.log.Warn("an endpoint fails its checks", "endpoint", e.address, "why", why)
+	} else {
+		h.why = "passes its checks again"
+		e.warm(now)
+		p.log.Info("an endpoint passes its checks again", "endpoint", e.address)
+	}
+	p.refresh()
+}
