@@ -1,0 +1,139 @@
+package edge
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+)
+
+// serve is the handler that net/http sees.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	s.handlers.Add(1)
+	defer s.handlers.Add(-1)
+	a := &answer{ResponseWriter: w, server: s}
+	g, _ := r.Context().Value(guardKey{}).(*guard)
+	if g != nil && r.ProtoMajor == 1 {
+		a.guard, a.number = g, g.served
+		g.served++
+		if r.ContentLength < 0 {
+			if a.malformed() {
+				http.Error(a, "400 Bad Request", http.StatusBadRequest)
+				return
+			}
+			r.Body = &chunked{r.Body, a}
+		}
+	} else {
+		if r.Method == "PRI" {
+			// It began like HTTP/2 and went on as something else.
+			if g != nil {
+				g.refused.Store(&refusal{errRequestLine, 0})
+				s.malformed(g, errRequestLine)
+			}
+			a.Header().Set("Connection", "close")
+			http.Error(a, "400 Bad Request", http.StatusBadRequest)
+			return
+		}
+		write, read := s.newStalls(w)
+		a.stall = write
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = &slowBody{r.Body, read}
+		}
+	}
+	s.handler.ServeHTTP(a, r)
+	a.end()
+}
+
+// chunked is a body that says why it broke off.
+type chunked struct {
+	io.ReadCloser
+	answer *answer
+}
+
+func (c *chunked) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && c.answer.malformed() { //nolint:errorlint // a body wraps no io.EOF
+		return n, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return n, err
+}
+
+// answer is the ResponseWriter of a handler. It ends the connection behind an
+// answer that is given while the server stops, or to a malformed request.
+type answer struct {
+	http.ResponseWriter
+	server *Server
+	guard  *guard // of HTTP/1; nil else
+	number int    // of the request on its connection
+	stall  *stall // of HTTP/2; nil else
+	wrote  bool
+	closes bool // the client was told that the connection ends, or has it for itself
+}
+
+// malformed reports whether the request's body is, as far as it has been read.
+func (a *answer) malformed() bool {
+	if a.guard == nil {
+		return false
+	}
+	r := a.guard.refused.Load()
+	return r != nil && r.number == a.number
+}
+
+func (a *answer) WriteHeader(code int) {
+	switch {
+	case code >= 200:
+		a.begin()
+	case code == http.StatusSwitchingProtocols:
+		a.wrote, a.closes = true, true // its Connection header says something else
+	}
+	a.ResponseWriter.WriteHeader(code)
+}
+
+func (a *answer) begin() {
+	if a.wrote {
+		return
+	}
+	a.wrote = true
+	if a.closes = a.server.draining.Load() || a.malformed(); a.closes {
+		a.Header().Set("Connection", "close") // HTTP/2 makes a GOAWAY of it
+	}
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.begin()
+	defer a.stall.begin().over()
+	return a.ResponseWriter.Write(p)
+}
+
+// FlushError sends what was written.
+func (a *answer) FlushError() error {
+	a.begin()
+	defer a.stall.begin().over()
+	return http.NewResponseController(a.ResponseWriter).Flush()
+}
+
+// Flush is FlushError for those who do not want to know.
+func (a *answer) Flush() { _ = a.FlushError() }
+
+// Hijack gives the connection away, which HTTP/2 does not.
+func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(a.ResponseWriter).Hijack()
+	if err == nil {
+		a.wrote, a.closes = true, true
+	}
+	return c, rw, err
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// end is for handlers that wrote nothing, and for answers that had begun when the
+// request turned out to be malformed: only the end of the connection is left to
+// say so.
+func (a *answer) end() {
+	a.begin()
+	if !a.closes && a.malformed() {
+		panic(http.ErrAbortHandler)
+	}
+}

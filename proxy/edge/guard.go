@@ -1,0 +1,207 @@
+package edge
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrMalformed is what the body of a request returns when its framing turned out
+// to be malformed under way. The connection closes; the client deserves a 400.
+var ErrMalformed = errors.New("the request's body is malformed")
+
+// guard is an HTTP/1 connection between the wire, or TLS, and net/http. It lets no
+// request pass that two servers could read differently, and knows when a client
+// owes it a piece of a body.
+//
+// net/http stays the parser. The guard follows what it reads; a line that is
+// refused does not get to its end: bytes that net/http answers with 400 come in
+// its place, then the end of the input. So earlier requests on the connection are
+// answered, the bad one reaches no handler, and nothing behind it is read.
+type guard struct {
+	net.Conn // as TLS or the wire gave it
+	wire     *wire
+	server   *Server
+	framing  framing
+	served   int // requests given to the handler
+
+	rest    []byte // read ahead, behind a request that may upgrade the connection
+	peeked  bool   // one byte of rest, or from the wire, was given out undecided
+	poison  []byte // to be read instead
+	refused atomic.Pointer[refusal]
+	free    atomic.Bool // upgraded
+	state   atomic.Int32
+
+	mu    sync.Mutex
+	user  time.Time // guarded by mu; the read deadline that was asked for
+	armed time.Time // guarded by mu; the one that is set, if by us
+	quit  bool      // guarded by mu; close when idle
+}
+
+// refusal is why, and in which request of the connection.
+type refusal struct {
+	err    error
+	number int
+}
+
+// guardTLS has the method by which net/http finds the request's TLS state.
+type guardTLS struct{ *guard }
+
+func (g guardTLS) ConnectionState() tls.ConnectionState {
+	if c, ok := g.Conn.(*tls.Conn); ok {
+		return c.ConnectionState()
+	}
+	return tls.ConnectionState{}
+}
+
+// Read is called by one goroutine at a time, like that of any net/http connection.
+func (g *guard) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if g.refused.Load() != nil {
+		if len(g.poison) == 0 {
+			return 0, io.EOF
+		}
+		n := copy(p, g.poison)
+		g.poison = g.poison[n:]
+		return n, nil
+	}
+	if g.free.Load() {
+		return g.take(p)
+	}
+	if g.framing.step == stepUndecided {
+		if len(p) == 1 && !g.peeked {
+			return g.peek(p)
+		}
+		// A second read, or a larger one, and the connection was not taken over: net/http
+		// wants the next request.
+		if g.decide(); len(g.poison) > 0 {
+			return g.Read(p)
+		}
+	}
+	n, err := g.take(p)
+	if n == 0 {
+		return 0, err
+	}
+	return g.pass(p, n, err)
+}
+
+// pass returns what of the n bytes in p may be seen.
+func (g *guard) pass(p []byte, n int, err error) (int, error) {
+	ok, bad := g.framing.follow(p[:n])
+	switch {
+	case g.framing.step == stepOpaque:
+		g.state.Store(int32(http.StateActive)) // net/http tells us nothing more about HTTP/2
+		return n, err
+	case bad != nil:
+		g.refuse(bad)
+		if ok == 0 {
+			return g.Read(p)
+		}
+		return ok, nil
+	case ok < n:
+		g.rest = append(append([]byte(nil), p[ok:n]...), g.rest...)
+		return ok, nil
+	}
+	return n, err
+}
+
+// peek gives net/http the byte by which it watches, while the handler runs, that
+// the client is still there. Whether it begins a request shows later.
+func (g *guard) peek(p []byte) (int, error) {
+	n, err := g.take(p)
+	if n == 1 {
+		g.peeked = true
+		g.framing.line = append(g.framing.line[:0], p[0])
+	}
+	return n, err
+}
+
+// decide goes on watching behind a request that asked for an upgrade and got none.
+func (g *guard) decide() {
+	g.framing.step = stepRequest
+	if !g.peeked {
+		return
+	}
+	g.peeked = false
+	seen := g.framing.line
+	g.framing.line = nil
+	if _, bad := g.framing.follow(seen); bad != nil {
+		g.refuse(bad)
+	}
+}
+
+func (g *guard) refuse(err error) {
+	g.poison = g.framing.poison()
+	g.rest = nil
+	g.refused.Store(&refusal{err, g.framing.number})
+	g.server.malformed(g, err)
+}
+
+// take reads what was read ahead, then the connection.
+func (g *guard) take(p []byte) (int, error) {
+	if len(g.rest) > 0 {
+		n := copy(p, g.rest)
+		if g.rest = g.rest[n:]; len(g.rest) == 0 {
+			g.rest = nil
+		}
+		return n, nil
+	}
+	for {
+		if g.leave() {
+			return 0, io.EOF
+		}
+		g.arm()
+		n, err := g.Conn.Read(p)
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && g.woken() {
+			continue
+		}
+		return n, err
+	}
+}
+
+// CloseWrite ends our half of the connection.
+func (g *guard) CloseWrite() error { return closeWrite(g.Conn) }
+
+// farewell bounds how long a refused client may take to read why.
+const farewell = 500 * time.Millisecond
+
+// Close takes its time, in the background, behind a refusal: closing a connection
+// on which bytes lie unread resets it, and the client would lose the answer.
+func (g *guard) Close() error {
+	g.server.forget(g)
+	if g.refused.Load() == nil || g.free.Load() {
+		return g.Conn.Close()
+	}
+	g.server.lingering.Add(1)
+	go func() {
+		defer g.server.lingering.Add(-1)
+		_ = g.CloseWrite() // whatever fails here fails for a client that is gone
+		_ = g.wire.Conn.SetDeadline(time.Now().Add(farewell))
+		_, _ = io.CopyN(io.Discard, g.wire.Conn, 256<<10)
+		_ = g.Conn.Close()
+	}()
+	return nil
+}
+
+// release gives the connection to whoever upgraded it.
+func (g *guard) release() {
+	g.free.Store(true)
+	g.wire.release()
+}
+
+// connState is told by net/http what it does with the connection.
+func (g *guard) connState(state http.ConnState) {
+	g.state.Store(int32(state))
+	if state == http.StateHijacked {
+		g.server.forget(g)
+		g.release()
+	}
+}
