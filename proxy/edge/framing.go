@@ -76,6 +76,9 @@ func (f *framing) follow(p []byte) (n int, err error) {
 func (f *framing) follow1(p []byte) (int, error) {
 	end := bytes.IndexByte(p, '\n') + 1
 	if end == 0 {
+		if f.step == stepDataEnd && (len(f.line) > 0 || string(p) != "\r") {
+			return 0, errChunkEnd // two bytes are read there, and not a line
+		}
 		if len(f.line)+len(p) > f.longest() {
 			return 0, errLineTooLong
 		}

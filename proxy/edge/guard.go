@@ -173,11 +173,12 @@ func (g *guard) CloseWrite() error { return closeWrite(g.Conn) }
 // farewell bounds how long a refused client may take to read why.
 const farewell = 500 * time.Millisecond
 
-// Close takes its time, in the background, behind a refusal: closing a connection
-// on which bytes lie unread resets it, and the client would lose the answer.
+// Close takes its time, in the background, behind a refusal and whenever the client
+// has sent more than was read: closing a connection on which bytes lie unread
+// resets it, and the client could lose the last answer.
 func (g *guard) Close() error {
 	g.server.forget(g)
-	if g.refused.Load() == nil || g.free.Load() {
+	if g.free.Load() || g.refused.Load() == nil && !waiting(g.wire.Conn) {
 		return g.Conn.Close()
 	}
 	g.server.lingering.Add(1)

@@ -13,6 +13,7 @@ var (
 	errRequestLine    = errors.New("malformed request line")
 	errFieldName      = errors.New("malformed header name")
 	errFold           = errors.New("a header is folded over lines")
+	errNoHost         = errors.New("no Host")
 	errTwoHosts       = errors.New("more than one Host")
 	errTwoLengths     = errors.New("more than one Content-Length")
 	errLength         = errors.New("malformed Content-Length")
@@ -127,6 +128,8 @@ func (h *head) contentLength(value []byte) error {
 
 func (h *head) end() error {
 	switch {
+	case !h.host && !h.old:
+		return errNoHost // CONNECT too: RFC 9112, section 3.2
 	case h.declared && h.old:
 		return errCodingOld
 	case h.declared && h.sized:
