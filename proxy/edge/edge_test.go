@@ -134,3 +134,14 @@ func within[T any](t testing.TB, what string, c <-chan T) (v T) {
 func text(s string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, s) })
 }
+
+// listener returns one that closes with the test.
+func listener(t testing.TB) []net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return []net.Listener{l}
+}
