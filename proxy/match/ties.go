@@ -80,6 +80,12 @@ func (ts *ties) meet(a, b *template) (string, bool) {
 		}
 		return ts.cross(a.expr, b.expr)
 	}
+	for i := range a.segments { // the cheap question first
+		s, o := &a.segments[i], &b.segments[i]
+		if !strings.HasPrefix(s.begins, o.begins) && !strings.HasPrefix(o.begins, s.begins) {
+			return "", false
+		}
+	}
 	// Segments read no slash, so they meet one by one.
 	var path strings.Builder
 	bounded := false
@@ -89,9 +95,6 @@ func (ts *ties) meet(a, b *template) (string, bool) {
 			path.WriteByte('/')
 			path.WriteString(s.literal)
 			continue
-		}
-		if !strings.HasPrefix(s.begins, o.begins) && !strings.HasPrefix(o.begins, s.begins) {
-			return "", false
 		}
 		text, both := ts.segment(s, o)
 		if !both {
@@ -138,12 +141,17 @@ func (ts *ties) automaton(source string) *syntax.Prog {
 
 // sharedMethod returns a method that both claims take.
 func sharedMethod(a, b *claim) (string, bool) {
-	for _, method := range slices.Concat(a.methods, b.methods, []string{"GET"}) {
-		if a.takes(method) && b.takes(method) {
+	for _, method := range a.methods {
+		if b.takes(method) {
 			return method, true
 		}
 	}
-	return "", false
+	for _, method := range b.methods {
+		if a.takes(method) {
+			return method, true
+		}
+	}
+	return "GET", len(a.methods)+len(b.methods) == 0
 }
 
 // union lists the conditions of both, each once.
