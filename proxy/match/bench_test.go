@@ -36,6 +36,7 @@ func mixes() []mix {
 			return capability.Route{Path: "/api/{id}", Host: fmt.Sprintf("h%d.example.com", i)}
 		}, text("h%d.example.com:80"), text("/api/%d")},
 		{"prefixes", path("/api/kind%d-{id}"), none, text("/api/kind%d-4711")},
+		{"suffixes", path("/api/{name}.x%d"), none, text("/api/picture.x%d")},
 		{"spanning", path("/api/{rest:.+}/x%d"), none, text("/api/a/b/x%d")},
 	}
 }
@@ -53,10 +54,13 @@ func (m mix) request(i int) (*Request, *http.Request) {
 	return &Request{Method: "GET", Host: m.host(i)}, plain
 }
 
+// middle is a route with variables in every mix.
+func middle(n int) int { return n/8*4 + 2 }
+
 func BenchmarkMatch(b *testing.B) {
 	for _, m := range mixes() {
 		for _, n := range []int{20, 200, 2000} {
-			at := n/2 + 2
+			at := middle(n)
 			x := indexOf(b, m.routes(n)...)
 			q, plain := m.request(at)
 			b.Run(fmt.Sprintf("%s/routes=%d", m.name, n), func(b *testing.B) {
@@ -91,7 +95,7 @@ func BenchmarkMux(b *testing.B) {
 					added.Path(r.Path)
 				}
 			}
-			_, plain := m.request(n/2 + 2)
+			_, plain := m.request(middle(n))
 			b.Run(fmt.Sprintf("%s/routes=%d", m.name, n), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {

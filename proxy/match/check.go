@@ -51,7 +51,7 @@ func (t tie) problem(d *capability.Document, r capability.Route) capability.Prob
 	}
 	switch {
 	case t.bounded:
-		p.Message = fmt.Sprintf("its expression is too large to be told apart from that of %q of capability %q in %s",
+		p.Message = fmt.Sprintf("its expressions are too large to be told apart from those of %q of capability %q in %s",
 			other.claim.template.text, other.document.Name, other.document.File)
 		p.Mend = "make one of the expressions simpler"
 	case t.equalled > 0:

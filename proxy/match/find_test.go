@@ -112,7 +112,7 @@ func TestConditions(t *testing.T) {
 		}
 		return out
 	}
-	names := []string{"any", "wild", "exact", "exact acme", "exact acme beta", "any v2", "any v2 debug", "post", "deeper", "v6"}
+	names := []string{"any", "wild", "exact", "exact acme", "exact acme beta", "any v2", "any v2 debug", "post", "deeper", "v6", "digits", "digits wild", "hex exact", "hex two"}
 	x := indexOf(t,
 		capability.Route{Path: "/o/{id}", Methods: []string{"GET", "DELETE"}},
 		capability.Route{Path: "/o/{id}", Host: "*.example.com"},
@@ -124,6 +124,10 @@ func TestConditions(t *testing.T) {
 		capability.Route{Path: "/o/{id}", Methods: []string{"POST"}},
 		capability.Route{Path: "/o/x", Methods: []string{"PATCH"}},
 		capability.Route{Path: "/o/{id}", Host: "[::1]"},
+		capability.Route{Path: "/n/{id:[0-9]+}"},
+		capability.Route{Path: "/n/{id:[0-9]+}", Host: "*.example.com"},
+		capability.Route{Path: "/n/{id:[0-9a-f]+}", Host: "shop.example.com"},
+		capability.Route{Path: "/n/{id:[0-9a-f]+}", Headers: header("X-A", "X-B")},
 	)
 	for _, c := range []struct {
 		request string
@@ -158,6 +162,11 @@ func TestConditions(t *testing.T) {
 		{"GET other.org/o/1?v=%2&v=22&v=&v", nil, "any"},
 		{"GET other.org/o/1?x=1;v=2", nil, "any"},
 		{"GET other.org/o/1?V=2", nil, "any"},
+		// Neither expression is more specific, so what else they ask for decides.
+		{"GET other.org/n/1", nil, "digits"},
+		{"GET www.example.com/n/1", []string{"X-A: 1", "X-B: 1"}, "digits wild"},
+		{"GET shop.example.com/n/1", nil, "hex exact"},
+		{"GET other.org/n/1", []string{"X-A: 1", "X-B: 1"}, "hex two"},
 		{"GET [::1]:8080/o/1", nil, "v6"},
 		{"GET [::1]/o/1", nil, "v6"},
 		{"GET [::1/o/1", nil, "any"},

@@ -1,6 +1,7 @@
 package match
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -214,7 +215,7 @@ func naive(routes []compiled, q *Request) (best []int) {
 		}
 		c := -1
 		if holder != nil {
-			c = moreSpecific(r.claim, holder)
+			c = cmp.Or(r.template.compare(holder.template), strings.Compare(rank(routes[best[0]].route), rank(r.route)))
 		}
 		switch {
 		case c < 0:
@@ -224,6 +225,17 @@ func naive(routes []compiled, q *Request) (best []int) {
 		}
 	}
 	return best
+}
+
+// rank grows with how specific a route is but for its path.
+func rank(r capability.Route) string {
+	host := "exact"
+	if r.Host == "" {
+		host = "any"
+	} else if r.Host[0] == '*' {
+		host = "by label"
+	}
+	return fmt.Sprint(host, 10+len(r.Headers)+len(r.Query))
 }
 
 func (r compiled) claims(q *Request) bool {

@@ -1,22 +1,20 @@
 package match
 
-import (
-	"cmp"
-	"slices"
-	"strings"
-)
+import "cmp"
 
 // node is a place in the tree of templates, after some of their segments. A path
 // goes down to a node in one way only, so each is looked at once per request.
 type node struct {
-	literals map[string]*node
-	branches []branch  // the segments with a variable, the most specific kind first
-	end      claims    // of the templates that end here
-	spanning []spanner // of those whose next segment may contain slashes, the most specific first
-	subtree  claims    // of those that go on with "/**"
+	literals    map[string]*node
+	mixed       fan[branch] // by what the segment begins with
+	expressions fan[branch] // likewise
+	variable    *node
+	spanning    fan[*spanner] // by what the path ends in: templates whose next segment may contain slashes
+	end         claims        // of the templates that end here
+	subtree     claims        // of those that go on with "/**"
 }
 
-// branch leads over a segment with a variable.
+// branch leads over a segment with an expression.
 type branch struct {
 	segment segment
 	to      *node
@@ -35,7 +33,7 @@ func (n *node) add(c *claim) {
 	}
 	switch {
 	case t.whole != nil:
-		n.spanner(t).add(c)
+		n.spanner(t).claims.add(c)
 	case t.subtree:
 		n.subtree.add(c)
 	default:
@@ -44,7 +42,9 @@ func (n *node) add(c *claim) {
 }
 
 func (n *node) child(s *segment) *node {
-	if s.kind == kindLiteral {
+	var among *fan[branch]
+	switch s.kind {
+	case kindLiteral:
 		to := n.literals[s.literal]
 		if to == nil {
 			to = &node{}
@@ -54,28 +54,35 @@ func (n *node) child(s *segment) *node {
 			n.literals[s.literal] = to
 		}
 		return to
+	case kindVariable:
+		if n.variable == nil {
+			n.variable = &node{}
+		}
+		return n.variable
+	case kindMixed:
+		among = &n.mixed
+	default:
+		among = &n.expressions
 	}
-	first, _ := slices.BinarySearchFunc(n.branches, s.kind, func(b branch, k kind) int { return cmp.Compare(k, b.segment.kind) })
-	at := first
-	for ; at < len(n.branches) && n.branches[at].segment.kind == s.kind; at++ {
-		if n.branches[at].segment.source == s.source {
-			return n.branches[at].to
+	for _, b := range among.by[s.begins] {
+		if b.segment.source == s.source {
+			return b.to
 		}
 	}
 	to := &node{}
-	n.branches = slices.Insert(n.branches, at, branch{*s, to})
+	among.add(s.begins, branch{*s, to})
 	return to
 }
 
-func (n *node) spanner(t *template) *claims {
-	at := 0
-	for ; at < len(n.spanning) && n.spanning[at].template.compare(t) <= 0; at++ {
-		if n.spanning[at].template.expr == t.expr {
-			return &n.spanning[at].claims
+func (n *node) spanner(t *template) *spanner {
+	for _, s := range n.spanning.by[t.tail] {
+		if s.template.expr == t.expr && s.template.compare(t) == 0 {
+			return s
 		}
 	}
-	n.spanning = slices.Insert(n.spanning, at, spanner{template: t})
-	return &n.spanning[at].claims
+	s := &spanner{template: t}
+	n.spanning.add(t.tail, s)
+	return s
 }
 
 // search is one request on its way through the tree.
@@ -85,9 +92,9 @@ type search struct {
 }
 
 // under returns the most specific claim below a node that the request meets, when
-// the path up to offset led there. What differs in kind at this place needs no comparing: the
-// most specific kind that leads anywhere wins. Among branches of one kind the
-// segments further down decide.
+// the path up to offset led there. The most specific kind of segment that leads
+// anywhere wins without comparing; among segments of one kind those further down
+// decide.
 func (s *search) under(n *node, offset int) *claim {
 	path := s.request.Path.Match
 	if offset == len(path) {
@@ -102,37 +109,53 @@ func (s *search) under(n *node, offset int) *claim {
 			return c
 		}
 	}
+	if c := s.over(&n.mixed, offset, end); c != nil {
+		return c
+	}
+	if c := s.over(&n.expressions, offset, end); c != nil {
+		return c
+	}
+	if n.variable != nil && end > offset+1 {
+		if c := s.under(n.variable, end); c != nil {
+			return c
+		}
+	}
+	if c := s.across(&n.spanning); c != nil {
+		return c
+	}
+	return n.subtree.find(s)
+}
+
+// over goes on behind all the segments of one kind that match.
+func (s *search) over(branches *fan[branch], offset, end int) *claim {
+	slashed := s.request.Path.Match[offset:end]
 	var best *claim
-	var won kind
-	for i := range n.branches {
-		b := &n.branches[i]
-		if best != nil && b.segment.kind != won {
-			break
+	for _, n := range branches.lengths {
+		if n >= len(slashed) {
+			continue
 		}
-		if b.segment.match(path[offset:end]) {
-			best, won = better(best, s.under(b.to, end)), b.segment.kind
+		among := branches.by[slashed[1:1+n]]
+		for i := range among {
+			if among[i].segment.match(slashed) {
+				best = better(best, s.under(among[i].to, end))
+			}
 		}
-	}
-	if best == nil {
-		best = s.across(n)
-	}
-	if best == nil {
-		best = n.subtree.find(s)
 	}
 	return best
 }
 
 // across goes through the templates that are matched as a whole.
-func (s *search) across(n *node) *claim {
+func (s *search) across(spanning *fan[*spanner]) *claim {
 	path := s.request.Path.Match
 	var best *claim
-	for i := range n.spanning {
-		t := n.spanning[i].template
-		if best != nil && best.template.compare(t) < 0 {
-			break
+	for _, n := range spanning.lengths {
+		if n > len(path) {
+			continue
 		}
-		if strings.HasSuffix(path, t.tail) && t.whole.MatchString(path) {
-			best = better(best, n.spanning[i].claims.find(s))
+		for _, sp := range spanning.by[path[len(path)-n:]] {
+			if sp.template.whole.MatchString(path) {
+				best = better(best, sp.claims.find(s))
+			}
 		}
 	}
 	return best

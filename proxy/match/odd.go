@@ -87,10 +87,8 @@ func (o Odd) String() string {
 // and neither a separator nor a dot is part of one, so none is lost on the way.
 func oddities(raw string) Odd {
 	var odd Odd
-	if strings.IndexByte(raw, '%') < 0 {
-		return dotted(raw)
-	}
-	out := make([]byte, 0, len(raw))
+	var short [128]byte
+	out := short[:0]
 	for i := range len(raw) {
 		out = append(out, raw[i])
 		for {
@@ -109,7 +107,7 @@ func oddities(raw string) Odd {
 			}
 		}
 	}
-	return odd | dotted(string(out))
+	return odd | dotted(out)
 }
 
 // lastDecoded returns what the last n bytes decode to, 0 for nothing: an escape,
@@ -134,13 +132,24 @@ func lastDecoded(s []byte) (c byte, n int) {
 
 // dotted finds a segment that is "." or "..", also for a server that cuts
 // ";parameters" off, or what looks like a query, or stops at a zero byte.
-func dotted(path string) Odd {
-	for segment := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '\\' || r == 0 }) {
-		if end := strings.IndexAny(segment, ";?#"); end >= 0 {
-			segment = segment[:end]
+func dotted(path []byte) Odd {
+	dots, other := 0, false
+	for i := range len(path) + 1 {
+		c := byte('/')
+		if i < len(path) {
+			c = path[i]
 		}
-		if segment == "." || segment == ".." {
-			return dotSegments
+		switch c {
+		case '/', '\\', 0, ';', '?', '#':
+			if !other && (dots == 1 || dots == 2) {
+				return dotSegments
+			}
+			// What follows a cut is no segment of its own.
+			dots, other = 0, c == ';' || c == '?' || c == '#'
+		case '.':
+			dots++
+		default:
+			other = true
 		}
 	}
 	return 0

@@ -6,15 +6,19 @@ import (
 	"unicode"
 )
 
-// maxOverlap bounds the pairs of states that one question may visit. Expressions
-// of ordinary routes need some hundreds.
-const maxOverlap = 1 << 18
+// Bounds on the pairs of states that one question, and all of one Check together,
+// may visit. Ordinary expressions need a dozen each.
+const (
+	maxOverlap  = 1 << 18
+	maxOverlaps = 1 << 22
+)
 
 // overlap reports whether some text matches both expressions, and names a
 // shortest one that holds no empty segment. It walks both automata at once,
 // breadth first. Anchors inside an expression are ignored, which can only report an
-// overlap too many, and so does giving up, with no text.
-func overlap(left, right *syntax.Prog) (string, bool) {
+// overlap too many, and so does giving up, with no text, once the budget of visits
+// is used up.
+func overlap(left, right *syntax.Prog, budget *int) (string, bool) {
 	type state struct {
 		l, r  uint32
 		slash bool // the last character was a slash, so the next is none
@@ -26,7 +30,9 @@ func overlap(left, right *syntax.Prog) (string, bool) {
 	}
 	queue := []visit{{at: state{l: uint32(left.Start), r: uint32(right.Start)}, from: -1}}
 	seen := map[state]bool{queue[0].at: true}
-	for i := 0; i < len(queue) && len(queue) < maxOverlap; i++ {
+	most := min(maxOverlap, *budget)
+	defer func() { *budget -= min(most, len(queue)) }()
+	for i := 0; i < len(queue) && len(queue) < most; i++ {
 		at := queue[i].at
 		l, r := &left.Inst[at.l], &right.Inst[at.r]
 		if l.Op == syntax.InstMatch && r.Op == syntax.InstMatch {
@@ -58,7 +64,7 @@ func overlap(left, right *syntax.Prog) (string, bool) {
 			visitNext(l.Out, r.Out, c == '/', c)
 		}
 	}
-	return "", len(queue) >= maxOverlap
+	return "", len(queue) >= most
 }
 
 // automaton returns nil for what is no expression.

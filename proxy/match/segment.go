@@ -16,6 +16,7 @@ type segment struct {
 	source string
 	expr   *regexp.Regexp
 	begins string // what every match begins with, after the slash
+	ends   string // what every match ends in
 	digits bool   // the expression is [0-9]+, which needs no expression
 }
 
@@ -48,7 +49,7 @@ func compileSegment(text string) (segment, error) {
 	if err != nil {
 		return segment{}, fmt.Errorf("compile expression: %w", err)
 	}
-	s := segment{kind: kindMixed, source: source, expr: expr, begins: beginning(source)}
+	s := segment{kind: kindMixed, source: source, expr: expr, begins: beginning(source), ends: text[strings.LastIndexByte(text, '}')+1:]}
 	_, pattern, named := strings.Cut(strings.TrimSuffix(text, "}"), ":")
 	switch {
 	case open > 0 || !strings.HasSuffix(text, "}") || expr.NumSubexp() > 1:
@@ -62,7 +63,7 @@ func compileSegment(text string) (segment, error) {
 }
 
 // beginning returns the literal text that an expression of a segment, "^/...$",
-// begins with, after the slash. It spares most segments the expression.
+// begins with, after the slash.
 func beginning(source string) string {
 	prog := automaton(strings.TrimPrefix(source, "^/"))
 	if prog == nil {
@@ -150,8 +151,6 @@ func (s *segment) match(slashed string) bool {
 			}
 		}
 		return len(slashed) > 1
-	case !strings.HasPrefix(slashed[1:], s.begins):
-		return false
 	}
-	return s.expr.MatchString(slashed)
+	return strings.HasSuffix(slashed, s.ends) && s.expr.MatchString(slashed)
 }

@@ -15,6 +15,7 @@ type ties struct {
 	groups   map[string][]entry
 	automata map[string]*syntax.Prog
 	segments map[[2]string]meeting // of two sources
+	budget   int                   // of overlap
 }
 
 // entry is a claim that was added, and where it is from.
@@ -30,7 +31,7 @@ type meeting struct {
 }
 
 func newTies() *ties {
-	return &ties{groups: map[string][]entry{}, automata: map[string]*syntax.Prog{}, segments: map[[2]string]meeting{}}
+	return &ties{groups: map[string][]entry{}, automata: map[string]*syntax.Prog{}, segments: map[[2]string]meeting{}, budget: maxOverlaps}
 }
 
 // add returns the first of the claims before that the new one ties with.
@@ -82,7 +83,8 @@ func (ts *ties) meet(a, b *template) (string, bool) {
 	}
 	for i := range a.segments { // the cheap question first
 		s, o := &a.segments[i], &b.segments[i]
-		if !strings.HasPrefix(s.begins, o.begins) && !strings.HasPrefix(o.begins, s.begins) {
+		if !strings.HasPrefix(s.begins, o.begins) && !strings.HasPrefix(o.begins, s.begins) ||
+			!strings.HasSuffix(s.ends, o.ends) && !strings.HasSuffix(o.ends, s.ends) {
 			return "", false
 		}
 	}
@@ -127,7 +129,7 @@ func (ts *ties) cross(a, b string) (string, bool) {
 	if left == nil || right == nil {
 		return "", true // gorilla/mux has compiled both, so this is not reached
 	}
-	return overlap(left, right)
+	return overlap(left, right, &ts.budget)
 }
 
 func (ts *ties) automaton(source string) *syntax.Prog {
