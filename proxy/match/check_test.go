@@ -57,6 +57,7 @@ func TestTies(t *testing.T) {
 		{"spanning, other ends", path("/a/{x:.*}/b"), path("/a/{y:.*}/c"), ""},
 		{"spanning, no empty segment", path("/a/{x:.*}/{z:b|cd}"), path("/a/{y:.*}/{z:cd?}"), "GET /a/a/cd is"},
 		{"only an empty segment", path("/a/{x:/}b"), path("/a/{y:/|//}b"), ""},
+		{"only a backslash", path(`/{x:\\|a}`), path(`/{y:\\|b}`), ""},
 		{"HEAD meets GET", path("/a", "GET"), path("/a", "HEAD"), "HEAD /a is"},
 		{"too large", path("/{x:(?:a?){900}g}"), path("/{x:(?:a?){900}h}"), "too large"},
 		{"other hosts", on("/a", "a.org"), on("/a", "b.org"), ""},

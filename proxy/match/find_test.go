@@ -44,7 +44,7 @@ func TestMostSpecificPathWins(t *testing.T) {
 		"/", "/api/orders", "/api/orders/**", "/api/orders/{id:[0-9]+}", "/api/orders/{slug}", "/api/orders/search",
 		"/api/orders/{id:[0-9]+}/lines/{line}", "/api/orders/{id}/lines/first", "/api/orders/export-{month}.csv",
 		"/api/{module}/health", "/files/{rest:.*}", "/files/{name}", "/shop/**", "/api/orders/{id:[0-9]+}/**", "/trail/",
-		"/{a:[0-9]+}/{b}", "/{a:[0-9a-f]+}/x", "/v/a{x}/{y}", "/v/{x}b/z", "/spans/{a:.+}/edit", "/spans/{a:.+}/{b}", "/a%2Fb/{x}",
+		"/{a:[0-9]+}/{b}", "/{a:[0-9a-f]+}/x", "/v/a{x}/{y}", "/v/{x}b/z", "/spans/{a:.+}/edit", "/spans/{a:.+}/{b}", "/a%2Fb/{x}", "/spans/{a:.+}/{b:[0-9]+}",
 	}
 	var routes []capability.Route
 	for _, p := range paths {
@@ -89,6 +89,7 @@ func TestMostSpecificPathWins(t *testing.T) {
 		"/v/ab/y":                      "/v/a{x}/{y}",
 		"/spans/a/b/edit":              "/spans/{a:.+}/edit",
 		"/spans/a/b/view":              "/spans/{a:.+}/{b}",
+		"/spans/a/b/1":                 "/spans/{a:.+}/{b:[0-9]+}",
 		"/spans/edit":                  "",
 		"/a%2fb/x":                     "/a%2Fb/{x}",
 		"/a/b/x":                       "",
@@ -204,6 +205,10 @@ func TestCompileNamesWhatIsWrong(t *testing.T) {
 	}
 	if got, ok := x.Find(request(t, "GET /a")); !ok || got != 1 {
 		t.Errorf("the first of two equal routes is %d, %v", got, ok)
+	}
+	tied, err := Compile([]capability.Route{{Path: "/{x:[0-9]+}/z"}, {Path: "/{x:[0-9a]+}/y"}, {Path: "/{x:[0-9]+}/y"}})
+	if got, ok := tied.Find(request(t, "GET /1/y")); err != nil || !ok || got != 1 {
+		t.Errorf("the first of two that tie is %d, %v (%v)", got, ok, err)
 	}
 	if got, ok := x.Find(request(t, "GET /b")); ok {
 		t.Errorf("a route without a method is served: %d", got)

@@ -3,6 +3,7 @@ package match
 import (
 	"cmp"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -84,27 +85,59 @@ func FuzzMatch(f *testing.F) {
 		f.Add([]byte(seed), []byte(seed[len(seed)/2:]))
 		f.Add([]byte(strings.Repeat(seed, 5)), []byte("\x01"+seed))
 	}
-	f.Fuzz(func(t *testing.T, table, asked []byte) {
-		routes := (&words{bytes: table}).routes()
-		x, err := Compile(routes)
-		if err != nil {
-			t.Fatal(err)
+	f.Fuzz(func(t *testing.T, table, asked []byte) { treeAgainstAll(t, table, asked) })
+}
+
+// TestTreeAgainstAll is FuzzMatch by chance, the same each time.
+func TestTreeAgainstAll(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	draw := func(n int) []byte {
+		out := make([]byte, n)
+		for i := range out {
+			out[i] = byte(random.Uint32())
 		}
-		checked := len(Check([]capability.Document{{Name: "c", Routes: routes}})) == 0
-		compiled := compiledOf(t, routes)
-		w := &words{bytes: asked}
-		for range 8 {
-			q := w.request(t)
-			route, ok := x.Find(q)
-			want := naive(compiled, q)
-			if ok != (len(want) > 0) || ok && route != want[0] {
-				t.Fatalf("%s\n%+v: the tree says %d, %v; all in turn %v", show(routes), q, route, ok, want)
-			}
-			if checked && q.Path.Odd == 0 && len(want) > 1 {
-				t.Fatalf("%s\n%+v: %v have equal right, and Check says nothing", show(routes), q, want)
-			}
+		return out
+	}
+	claimed, sound := 0, 0
+	for range 600 {
+		c, s := treeAgainstAll(t, draw(20+random.IntN(80)), draw(100))
+		claimed += c
+		sound += s
+	}
+	if claimed < 800 || sound < 100 {
+		t.Errorf("only %d requests were claimed, %d of them by tables without a tie: the words do not meet", claimed, sound)
+	}
+}
+
+// treeAgainstAll returns how many requests were claimed, and how many of them by
+// a table that Check passed.
+func treeAgainstAll(t *testing.T, table, asked []byte) (claimed, sound int) {
+	routes := (&words{bytes: table}).routes()
+	x, err := Compile(routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := len(Check([]capability.Document{{Name: "c", Routes: routes}})) == 0
+	compiled := compiledOf(t, routes)
+	w := &words{bytes: asked}
+	for range 8 {
+		q := w.request(t)
+		route, ok := x.Find(q)
+		want := naive(compiled, q)
+		if ok != (len(want) > 0) || ok && route != want[0] {
+			t.Fatalf("%s\n%+v: the tree says %d, %v; all in turn %v", show(routes), q, route, ok, want)
 		}
-	})
+		if checked && q.Path.Odd == 0 && len(want) > 1 {
+			t.Fatalf("%s\n%+v: %v have equal right, and Check says nothing", show(routes), q, want)
+		}
+		if ok {
+			claimed++
+		}
+		if ok && checked {
+			sound++
+		}
+	}
+	return claimed, sound
 }
 
 // words draws from short lists by the bytes it is given.

@@ -10,11 +10,11 @@ import (
 // Odd is a set of capability.Oddity.
 //
 // A path holds an oddity if decoding it once shows it, or decoding it again and
-// again: "%252F" is an encoded slash like "%2F", since one server more in the row
-// that decodes makes it a separator. A name with a literal "%2F" in it, which is
-// rightly sent as "%252F", thereby needs a route that allows encoded slashes;
-// which servers decode twice is not visible from here. UTF-8 in more bytes than it needs
-// ("%C0%AF") counts as what lax decoders make of it.
+// again: "%252F" is an encoded slash like "%2F", because a server that decodes once
+// more makes it a separator, and which servers do is not visible from here. A name
+// with "%2F" in its text, rightly sent as "%252F", thereby needs a route that
+// allows encoded slashes. UTF-8 in more bytes than needed ("%C0%AF") counts as what
+// lax decoders make of it.
 type Odd uint8
 
 const (
