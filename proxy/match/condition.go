@@ -67,10 +67,10 @@ func decodesTo(encoded, want string, anything bool) bool {
 	equal, n := true, 0
 	for i := 0; i < len(encoded); i++ {
 		c := encoded[i]
-		switch {
-		case c == '+':
+		switch c {
+		case '+':
 			c = ' '
-		case c == '%':
+		case '%':
 			if !isEscape(encoded[i:]) {
 				return false
 			}

@@ -285,7 +285,11 @@ func (r compiled) claims(q *Request) bool {
 	} else if r.route.Host != "" && r.route.Host != host {
 		return false
 	}
-	if m := r.route.Methods; len(m) > 0 && !slices.Contains(m, q.Method) && !(q.Method == "HEAD" && slices.Contains(m, "GET")) {
+	methods := r.route.Methods
+	if q.Method == "HEAD" && slices.Contains(methods, "GET") {
+		methods = nil
+	}
+	if len(methods) > 0 && !slices.Contains(methods, q.Method) {
 		return false
 	}
 	query := url.Values{}

@@ -107,7 +107,7 @@ func rewrite(escaped string, keepDots bool) (Path, error) {
 		slash = c == '/' && !encoded
 		switch {
 		case slash && again:
-		case unreserved(c) && !(c == '.' && encoded && keepDots), bare[c] && !encoded:
+		case bare[c] && !encoded, unreserved(c) && (c != '.' || !keepDots):
 			match.WriteByte(c)
 			raw.WriteByte(c)
 		case kept(c):

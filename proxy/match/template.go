@@ -68,7 +68,7 @@ func (c *compiler) template(text string) (*template, error) {
 // muxExpression asks gorilla/mux. It panics on capture groups, which is an
 // answer too. Without a variable there is nothing to ask.
 func muxExpression(text string) (expr string, err error) {
-	if strings.IndexAny(text, "{}") < 0 {
+	if !strings.ContainsAny(text, "{}") {
 		return "^" + regexp.QuoteMeta(text) + "$", nil
 	}
 	defer func() {
