@@ -175,3 +175,14 @@ func serve(t *testing.T, encrypted bool, c *census, handler http.HandlerFunc) (*
 	t.Cleanup(server.Close)
 	return parse(t, server.URL), u
 }
+
+func startForBenchmark(b *testing.B) *url.URL {
+	b.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	b.Cleanup(server.Close)
+	to, err := url.Parse(server.URL)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return to
+}
