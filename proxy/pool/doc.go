@@ -6,5 +6,6 @@
 // addresses come from (Discovery), what a request is, how often it is tried, and
 // says of each attempt how it ended.
 //
-// A Leg is the one way to an endpoint: the standard library's transports today.
+// A Leg is the one way to an endpoint: the standard library's connections today,
+// pooled here, because net/http's own pool may send a request twice.
 package pool

@@ -133,3 +133,22 @@ func TestEjectionIsTurnedOff(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// An endpoint that also fails its checks does not come back by time.
+func TestAnEjectionEndsWhileChecksFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := capability.Upstream{Check: capability.Check{Path: "/", Unhealthy: 1, Healthy: 1}}
+		p, _ := poolOf(u, Options{}, some(3)...)
+		e, r := p.the(t, at(0)), p.rules.Load()
+		e.fail(5)
+		p.checked(e, r, "down")
+		time.Sleep(time.Minute)
+		if i := p.Endpoints()[0]; i.State != Unhealthy || i.Why != "down" || p.ejected != 0 {
+			t.Errorf("%+v, %d ejected", i, p.ejected)
+		}
+		p.checked(e, r, "")
+		if got := states(p); got != "e0 healthy, e1 healthy, e2 healthy" {
+			t.Error(got)
+		}
+	})
+}

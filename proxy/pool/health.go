@@ -71,8 +71,12 @@ func (p *Pool) readmitEjected(endpoints []*Endpoint, r *rules, now time.Time) {
 		if !h.ejected || !r.ejection.Off && now.Before(h.until) {
 			continue
 		}
-		h.ejected, h.since, h.why = false, now, "ejection ended"
+		h.ejected = false
 		p.ejected--
+		if h.unhealthy {
+			continue // for the checks to say when
+		}
+		h.since, h.why = now, "ejection ended"
 		e.warm(now)
 		p.log.Info("taking an ejected endpoint back", "endpoint", e.address)
 	}

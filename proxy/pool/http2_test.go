@@ -39,6 +39,11 @@ func number(ns ...uint32) (payload []byte) {
 // frames serves HTTP/2 by hand. request is called when one was read whole, and
 // says whether to go on.
 func frames(conn net.Conn, in *bufio.Reader, request func(streamID uint32) bool) {
+	framesWithBodies(conn, in, func(streamID uint32, _ string) bool { return request(streamID) })
+}
+
+func framesWithBodies(conn net.Conn, in *bufio.Reader, request func(streamID uint32, body string) bool) {
+	bodies := map[uint32]string{}
 	if _, err := io.CopyN(io.Discard, in, int64(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))); err != nil {
 		return
 	}
@@ -52,13 +57,17 @@ func frames(conn net.Conn, in *bufio.Reader, request func(streamID uint32) bool)
 		if _, err := io.ReadFull(in, payload); err != nil {
 			return
 		}
-		switch kind, flags := head[3], head[4]; {
+		kind, flags, id := head[3], head[4], binary.BigEndian.Uint32(head[5:])
+		if kind == frameData {
+			bodies[id] += string(payload)
+		}
+		switch {
 		case kind == frameSettings && flags&acknowledged == 0:
 			writeFrame(conn, frameSettings, acknowledged, 0)
 		case kind == framePing && flags&acknowledged == 0:
 			writeFrame(conn, framePing, acknowledged, 0, payload...)
 		case (kind == frameHeaders || kind == frameData) && flags&endOfStream != 0:
-			if !request(binary.BigEndian.Uint32(head[5:])) {
+			if !request(id, bodies[id]) {
 				return
 			}
 		}
@@ -102,8 +111,12 @@ func TestHTTP2SaysWhatIsUnprocessed(t *testing.T) {
 				t.Parallel()
 				var arrived atomic.Int64
 				to := raw(t, func(_ int, conn net.Conn, in *bufio.Reader) {
-					frames(conn, in, func(id uint32) bool {
-						switch n := arrived.Add(1); n {
+					framesWithBodies(conn, in, func(id uint32, body string) bool {
+						n := arrived.Add(1)
+						if n > 1 && method == http.MethodPost && body != "a body" {
+							t.Errorf("the body that arrived is %q", body)
+						}
+						switch n {
 						case 2:
 							return c.end(conn, id)
 						default:

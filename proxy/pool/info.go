@@ -21,9 +21,10 @@ type Info struct {
 // Endpoints describes all endpoints in the order of the set, and after them those
 // that were withdrawn and have requests in flight.
 func (p *Pool) Endpoints() []Info {
-	v := p.current()
+	p.current() // the set may have changed since the last request
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	v := p.view.Load()
 	now, slowStart := p.now(), p.rules.Load().slowStart
 	all := make([]Info, 0, len(v.endpoints)+len(p.leaving))
 	describe := func(e *Endpoint, state State) {
@@ -37,7 +38,6 @@ func (p *Pool) Endpoints() []Info {
 		i.Ignored = v.ignored && state != Withdrawn
 		all = append(all, i)
 	}
-	v = p.view.Load()
 	for _, e := range v.endpoints {
 		describe(e, e.health.state())
 	}

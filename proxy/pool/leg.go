@@ -28,8 +28,9 @@ type Leg interface {
 type NewLeg func(u capability.Upstream, to *url.URL) (Leg, error)
 
 var (
-	// ErrUnreachable says that no connection could be made: nothing was sent, and
-	// the request's body was not touched.
+	// ErrUnreachable says that no connection could be made, or not before the request
+	// was given up: nothing was sent. The beginning of the body may have been read if
+	// another connection had broken before; see Spool.
 	ErrUnreachable = errors.New("no connection could be made")
 
 	// ErrUnsent says that a connection was there and broke before one byte of this

@@ -52,7 +52,7 @@ func (ls *lines) take(ctx context.Context, w wanted) (*line, bool, error) {
 			if l := ls.unpark(w); l != nil {
 				return l, true, nil
 			}
-			l, err := ls.dial(ctx, w.upgrade)
+			l, err := ls.dial(ctx, w.upgrade, nil)
 			if err != nil {
 				return nil, false, err
 			}
@@ -64,8 +64,12 @@ func (ls *lines) take(ctx context.Context, w wanted) (*line, bool, error) {
 		if l := ls.join(); l != nil {
 			return l, l.used.Load(), nil
 		}
-		if err := ls.open(ctx); err != nil {
+		l, err := ls.open(ctx)
+		if err != nil {
 			return nil, false, err
+		}
+		if l != nil {
+			return l, l.used.Load(), nil
 		}
 	}
 	return nil, false, errors.New("every new connection was taken at once")
@@ -114,34 +118,14 @@ func (ls *lines) join() *line {
 		l.claims++
 		ls.mu.Unlock()
 		err := l.conn.Reserve()
-		ls.mu.Lock()
-		l.claims--
+		ls.unclaim(l)
 		if err == nil {
-			ls.mu.Unlock()
 			return l
 		}
-		if l.leaving {
-			ls.mu.Unlock()
-			ls.leave(l)
-			ls.mu.Lock()
-		}
+		ls.mu.Lock()
 	}
 	ls.mu.Unlock()
 	return nil
-}
-
-// add takes a new connection in.
-func (ls *lines) add(l *line, upgrade bool) {
-	ls.mu.Lock()
-	l.generation = ls.generation
-	if l.shared {
-		ls.shared = append(ls.shared, l)
-	}
-	if !upgrade {
-		ls.single = !l.shared
-	}
-	ls.mu.Unlock()
-	l.conn.SetStateHook(l.changed)
 }
 
 // park keeps a connection whose request has ended, or closes it.

@@ -151,8 +151,11 @@ func TestABurstsConnectionsRunOut(t *testing.T) {
 		if n := open.Load(); n != 1 {
 			t.Errorf("%d connections are left", n)
 		}
-		leg.CloseIdleConnections()
+		time.Sleep(idleFor + time.Second)
 		synctest.Wait()
+		if n := open.Load(); n != 0 {
+			t.Errorf("%d connections are left for good", n)
+		}
 	})
 }
 

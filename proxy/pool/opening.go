@@ -9,60 +9,110 @@ import (
 // for the same one, or a burst would open one each. It belongs to none of them
 // and goes on when the first goes away.
 type opening struct {
-	done    chan struct{}
-	err     error // set before done is closed
-	cancel  context.CancelFunc
-	waiting int // guarded by lines.mu
+	done       chan struct{}
+	err        error // set before done is closed
+	line       *line // shared, with a claim for each who waited; set before done is closed
+	cancel     context.CancelFunc
+	generation int // of the lines when it began
+	waiting    int // guarded by lines.mu
 }
 
-// open waits until there is a new connection, which others may have taken.
-func (ls *lines) open(ctx context.Context) error {
+// open waits for a new connection and returns it with a place reserved, or nil if
+// others have taken all of them or it carries one request at a time.
+func (ls *lines) open(ctx context.Context) (*line, error) {
 	ls.mu.Lock()
 	o := ls.opening
 	if o == nil {
 		dialing, cancel := context.WithTimeout(context.WithoutCancel(ctx), dialFor+handshakeFor)
-		o = &opening{done: make(chan struct{}), cancel: cancel}
+		o = &opening{done: make(chan struct{}), cancel: cancel, generation: ls.generation}
 		ls.opening = o
-		go ls.carryOut(dialing, o, ls.generation)
+		go ls.carryOut(dialing, o)
 	}
 	o.waiting++
 	ls.mu.Unlock()
 	select {
 	case <-o.done:
-		return o.err
+		if o.line == nil {
+			return nil, o.err
+		}
+		err := o.line.conn.Reserve()
+		ls.unclaim(o.line)
+		if err != nil {
+			return nil, nil // it is full: the caller looks again
+		}
+		return o.line, nil
 	case <-ctx.Done():
 		ls.mu.Lock()
 		o.waiting--
+		l := o.line
 		ls.mu.Unlock()
-		return context.Cause(ctx)
+		if l != nil {
+			ls.unclaim(l)
+		}
+		return nil, context.Cause(ctx)
 	}
 }
 
-func (ls *lines) carryOut(ctx context.Context, o *opening, generation int) {
+func (ls *lines) carryOut(ctx context.Context, o *opening) {
 	defer o.cancel()
-	l, err := ls.dial(ctx, false)
+	l, err := ls.dial(ctx, false, o)
 	ls.mu.Lock()
-	unwanted := o.waiting == 0 && ls.generation != generation
-	ls.opening = nil
+	if ls.opening == o {
+		ls.opening = nil
+	}
 	o.err = err
 	ls.mu.Unlock()
 	switch {
 	case err != nil:
-	case unwanted:
-		_ = l.conn.Close() // closed idle connections while it was being made, and nobody waits
-	case !l.shared:
+	case l.shared:
+		ls.leave(l) // where nobody wants it any more
+	default:
 		ls.park(l)
 	}
 	close(o.done)
 }
 
-// dial makes a connection and takes it in, not reserved.
-func (ls *lines) dial(ctx context.Context, upgrade bool) (*line, error) {
+// dial makes a connection and takes it in, not reserved. It may be for an opening.
+func (ls *lines) dial(ctx context.Context, upgrade bool, o *opening) (*line, error) {
 	conn, w, shared, err := ls.dialer.dial(ctx, upgrade)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", ls.dialer.address, err)
 	}
 	l := &line{lines: ls, conn: conn, wire: w, shared: shared}
-	ls.add(l, upgrade)
+	ls.add(l, upgrade, o)
 	return l, nil
+}
+
+// add takes a new connection in.
+func (ls *lines) add(l *line, upgrade bool, o *opening) {
+	ls.mu.Lock()
+	l.generation = ls.generation
+	if o != nil && o.waiting == 0 && o.generation != ls.generation {
+		// All were closed while it was being made, and nobody waits for it.
+		l.generation, l.leaving = o.generation, true
+	}
+	if l.shared && !l.leaving {
+		ls.shared = append(ls.shared, l)
+	}
+	if l.shared && o != nil {
+		// Those who wait get theirs even if the connection is told to leave meanwhile.
+		l.claims, o.line = o.waiting, l
+		ls.opening = nil
+	}
+	if !upgrade {
+		ls.single = !l.shared
+	}
+	ls.mu.Unlock()
+	l.conn.SetStateHook(l.changed)
+}
+
+// unclaim gives back a claim, which was made use of or not.
+func (ls *lines) unclaim(l *line) {
+	ls.mu.Lock()
+	l.claims--
+	leaving := l.leaving
+	ls.mu.Unlock()
+	if leaving {
+		ls.leave(l)
+	}
 }

@@ -7,8 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// spooled is how much of a body's beginning is kept, in bytes. HTTP/1.1 reads
-// 32 KiB before it finds out that a connection takes none of it.
+// spooled is how much of a body's beginning is kept, in bytes. Over HTTP/1.1 next
+// to nothing is read before the head has left; over HTTP/2 as much as the peer's
+// window takes before it says that it did not look at the request.
 const spooled = 64 << 10
 
 // Spool is a request's body that remembers its first 64 KiB, so that they can be

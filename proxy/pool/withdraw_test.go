@@ -120,7 +120,7 @@ func TestConnectionsInUseAreClosedWhenTheyComeBack(t *testing.T) {
 	}
 }
 
-func TestAUpstreamIsReachedAnewAfterClosing(t *testing.T) {
+func TestAnUpstreamIsReachedAnewAfterClosing(t *testing.T) {
 	for _, c := range spoken {
 		to, u := serve(t, c.tls, nil, func(http.ResponseWriter, *http.Request) {})
 		u.Protocol = c.protocol
@@ -152,5 +152,53 @@ func TestALateRequestToAWithdrawnEndpoint(t *testing.T) {
 	case <-connections.empty:
 	case <-time.After(5 * time.Second):
 		t.Error("the connection is open")
+	}
+}
+
+// Closing while requests run interrupts none of them, and in the end leaves
+// nothing open.
+func TestClosingUnderLoad(t *testing.T) {
+	for _, c := range spoken {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			connections := newCensus()
+			to, u := serve(t, c.tls, connections, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+			u.Protocol = c.protocol
+			leg := legTo(t, to, u)
+			var all, closing sync.WaitGroup
+			stop := make(chan struct{})
+			closing.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						leg.CloseIdleConnections()
+					}
+				}
+			})
+			for range 6 {
+				all.Go(func() {
+					for range 20 {
+						_, text, err := exchange(t, leg, http.MethodPost, to, streamOf("there and back"))
+						if err != nil || text != "there and back" {
+							t.Errorf("answer %q, %v", text, err)
+							return
+						}
+					}
+				})
+			}
+			all.Wait()
+			close(stop)
+			closing.Wait()
+			leg.CloseIdleConnections()
+			for connections.count() > 0 {
+				select {
+				case <-connections.empty:
+				case <-time.After(5 * time.Second):
+					t.Fatalf("%d of %d connections are open", connections.count(), connections.seen.Load())
+				}
+			}
+		})
 	}
 }
