@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"testing"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(envProcess) != "" {
+		os.Exit(process()) // a server of TestHandOver
+	}
 	goleak.VerifyTestMain(m)
 }
 
