@@ -38,10 +38,11 @@ type guard struct {
 	free    atomic.Bool // upgraded
 	state   atomic.Int32
 
-	mu    sync.Mutex
-	user  time.Time // guarded by mu; the read deadline that was asked for
-	armed time.Time // guarded by mu; the one that is set, if by us
-	quit  bool      // guarded by mu; close when idle
+	mu      sync.Mutex
+	user    time.Time // guarded by mu; the read deadline that was asked for
+	armed   time.Time // guarded by mu; the one that is set, if by us
+	quit    bool      // guarded by mu; close when idle
+	stalled bool      // guarded by mu; counted already
 }
 
 // refusal is why, and in which request of the connection.

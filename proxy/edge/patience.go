@@ -101,7 +101,8 @@ func (g *guard) woken() bool {
 			g.set(g.user)
 		}
 		return true
-	case !g.armed.IsZero() && !now.Before(g.armed):
+	case !g.stalled && !g.armed.IsZero() && !now.Before(g.armed):
+		g.stalled = true
 		g.server.counters.stalls.Add(1)
 	}
 	return false

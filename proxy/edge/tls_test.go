@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -284,4 +285,17 @@ func TestNewRefusesTLSThatCannotWork(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+}
+
+func dialTLS(t testing.TB, address string, config *tls.Config) net.Conn {
+	t.Helper()
+	c, err := tls.Dial("tcp", address, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
