@@ -149,6 +149,13 @@ func (in *inbox) stop() {
 	close(in.ready)
 }
 
+// discard closes what nobody takes any more.
+func (in *inbox) discard() {
+	for c := range in.ready {
+		_ = c.Close() // it was never used
+	}
+}
+
 // Accept returns connections whose protocol is known.
 func (in *inbox) Accept() (net.Conn, error) {
 	c, ok := <-in.ready

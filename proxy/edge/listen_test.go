@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -99,5 +100,57 @@ func TestListenTakesWhatSystemdPasses(t *testing.T) {
 		}
 		_ = cmd.Wait()
 		told.Close()
+	}
+}
+
+func TestHandOverGivesUp(t *testing.T) {
+	t.Parallel()
+	l, err := Listen(context.Background(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	in := l.Get("127.0.0.1:0")
+	shell := func(script string) func(*exec.Cmd) {
+		return func(c *exec.Cmd) { c.Path, c.Args = "/bin/sh", []string{"sh", "-c", script} }
+	}
+	hand := func(script string) error {
+		ctx, cancel := context.WithTimeout(context.Background(), short)
+		defer cancel()
+		return l.HandOver(ctx, shell(script))
+	}
+	for script, want := range map[string]string{
+		"exec sleep 60":            "not ready in time",
+		"exit 0":                   "ended before it was ready",
+		"exit 3":                   "exit status 3",
+		"printf red >&4; exec sleep 60": "not ready in time",
+	} {
+		if err := hand(script); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", script, err, want)
+		}
+	}
+	if err := l.HandOver(context.Background(), func(c *exec.Cmd) { c.Path = "/nowhere" }); err == nil {
+		t.Error("a program that is not there was started")
+	}
+	// Still ours, and Accept still ends with Close.
+	accepted := make(chan error, 1)
+	go func() {
+		c, err := in.Accept()
+		if err == nil {
+			c.Close()
+			_, err = in.Accept()
+		}
+		accepted <- err
+	}()
+	dial(t, in.Addr().String())
+	if err := l.HandOver(context.Background(), shell("printf ready >&4")); err != nil {
+		t.Error(err)
+	}
+	if err := l.HandOver(context.Background()); !errors.Is(err, ErrHanded) {
+		t.Errorf("handed over twice: %v", err)
+	}
+	in.Close()
+	if err := within(t, "the end of Accept", accepted); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
 	}
 }

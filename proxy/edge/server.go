@@ -117,6 +117,9 @@ func (s *Server) Run(ctx context.Context) error {
 	var failure error
 	select {
 	case failure = <-failed:
+	case failure = <-served: // net/http would not have it, and takes no more connections
+		go s.inbox.discard()
+		served <- net.ErrClosed
 	case <-ctx.Done():
 	}
 	s.stop(ctx, cut, served)
