@@ -129,7 +129,7 @@ func TestServerAnswersAConnectionThatWasJustAccepted(t *testing.T) {
 	within(t, "OnDrain", draining)
 	send(t, c, "Host: x\r\n\r\n")
 	if res, body := answerOf(t, bufio.NewReader(c)); body != "yes" || !res.Close {
-		t.Errorf("%v %q", res.Status, body)
+		t.Errorf("%d %q", res.StatusCode, body)
 	}
 }
 

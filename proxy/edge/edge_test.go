@@ -80,8 +80,19 @@ func send(t testing.TB, c net.Conn, s string) {
 	}
 }
 
+// reply is what the tests want of a response.
+type reply struct {
+	Proto                  string
+	ProtoMajor, StatusCode int
+	Close                  bool
+}
+
+func replyOf(res *http.Response) reply {
+	return reply{res.Proto, res.ProtoMajor, res.StatusCode, res.Close}
+}
+
 // answerOf reads one response and its body.
-func answerOf(t testing.TB, r *bufio.Reader) (*http.Response, string) {
+func answerOf(t testing.TB, r *bufio.Reader) (reply, string) {
 	t.Helper()
 	res, err := http.ReadResponse(r, nil)
 	if err != nil {
@@ -92,7 +103,7 @@ func answerOf(t testing.TB, r *bufio.Reader) (*http.Response, string) {
 	if err != nil {
 		t.Fatalf("read an answer's body: %v", err)
 	}
-	return res, string(b)
+	return replyOf(res), string(b)
 }
 
 // client returns one with connections of its own.
@@ -110,7 +121,7 @@ func client(t testing.TB, protocols ...func(*http.Protocols)) *http.Client {
 
 func h2c(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }
 
-func get(t testing.TB, c *http.Client, url string) (*http.Response, string) {
+func get(t testing.TB, c *http.Client, url string) (reply, string) {
 	t.Helper()
 	res, err := c.Get(url)
 	if err != nil {
@@ -121,7 +132,7 @@ func get(t testing.TB, c *http.Client, url string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res, string(b)
+	return replyOf(res), string(b)
 }
 
 // within fails the test when c does not come.

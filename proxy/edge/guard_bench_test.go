@@ -45,6 +45,7 @@ func BenchmarkRequest(b *testing.B) {
 				b.Fatal(err)
 			}
 			_, _ = io.Copy(io.Discard, res.Body)
+			res.Body.Close()
 		}
 	})
 }

@@ -123,7 +123,7 @@ func await(ctx context.Context, ready *os.File) error {
 		return err
 	case <-ctx.Done():
 		_ = ready.Close() // ends the read
-		<-result
+		_ = <-result      // whatever it is, it came too late
 		return fmt.Errorf("not ready in time: %w", context.Cause(ctx))
 	}
 }

@@ -120,9 +120,9 @@ func TestHandOverGivesUp(t *testing.T) {
 		return l.HandOver(ctx, shell(script))
 	}
 	for script, want := range map[string]string{
-		"exec sleep 60":            "not ready in time",
-		"exit 0":                   "ended before it was ready",
-		"exit 3":                   "exit status 3",
+		"exec sleep 60":                 "not ready in time",
+		"exit 0":                        "ended before it was ready",
+		"exit 3":                        "exit status 3",
 		"printf red >&4; exec sleep 60": "not ready in time",
 	} {
 		if err := hand(script); err == nil || !strings.Contains(err.Error(), want) {

@@ -34,7 +34,10 @@ type Options struct {
 // Drain is how a server stops.
 type Drain struct {
 	// Delay is how long listeners stay open after OnDrain, so that balancers see the
-	// lost readiness and clients hear "Connection: close" before a connection is refused.
+	// lost readiness, and clients hear "Connection: close" (HTTP/2: GOAWAY) with their
+	// next answer. Without it a request can meet the end of the idle connection it is
+	// sent on, and be lost if the client cannot repeat it: also a hand-over of
+	// listeners wants a few hundred milliseconds.
 	Delay time.Duration
 	// Grace is how long requests in flight may take after that. 0: 10 s.
 	Grace time.Duration

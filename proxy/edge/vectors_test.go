@@ -142,6 +142,7 @@ func TestGuardRefusesWhatTwoServersReadDifferently(t *testing.T) {
 	})})
 	const before = "POST /before HTTP/1.1\r\n" + host + "Content-Length: 1\r\n\r\nb"
 	const after = "GET /smuggled HTTP/1.1\r\n" + host + "Connection: close\r\n\r\n"
+	refused := uint64(0)
 	for _, v := range vectors {
 		first := before
 		if v.name == "empty line first" || strings.Contains(v.name, "preface") {
@@ -166,6 +167,7 @@ func TestGuardRefusesWhatTwoServersReadDifferently(t *testing.T) {
 					want = "200 200"
 				}
 			} else {
+				refused++
 				want += "400"
 			}
 			if got != want {
@@ -178,6 +180,9 @@ func TestGuardRefusesWhatTwoServersReadDifferently(t *testing.T) {
 				t.Errorf("%s, cut at %d: reached the handler", v.name, cut)
 			}
 		}
+	}
+	if n := s.Stats().Malformed; n != refused {
+		t.Errorf("counted %d of %d", n, refused)
 	}
 }
 
