@@ -123,7 +123,9 @@ func await(ctx context.Context, ready *os.File) error {
 		return err
 	case <-ctx.Done():
 		_ = ready.Close() // ends the read
-		_ = <-result      // whatever it is, it came too late
+		if err := <-result; err == nil {
+			return nil // at the last moment
+		}
 		return fmt.Errorf("not ready in time: %w", context.Cause(ctx))
 	}
 }
