@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"strangler/capability"
+	"strangler/proxy/pool"
 )
 
 // watch puts a watcher around an answer's body: the endpoint is busy, and a write
@@ -14,21 +15,24 @@ import (
 // A timeout runs until the answer begins. After that it bounds the pauses
 // between two pieces of a read's body, and the whole of a write's. Event streams
 // and upgraded connections may be silent for as long as they like.
-func (x *exchange) watch(res *http.Response, e *endpoint) {
+func (x *exchange) watch(res *http.Response, e *pool.Endpoint) {
 	stream := res.StatusCode == http.StatusSwitchingProtocols || isEventStream(res)
+	said, why := verdict(res, nil)
 	if stream {
 		x.endWrite()
+		x.free() // a stream is bounded by its connection, not by the places of requests
 		if x.timer != nil {
 			x.timer.Stop()
 		}
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		e.inflight.Add(-1) // the body must stay a connection; tunnels are counted on their own
+		e.End(said, why) // the body must stay a connection; tunnels are counted on their own
 		return
 	}
 	w := &watcher{ReadCloser: res.Body, end: func() {
-		e.inflight.Add(-1)
+		e.End(said, why)
 		x.endWrite()
+		x.free()
 	}}
 	if !stream && x.class == capability.Read && x.timer != nil {
 		x.timer.Reset(x.timeout)

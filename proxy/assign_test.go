@@ -1,13 +1,20 @@
 package proxy
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math"
 	"net/http"
+	"strings"
 	"testing"
 
 	"strangler/capability"
 )
+
+// jwt is a JSON Web Token with these claims, and a signature that nobody checks.
+func jwt(claims string) string {
+	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
+}
 
 func TestSubjects(t *testing.T) {
 	request := func(headers ...string) *http.Request {
@@ -20,6 +27,7 @@ func TestSubjects(t *testing.T) {
 	}
 	session := capability.Subject{Kind: capability.SubjectCookie, Name: "session"}
 	user := capability.Subject{Kind: capability.SubjectHeader, Name: "X-User"}
+	sub := capability.Subject{Kind: capability.SubjectClaim, Name: "sub"}
 	for _, c := range []struct {
 		name   string
 		want   capability.Subject
@@ -33,19 +41,36 @@ func TestSubjects(t *testing.T) {
 		{"other cookie", session, request("Cookie", "xsession=s1"), "2001:db8::1", capability.SubjectAddress},
 		{"header", user, request("X-User", "ann"), "ann", capability.SubjectHeader},
 		{"no header", user, request("X-Forwarded-For", "6.6.6.6"), "2001:db8::1", capability.SubjectAddress},
+		{"claim", sub, request("Authorization", "Bearer "+jwt(`{"sub":"ann","n":7}`)), "ann", capability.SubjectClaim},
+		{"claim, a number", capability.Subject{Kind: capability.SubjectClaim, Name: "n"}, request("Authorization", "bearer "+jwt(`{"n":12345678901234567890}`)), "12345678901234567890", capability.SubjectClaim},
+		{"claim, not there", sub, request("Authorization", "Bearer "+jwt(`{"n":7}`)), "2001:db8::1", capability.SubjectAddress},
+		{"claim, a list", sub, request("Authorization", "Bearer "+jwt(`{"sub":["ann"]}`)), "2001:db8::1", capability.SubjectAddress},
+		{"claim, no token", sub, request("Authorization", "Basic YTpi"), "2001:db8::1", capability.SubjectAddress},
+		{"claim, two parts", sub, request("Authorization", "Bearer e30.e30"), "2001:db8::1", capability.SubjectAddress},
+		{"claim, no JSON", sub, request("Authorization", "Bearer e30.AAAA.c2ln"), "2001:db8::1", capability.SubjectAddress},
+		{"claim, too long", sub, request("Authorization", "Bearer "+jwt(`{"sub":"ann","x":"`+strings.Repeat("x", longestToken)+`"}`)), "2001:db8::1", capability.SubjectAddress},
 		{"address", capability.Subject{Kind: capability.SubjectAddress}, request(), "2001:db8::1", capability.SubjectAddress},
 		{"own cookie", capability.Subject{}, request("Cookie", mintedCookie+"=ABC"), "ABC", capability.SubjectMinted},
 	} {
-		if s := subjectOf(c.want, c.r); s.value != c.value || s.source != c.source || s.minted {
+		if s := subjectOf(c.want, c.r, "2001:db8::1"); s.value != c.value || s.source != c.source || s.minted {
 			t.Errorf("%s: %+v", c.name, s)
 		}
 	}
 	for _, bad := range []string{"", "a b", "x\ny", string(make([]byte, 65))} {
-		s := subjectOf(capability.Subject{}, request("Cookie", mintedCookie+"="+bad))
+		s := subjectOf(capability.Subject{}, request("Cookie", mintedCookie+"="+bad), "2001:db8::1")
 		if !s.minted || s.value == bad {
 			t.Errorf("took %q for a subject of ours", bad)
 		}
 	}
+}
+
+func tableOf(t testing.TB, routes ...capability.Route) *table {
+	t.Helper()
+	table, err := build([]capability.Document{{Name: "c", Routes: routes}}, "", func(d capability.Document) *binding { return &binding{document: d} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
 }
 
 // The share of subjects is the weight within three standard deviations, however
@@ -53,7 +78,7 @@ func TestSubjects(t *testing.T) {
 func TestShareAndMonotony(t *testing.T) {
 	const n = 20_000
 	table := tableOf(t, capability.Route{Path: "/o"})
-	b := table.bindings["c"]
+	b := table.bindings[0]
 	on := map[string]bool{}
 	for _, weight := range []capability.Weight{0, 1, 100, 1000, 2500, 5000, 9999, capability.Whole} {
 		count := 0
@@ -101,7 +126,7 @@ func BenchmarkAssign(b *testing.B) {
 	want := capability.Subject{Kind: capability.SubjectCookie, Name: "session"}
 	b.ReportAllocs()
 	for b.Loop() {
-		d := decision{route: table.routes[0], class: capability.Read, subject: subjectOf(want, r)}
+		d := decision{route: table.routes[0], class: capability.Read, subject: subjectOf(want, r, "127.0.0.1")}
 		d.assign(e)
 	}
 }

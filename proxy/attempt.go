@@ -5,23 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
 	"strangler/capability"
+	"strangler/proxy/breaker"
+	"strangler/proxy/pool"
 )
 
 var (
-	errTimeout     = errors.New("the upstream did not answer in time")
-	errNoEndpoint  = errors.New("the upstream has no endpoint")
-	errUnreachable = errors.New("no connection could be made")
+	errTimeout    = errors.New("the upstream did not answer in time")
+	errNoEndpoint = errors.New("the upstream has no endpoint")
+	errBusy       = errors.New("too many requests are there already")
 )
-
-// openError is a breaker that lets nothing through.
-type openError struct{ after time.Duration }
-
-func (e openError) Error() string { return "the breaker is open" }
 
 // gateHeader on a 503 says that a database's gate refused the write: the side is
 // well, the write came at the wrong time.
@@ -58,19 +54,25 @@ type behindError struct{ error }
 
 func (e behindError) Unwrap() error { return e.error }
 
-// fallsBack reports whether the other side should be asked: the breaker is open
-// or nothing was sent; or the exchange broke off, or ended in a gateway's error,
-// for a request that can be sent again.
+// unsent reports whether an error means that nothing reached any side.
+func unsent(err error) bool {
+	var open *breaker.OpenError
+	return errors.As(err, &open) || errors.Is(err, errNoEndpoint) || errors.Is(err, errBusy) ||
+		errors.Is(err, pool.ErrUnreachable) || errors.Is(err, pool.ErrUnsent)
+}
+
+// fallsBack reports whether the other side should be asked: nothing was sent; or
+// the exchange broke off, or ended in a gateway's error, for a request that can be
+// sent again.
 func (x *exchange) fallsBack(req *http.Request, res *http.Response, err error) bool {
-	if x.class != capability.Read || x.route == nil {
+	if x.class != capability.Read || x.route == nil || context.Cause(req.Context()) != nil {
 		return false
 	}
-	var open openError
 	switch {
-	case errors.As(err, &open), errors.Is(err, errUnreachable), errors.Is(err, errNoEndpoint):
-		return !bodyTouched(req)
+	case err != nil && unsent(err):
+		return x.rewind()
 	case err != nil:
-		return repeatable(req) && context.Cause(req.Context()) == nil
+		return repeatable(req)
 	}
 	switch res.StatusCode {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -85,126 +87,193 @@ func repeatable(req *http.Request) bool {
 	return req.Body == nil && (req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodOptions)
 }
 
-// exchange sends the request to one side: through its breaker, and again to
-// another endpoint as long as that is safe.
+// exchange sends the request to one side: through its breaker and its bulkhead,
+// and again to another endpoint as long as that is safe. The breaker hears of it
+// once, whatever became of single attempts: a side whose second endpoint answers
+// is well.
 func (x *exchange) exchange(req *http.Request) (*http.Response, error) {
-	b, up := x.sides()
-	var tried []*endpoint
+	to := x.reach()
+	var call breaker.Call
+	if to.breaker != nil {
+		var err error
+		if call, err = to.breaker.Admit(x.timeout + time.Second); err != nil {
+			return nil, err
+		}
+	}
+	if err := to.bulkhead.Enter(req.Context()); err != nil {
+		call.Done(breaker.Excluded(), 0)
+		if req.Context().Err() != nil {
+			return nil, x.ended(req, err)
+		}
+		return nil, fmt.Errorf("%w: %w", errBusy, err)
+	}
+	x.leaveBulkhead = to.bulkhead.Leave
+	began := time.Now()
+	res, err := x.tries(req, to)
+	took := time.Since(began)
+	call.Done(x.outcome(res, err, took), took)
+	if err != nil {
+		x.free()
+	}
+	return res, err
+}
+
+// tries sends the request until one endpoint has answered or nobody may be asked
+// any more.
+func (x *exchange) tries(req *http.Request, to reach) (*http.Response, error) {
+	var tried []*pool.Endpoint
+	var last error
 	for {
-		done, after, ok := admitBy(b, x.timeout)
-		if !ok {
-			return nil, openError{after}
-		}
-		e := up.pick(tried)
-		if e == nil && x.class == capability.Read {
-			e = up.pick(nil) // the only endpoint once more: its pool may have held a dead connection
-		}
-		if e == nil {
-			done(errExcluded)
-			if len(tried) > 0 {
-				return nil, errUnreachable
-			}
+		e := to.pool.Pick(tried)
+		if e == nil && last == nil {
 			return nil, errNoEndpoint
 		}
-		res, err := x.attempt(req, e)
-		done(outcome(x.class, res, err))
-		tried = append(tried, e)
-		if err == nil || !x.mayRetry(req, err, len(tried)) {
+		if e == nil && x.class == capability.Read {
+			e = to.pool.Pick(nil) // the only endpoint once more
+		}
+		if e == nil {
+			return nil, last
+		}
+		res, err := x.attempt(req, e, to)
+		if err == nil || !x.mayRetry(req, err, to, len(tried)+1) {
 			return res, err
 		}
+		tried, last = append(tried, e), err
 	}
 }
 
-// sides returns the breaker and the endpoints of the side; unclaimed requests
-// have no breaker.
-func (x *exchange) sides() (*breaker, *upstream) {
+// reach returns how the side is reached; unclaimed requests have no breaker.
+func (x *exchange) reach() reach {
 	if x.route == nil {
-		return nil, x.proxy.legacy
+		return x.proxy.unclaimed
 	}
-	return x.route.binding.breakers[x.side], x.route.binding.upstreams[x.side]
+	return x.route.binding.reach[x.side]
 }
 
-func admitBy(b *breaker, timeout time.Duration) (done func(error), after time.Duration, ok bool) {
-	if b == nil {
-		return func(error) {}, 0, true
-	}
-	return b.admit(timeout + time.Second)
-}
-
-// mayRetry reports whether the same side may be tried again: a write, and a read
-// with a body, only when no connection was made at all; another read after any
+// mayRetry reports whether another endpoint of the same side may be tried, and
+// takes that from the capability's budget. A write, and a read with a body, is
+// tried again only if not one byte of it has left; another read after any
 // failure to get an answer, as often as its document says.
-func (x *exchange) mayRetry(req *http.Request, err error, tries int) bool {
-	if context.Cause(req.Context()) != nil || bodyTouched(req) {
+func (x *exchange) mayRetry(req *http.Request, err error, to reach, tries int) bool {
+	if context.Cause(req.Context()) != nil {
 		return false
 	}
-	if errors.Is(err, errUnreachable) && x.class == capability.Write {
-		_, up := x.sides()
-		return tries < len(up.endpoints())
+	safe := unsent(err) && x.rewind()
+	switch {
+	case x.class == capability.Write || !repeatable(req):
+		if !safe || tries >= to.pool.Size() {
+			return false
+		}
+	case x.route == nil || tries > x.route.retries():
+		return false
 	}
-	retries := 0
-	if x.route != nil {
-		retries = x.route.binding.document.Resilience.Retries
+	return x.route == nil || x.retry()
+}
+
+// rewind reports whether the body can be sent from its beginning.
+func (x *exchange) rewind() bool { return x.body == nil || x.body.Rewind() }
+
+// retry takes one retry from the budget until the request is over.
+func (x *exchange) retry() bool {
+	budget := x.route.binding.lasting.budget
+	if !budget.TryRetry() {
+		x.proxy.metrics.exhausted(x.route.binding.document.Name)
+		return false
 	}
-	return x.class == capability.Read && tries <= retries && (errors.Is(err, errUnreachable) || repeatable(req))
+	x.retried++
+	return true
 }
 
 // attempt exchanges the request with one endpoint.
-func (x *exchange) attempt(req *http.Request, e *endpoint) (*http.Response, error) {
-	out := req.WithContext(informational(req.Context()))
-	u := *req.URL
-	u.Scheme, u.Host = e.url.Scheme, e.url.Host
-	out.URL = &u
-	if req.Body != nil {
-		out.Body = keepOpen{req.Body}
-	}
-	x.endpoint = e.address
+func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http.Response, error) {
+	out := x.addressed(req, e, to.rewrite)
+	x.endpoint = e.Address()
 	x.attempts++
-	e.inflight.Add(1)
-	res, err := e.leg.RoundTrip(out)
+	e.Begin()
+	res, err := e.Leg().RoundTrip(out)
 	if err != nil {
-		e.inflight.Add(-1)
-		return nil, x.explainFailure(req, e, err)
+		err = x.ended(req, err)
+		e.End(verdict(nil, err))
+		return nil, fmt.Errorf("exchange with %s: %w", e.Address(), err)
 	}
+	to.rewrite.answer(res.Header, e.URL(), x.origin)
 	x.watch(res, e)
 	return res, nil
 }
 
-// explainFailure turns a transport's error into one of ours, the cause kept.
-func (x *exchange) explainFailure(req *http.Request, e *endpoint, err error) error {
+// addressed is the request as one endpoint gets it.
+func (x *exchange) addressed(req *http.Request, e *pool.Endpoint, r translation) *http.Request {
+	out := req.WithContext(informational(req.Context()))
+	u := *req.URL
+	u.Scheme, u.Host = e.URL().Scheme, e.URL().Host
+	setWirePath(&u, r.path(x.path.Raw))
+	out.URL = &u
+	if r.host != "" {
+		out.Host = r.host
+	}
+	return out
+}
+
+// ended turns a transport's error into one of ours where the exchange was ended
+// from this end, the cause kept.
+func (x *exchange) ended(req *http.Request, err error) error {
 	if cause := context.Cause(req.Context()); errors.Is(cause, errTimeout) {
-		return fmt.Errorf("%s: %w", e.address, errTimeout)
+		return errTimeout
 	} else if cause != nil {
 		return errClientGone
 	}
-	if body, ok := req.Body.(*upload); ok && body.failed.Load() {
+	if x.upload != nil && x.upload.tooLarge.Load() {
+		return errTooLarge
+	}
+	if x.upload != nil && x.upload.failed.Load() {
 		return fmt.Errorf("read request body: %w", errClientGone)
 	}
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
-		e.failedAt.Store(time.Now().UnixNano())
-		return fmt.Errorf("%w: %w", errUnreachable, err)
-	}
-	return fmt.Errorf("exchange with %s: %w", e.address, err)
+	return err
 }
 
 // outcome is what an attempt says about its side. Failures are connections that
 // cannot be made or break, timeouts, and answers of 500 and above. No evidence
 // either way are clients that went away, refusals by a gate, and a write's 503
-// that says when to come back.
-func outcome(class capability.Class, res *http.Response, err error) error {
-	switch {
-	case errors.Is(err, errClientGone):
-		return errExcluded
-	case err != nil:
-		return err
-	case res.StatusCode < http.StatusInternalServerError:
-		return nil
-	case res.StatusCode == http.StatusServiceUnavailable &&
-		(res.Header.Get(gateHeader) != "" || class == capability.Write && res.Header.Get("Retry-After") != ""):
-		return errExcluded
+// that says when to come back. A client that gave up after the side was slow has
+// shown just that: without it a side that hangs would look well for as long as no
+// client is as patient as the timeout.
+func (x *exchange) outcome(res *http.Response, err error, took time.Duration) breaker.Outcome {
+	if errors.Is(err, errClientGone) && x.route != nil {
+		if slow := x.route.binding.document.Resilience.Breaker.Slow; slow > 0 && took > slow {
+			return breaker.Success()
+		}
 	}
-	return fmt.Errorf("answered %d", res.StatusCode)
+	switch {
+	case errors.Is(err, errClientGone), errors.Is(err, errTooLarge), errors.Is(err, errNoEndpoint):
+		return breaker.Excluded()
+	case err != nil:
+		return breaker.Failure(err.Error())
+	case res.StatusCode < http.StatusInternalServerError:
+		return breaker.Success()
+	case res.StatusCode == http.StatusServiceUnavailable &&
+		(res.Header.Get(gateHeader) != "" || x.class == capability.Write && res.Header.Get("Retry-After") != ""):
+		return breaker.Excluded()
+	}
+	return breaker.Failure(fmt.Sprintf("answered %d", res.StatusCode))
+}
+
+// verdict is what an attempt says about its endpoint: like outcome, but an answer
+// of 500 speaks of the application, which is the same everywhere; only a gateway's
+// errors speak of the endpoint.
+func verdict(res *http.Response, err error) (pool.Outcome, string) {
+	switch {
+	case errors.Is(err, errClientGone), errors.Is(err, errTooLarge):
+		return pool.Neutral, ""
+	case err != nil:
+		return pool.Failed, err.Error()
+	case res.Header.Get(gateHeader) != "":
+		return pool.Neutral, ""
+	}
+	switch res.StatusCode {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return pool.Failed, fmt.Sprintf("answered %d", res.StatusCode)
+	}
+	return pool.OK, ""
 }
 
 // discard frees the connection of an answer that nobody will see.

@@ -2,10 +2,14 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
 	"strangler/capability"
+	"strangler/proxy/edge"
+	"strangler/proxy/match"
+	"strangler/proxy/pool"
 )
 
 // exchange is one request on its way through the steps.
@@ -13,18 +17,23 @@ type exchange struct {
 	decision
 	proxy   *Proxy
 	request *http.Request // as the client sent it
-	path    string        // normal form, decoded: what was matched
-	raw     string        // the same for the wire: what is forwarded
-	id      string        // X-Request-Id
+	path    match.Path
+	client  edge.Client
+	origin  origin
+	id      string // X-Request-Id
 	started time.Time
 	timeout time.Duration // 0: none
 	timer   *time.Timer   // cancels the exchange with errTimeout; nil without a timeout
 
-	upload   *upload   // the request's body; nil without one, or before it is forwarded
-	admitted *writeKey // a counted write, until endWrite
-	pin      *pin      // of the write's subject, until endWrite
+	upload   *upload     // the request's body; nil without one, or before it is forwarded
+	body     *pool.Spool // the same with its beginning kept; nil without one
+	admitted *writeKey   // a counted write, until endWrite
+	pin      *pin        // of the write's subject, until endWrite
 	// untouched is a write of which no byte was sent.
 	untouched bool
+	// leaveBulkhead gives back the place at the side; nil where none is held.
+	leaveBulkhead func()
+	retried       int // retries taken from the budget
 
 	// What the record tells.
 	endpoint string // that answered, or was tried last
@@ -32,10 +41,6 @@ type exchange struct {
 	status   int
 	failure  string // the error in full
 }
-
-// defaultTimeout bounds claimed requests whose document says nothing. A write
-// without a bound would let a switch wait for ever.
-const defaultTimeout = 30 * time.Second
 
 type exchangeKey struct{}
 
@@ -49,27 +54,29 @@ func exchangeOf(ctx context.Context) *exchange {
 // http.ErrAbortHandler, as net/http wants it, when an answer broke off halfway:
 // the client must not take half an answer for a whole one.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{proxy: p, request: r, id: requestID(r.Header), started: time.Now()}
+	x := &exchange{proxy: p, request: r, started: time.Now()}
 	rec := &recorder{ResponseWriter: w, exchange: x}
 	defer p.finish(x)
+	x.client = p.options.Peers.Client(r)
+	x.origin = origin{scheme: x.client.Proto, host: x.client.Host}
+	x.id = requestID(r.Header)
 	t := p.table.Load()
 	if t == nil {
 		rec.refuse(refusal{status: http.StatusServiceUnavailable, reason: ReasonNotReady, after: time.Second, message: "no routes are loaded yet"})
 		return
 	}
-	var err error
-	if x.path, x.raw, err = normalise(r.URL.EscapedPath()); err != nil || r.Method == http.MethodConnect {
-		message := "CONNECT is not served"
-		if err != nil {
-			message = err.Error()
-		}
-		rec.refuse(refusal{status: http.StatusBadRequest, reason: ReasonPath, message: message})
+	if refused := x.decide(t); refused != nil {
+		rec.refuse(*refused)
 		return
 	}
-	x.decision = decide(t, r, x.path)
-	x.timeout = p.options.LegacyTimeout
+	if refused := x.bound(); refused != nil {
+		rec.refuse(*refused)
+		return
+	}
 	if x.route != nil {
-		x.timeout = x.route.timeout()
+		budget := x.route.binding.lasting.budget
+		budget.Begin()
+		defer budget.End()
 	}
 	if x.class == capability.Write && x.route != nil {
 		if refused := x.admit(); refused != nil {
@@ -80,13 +87,48 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.forward(x, rec)
 }
 
-func (r *route) timeout() time.Duration {
-	for _, t := range []time.Duration{r.Timeout, r.binding.document.Resilience.Timeout} {
-		if t > 0 {
-			return t
-		}
+// decide finds the path's normal form, the route and the side.
+func (x *exchange) decide(t *table) *refusal {
+	r, err := x.request, error(nil)
+	if r.Method == http.MethodConnect {
+		return &refusal{status: http.StatusBadRequest, reason: ReasonPath, message: "CONNECT is not served"}
 	}
-	return defaultTimeout
+	if x.path, err = match.Normalise(r.URL.EscapedPath()); err != nil {
+		return &refusal{status: http.StatusBadRequest, reason: ReasonPath, message: err.Error()}
+	}
+	x.decision = decide(t, r, x.path, x.client)
+	x.timeout = x.proxy.options.LegacyTimeout
+	allowed := x.proxy.allowed
+	if x.route != nil {
+		x.timeout, allowed = x.route.timeout(), x.route.allowed
+	}
+	if odd := x.path.Odd.Without(allowed); odd != 0 {
+		x.side = "" // nobody's
+		return &refusal{status: http.StatusBadRequest, reason: ReasonPath, message: refusedPath(odd)}
+	}
+	return nil
+}
+
+// refusedPath names what is odd about a path, and how a route takes it.
+func refusedPath(odd match.Odd) string {
+	return fmt.Sprintf("refused path: it holds %s, which two servers may read differently; a route takes it with allow: %v", odd, odd.Names())
+}
+
+// bound refuses a body that is announced larger than it may be; one that is not
+// announced is cut off while it is read.
+func (x *exchange) bound() *refusal {
+	if most := x.largest(); most > 0 && x.request.ContentLength > most {
+		return &refusal{status: http.StatusRequestEntityTooLarge, reason: ReasonTooLarge, message: errTooLarge.Error()}
+	}
+	return nil
+}
+
+// largest is how many bytes the request's body may have; 0: any number.
+func (x *exchange) largest() int64 {
+	if x.route != nil && x.route.Body > 0 {
+		return x.route.Body
+	}
+	return x.proxy.options.Body
 }
 
 // admit takes a write past the hold, counts it, decides its side by the very
@@ -130,9 +172,21 @@ func (x *exchange) endWrite() {
 	x.admitted = nil
 }
 
+// free gives back what the exchange holds at a side. It may be called again.
+func (x *exchange) free() {
+	if x.leaveBulkhead != nil {
+		x.leaveBulkhead()
+		x.leaveBulkhead = nil
+	}
+}
+
 // finish runs whatever way the request ended.
 func (p *Proxy) finish(x *exchange) {
 	x.endWrite()
+	x.free()
+	for range x.retried {
+		x.route.binding.lasting.budget.EndRetry()
+	}
 	broke := recover()
 	if broke != nil && x.status < http.StatusInternalServerError && x.reason != ReasonGone {
 		x.reason = ReasonBroken

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"strangler/capability"
+	"strangler/proxy/breaker"
 )
 
 // Request is a request that is asked about rather than sent.
@@ -42,30 +43,32 @@ func (p *Proxy) Explain(q Request) (Decision, error) {
 	if t == nil {
 		return Decision{Reasons: []string{"no routes are loaded yet: 503"}}, nil
 	}
-	path, _, err := normalise(r.URL.EscapedPath())
-	if err != nil {
-		return Decision{Reasons: []string{err.Error() + ": 400"}}, nil
+	x := exchange{proxy: p, request: r, client: p.options.Peers.Client(r)}
+	if refused := x.decide(t); refused != nil {
+		return Decision{Reasons: []string{fmt.Sprintf("%s: %d", refused.message, refused.status)}}, nil
 	}
-	d := decide(t, r, path)
-	x := exchange{decision: d, proxy: p, request: r}
+	d := x.decision
 	out := Decision{Class: d.class, Side: d.side, Subject: d.subject.value}
 	if d.route == nil {
-		out.Reasons = []string{"no capability claims " + q.Method + " " + path + ", so it is the monolith's"}
+		out.Reasons = []string{"no capability claims " + q.Method + " " + x.path.Decoded() + ", so it is the monolith's"}
 	} else {
 		b := d.route.binding
 		out.Capability, out.Route = b.document.Name, d.route.Path
 		out.Bucket = int(capability.Bucket(b.salt(), d.subject.value))
 		out.Reasons = d.reasons(out.Bucket)
 	}
-	breaker, up := x.sides()
-	if e := up.pick(nil); e != nil {
-		out.Endpoint = e.address
+	to := x.reach()
+	if e := to.pool.Pick(nil); e != nil {
+		out.Endpoint = e.Address()
 	} else {
 		out.Reasons = append(out.Reasons, fmt.Sprintf("%s has no endpoint", d.side))
 	}
-	if breaker != nil {
-		if state, last := breaker.state(); state != Closed {
-			out.Reasons = append(out.Reasons, fmt.Sprintf("the breaker of %s is %s: %s", d.side, state, last.reason), d.instead())
+	if to.rewrite.path(x.path.Raw) != x.path.Raw {
+		out.Reasons = append(out.Reasons, fmt.Sprintf("%s is asked for %s", d.side, to.rewrite.path(x.path.Raw)))
+	}
+	if to.breaker != nil {
+		if is := to.breaker.Info(); is.State != breaker.Closed {
+			out.Reasons = append(out.Reasons, fmt.Sprintf("the breaker of %s is %s: %s", d.side, is.State, is.Reason), d.instead(is.Mode))
 		}
 	}
 	return out, nil
@@ -82,7 +85,15 @@ func (d *decision) reasons(bucket int) []string {
 	}
 	switch d.reason {
 	case ReasonOwner:
+		if d.class == capability.Read {
+			out = append(out, fmt.Sprintf("it would go to %s, but the data there does not follow closely enough now; %s owns it", e.Owner.Other(), e.Owner))
+			break
+		}
 		out = append(out, fmt.Sprintf("writes go to the owner, which is %s", e.Owner))
+	case ReasonListed:
+		out = append(out, fmt.Sprintf("the document lists the subject by name, which says %s", d.side))
+	case ReasonOverride:
+		out = append(out, fmt.Sprintf("its header asks for %s, and the peer is trusted", d.side))
 	case ReasonOwnWrite:
 		out = append(out, fmt.Sprintf("the weight says %s, but a write of the subject has not reached it yet", d.side.Other()))
 	default:
@@ -94,9 +105,11 @@ func (d *decision) reasons(bucket int) []string {
 	return out
 }
 
-func (d *decision) instead() string {
+func (d *decision) instead(mode capability.BreakerMode) string {
 	ok, why := d.standsIn()
 	switch {
+	case mode == capability.BreakerObserve:
+		return "it only observes, so the request would pass"
 	case ok:
 		return fmt.Sprintf("it would fall back to %s", d.side.Other())
 	case why == ReasonBehind:

@@ -10,6 +10,9 @@ import (
 	"net/textproto"
 	"strings"
 	"sync"
+
+	"strangler/proxy/edge"
+	"strangler/proxy/pool"
 )
 
 // headerSide tells the client, and whoever debugs with curl, who answered.
@@ -33,25 +36,22 @@ func (p *Proxy) newReverseProxy() *httputil.ReverseProxy {
 // do), and forwarding headers of our own only.
 func rewrite(pr *httputil.ProxyRequest) {
 	x := exchangeOf(pr.In.Context())
-	pr.Out.URL.Path, pr.Out.URL.RawPath = x.path, x.raw
+	setWirePath(pr.Out.URL, x.path.Raw)
 	pr.Out.URL.RawQuery, pr.Out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery
 	pr.Out.URL.Fragment = ""
-	// Backends that turn headers into variables read these as the real ones.
-	for _, spelling := range spoofable {
-		delete(pr.Out.Header, spelling)
-	}
-	pr.SetXForwarded()
+	// What only the proxy itself may say.
+	delete(pr.Out.Header, gateHeader)
+	delete(pr.Out.Header, headerSide)
+	edge.Scrub(pr.Out.Header, x.client.Trusted)
+	x.client.SetForwarded(pr.Out.Header, pr.In.Header)
 	pr.Out.Header[headerRequestID] = []string{x.id}
 	pr.Out.Header[headerTraceparent] = []string{traceparent(pr.In.Header)}
 	if pr.Out.Body != nil {
-		x.upload = &upload{body: pr.Out.Body, announced: pr.In.ContentLength}
-		pr.Out.Body = x.upload
+		x.upload = &upload{body: pr.Out.Body, announced: pr.In.ContentLength, most: x.largest()}
+		x.body = pool.NewSpool(x.upload)
+		pr.Out.Body = x.body
 	}
 }
-
-var spoofable = []string{"X_forwarded_for", "X_forwarded_host", "X_forwarded_proto", "X-Forwarded_for", "X-Forwarded_host",
-	"X-Forwarded_proto", "X_forwarded-For", "X_forwarded-Host", "X_forwarded-Proto", "X-Real-Ip", "X_real_ip", "X-Real_ip",
-	gateHeader, headerSide}
 
 // modify writes our headers into the upstream's answer rather than to the client
 // directly, where forwarding a 1xx response would erase them.
@@ -72,7 +72,7 @@ func (x *exchange) mark(h http.Header) {
 		h[headerSide] = []string{string(x.side)}
 	}
 	if x.subject.minted {
-		h.Add("Set-Cookie", x.subject.cookieFor(x.request))
+		h.Add("Set-Cookie", x.subject.cookieFor(x.client.Proto == "https"))
 	}
 }
 

@@ -62,3 +62,7 @@ func isTraceparent(t string) bool {
 	}
 	return t[:2] != "ff" && !zeros(t[3:35]) && !zeros(t[36:52])
 }
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}

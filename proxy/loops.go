@@ -10,15 +10,36 @@ import (
 
 // loops starts background work only while Run is running, and waits for it.
 type loops struct {
-	mu  sync.Mutex
-	ctx context.Context // guarded by mu; nil before open and after close
-	wg  sync.WaitGroup
+	mu   sync.Mutex
+	ctx  context.Context               // guarded by mu; nil before open and after close
+	kept []func(context.Context) error // guarded by mu; begun by open
+	wg   sync.WaitGroup
 }
 
 func (l *loops) open(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ctx = ctx
+	for _, f := range l.kept {
+		l.begin(f)
+	}
+}
+
+// keep runs f from open, or from now, until close.
+func (l *loops) keep(f func(context.Context) error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept = append(l.kept, f)
+	if l.ctx != nil {
+		l.begin(f)
+	}
+}
+
+// begin is called with mu held.
+func (l *loops) begin(f func(context.Context) error) {
+	ctx := l.ctx
+	// What runs here ends with the context and has nothing to say then.
+	l.wg.Go(func() { _ = f(ctx) })
 }
 
 func (l *loops) close() {

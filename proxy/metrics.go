@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"strangler/capability"
+	"strangler/proxy/breaker"
+	"strangler/proxy/pool"
 )
 
 // metrics counts what happens; what simply is (breakers, weights, holds) is read
@@ -17,6 +19,8 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	holds    *prometheus.HistogramVec
+	changes  *prometheus.CounterVec
+	refused  *prometheus.CounterVec
 }
 
 func newMetrics(registerer prometheus.Registerer, p *Proxy) (*metrics, error) {
@@ -29,11 +33,15 @@ func newMetrics(registerer prometheus.Registerer, p *Proxy) (*metrics, error) {
 		holds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "strangler_hold_seconds",
 			Help:    "Time that writes waited for a new owner, by how it ended.",
 			Buckets: []float64{.01, .05, .1, .25, .5, 1, 2, 4, 8}}, []string{"capability", "outcome"}),
+		changes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "strangler_breaker_changes_total",
+			Help: "Changes of a breaker's state, by the new state."}, []string{"capability", "side", "to"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "strangler_retries_refused_total",
+			Help: "Retries that the capability's budget did not allow."}, []string{"capability"}),
 	}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.holds, collector{p}} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.holds, m.changes, m.refused, collector{p}} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
@@ -71,11 +79,22 @@ func (m *metrics) held(name string, took time.Duration, err error) {
 	m.holds.WithLabelValues(name, result).Observe(took.Seconds())
 }
 
+func (m *metrics) transition(name string, side capability.Side, t breaker.Transition) {
+	m.changes.WithLabelValues(name, string(side), string(t.To)).Inc()
+}
+
+// exhausted counts a retry that the budget refused.
+func (m *metrics) exhausted(name string) { m.refused.WithLabelValues(name).Inc() }
+
 // collector reads the state of every capability when it is scraped.
 type collector struct{ proxy *Proxy }
 
 var (
 	descBreaker  = prometheus.NewDesc("strangler_breaker_state", "0 closed, 1 half-open, 2 open.", []string{"capability", "side"}, nil)
+	descSince    = prometheus.NewDesc("strangler_breaker_changed_timestamp_seconds", "When the breaker's state last changed.", []string{"capability", "side"}, nil)
+	descInFlight = prometheus.NewDesc("strangler_side_requests_in_flight", "Requests that are at a side.", []string{"capability", "side"}, nil)
+	descQueued   = prometheus.NewDesc("strangler_side_requests_queued", "Requests that wait for a place at a side.", []string{"capability", "side"}, nil)
+	descEndpoint = prometheus.NewDesc("strangler_endpoints", "Endpoints of the extracted side, or of the monolith (no capability), by whether they are used.", []string{"capability", "used"}, nil)
 	descHeld     = prometheus.NewDesc("strangler_held_requests", "Writes that wait for a new owner.", []string{"capability"}, nil)
 	descWrites   = prometheus.NewDesc("strangler_writes_in_flight", "Writes that were forwarded and have not ended.", []string{"capability"}, nil)
 	descWeight   = prometheus.NewDesc("strangler_weight_ratio", "Share of subjects on the extracted side, 0 to 1.", []string{"capability"}, nil)
@@ -84,7 +103,7 @@ var (
 )
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descBreaker, descHeld, descWrites, descWeight, descRevision, descPinned} {
+	for _, d := range []*prometheus.Desc{descBreaker, descSince, descInFlight, descQueued, descEndpoint, descHeld, descWrites, descWeight, descRevision, descPinned} {
 		ch <- d
 	}
 }
@@ -97,12 +116,27 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	values := map[BreakerState]float64{Closed: 0, HalfOpen: 1, Open: 2}
-	for name, b := range t.bindings {
-		for _, side := range capability.Sides {
-			state, _ := b.breakers[side].state()
-			gauge(descBreaker, values[state], name, string(side))
+	endpoints := func(name string, all []pool.Info) {
+		used := 0
+		for _, e := range all {
+			if e.State == pool.Healthy || e.Ignored {
+				used++
+			}
 		}
+		gauge(descEndpoint, float64(used), name, "yes")
+		gauge(descEndpoint, float64(len(all)-used), name, "no")
+	}
+	endpoints("", c.proxy.unclaimed.pool.Endpoints())
+	for _, b := range t.bindings {
+		name := b.document.Name
+		for _, side := range capability.Sides {
+			is, busy := b.reach[side].breaker.Info(), b.reach[side].bulkhead.Info()
+			gauge(descBreaker, is.State.Metric(), name, string(side))
+			gauge(descSince, float64(is.Since.UnixMilli())/1000, name, string(side))
+			gauge(descInFlight, float64(busy.InFlight), name, string(side))
+			gauge(descQueued, float64(busy.Queued), name, string(side))
+		}
+		endpoints(name, b.lasting.extracted.Endpoints())
 		s, _ := b.lasting.hold.serving()
 		gauge(descHeld, float64(s.Held), name)
 		gauge(descWrites, float64(s.Writes), name)

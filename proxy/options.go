@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"strangler/capability"
+	"strangler/proxy/edge"
+	"strangler/proxy/pool"
 )
 
 // Options is what a proxy is made of. ID, Legacy and Log are required.
@@ -19,8 +21,20 @@ type Options struct {
 	// ones; 0 leaves them to the client's patience, as before the proxy came.
 	LegacyTimeout time.Duration
 
-	Discovery Discovery // nil: documents may list endpoints only
-	Marks     Marks     // nil: who has written stays with the owner until the owner changes
+	LegacyAllow []capability.Oddity     // what paths may hold that no capability claims
+	LegacyBound *capability.Concurrency // of unclaimed requests; nil: none
+	Body        int64                   // largest request body in bytes, unless its route says otherwise; 0: any
+
+	Peers    edge.Peers // who may speak for others; the zero value is nobody
+	Override string     // request header by which trusted peers choose a side; empty: none
+
+	Discovery pool.Discovery // nil: documents may list endpoints only
+	NewLeg    pool.NewLeg    // nil: pool.Standard
+	Zone      string         // of this proxy; endpoints in it are preferred
+	// TunnelIdle closes upgraded connections on which nothing moves for so long; 0:
+	// never.
+	TunnelIdle time.Duration
+	Marks      Marks // nil: who has written stays with the owner until the owner changes
 	// Reload is asked to call Update when somebody knows of a newer state of a
 	// capability than this proxy serves. It may block until it has; nil: never.
 	Reload func(ctx context.Context, capability string) error

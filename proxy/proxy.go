@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"strangler/capability"
+	"strangler/proxy/limit"
+	"strangler/proxy/match"
 )
 
 // Proxy is the data plane: an http.Handler for clients, fed by Update. Make one
@@ -18,12 +20,15 @@ type Proxy struct {
 	options Options
 	log     *slog.Logger
 	table   atomic.Pointer[table] // nil until the first Update that holds
-	legacy  *upstream
-	reverse *httputil.ReverseProxy
-	metrics *metrics
-	loops   loops
-	tunnels tunnels
-	served  atomic.Uint64 // requests that did well, for AccessEvery
+	// unclaimed is how the monolith is reached by what no capability claims; its pool
+	// is that of every capability's legacy side.
+	unclaimed reach
+	allowed   match.Odd // in unclaimed paths
+	reverse   *httputil.ReverseProxy
+	metrics   *metrics
+	loops     loops
+	tunnels   tunnels
+	served    atomic.Uint64 // requests that did well, for AccessEvery
 
 	draining atomic.Bool
 
@@ -43,19 +48,24 @@ func New(options Options) (*Proxy, error) {
 		return nil, err
 	}
 	for _, address := range options.Legacy.Endpoints {
-		if _, err := newEndpoint(address, func() leg { return nil }); err != nil {
+		if err := checkAddress(options.Legacy, address); err != nil {
 			return nil, err
 		}
 	}
 	p := &Proxy{
 		options:   options,
 		log:       options.Log,
-		legacy:    newUpstream(options.Discovery, newTransport),
+		allowed:   match.OddOf(options.LegacyAllow),
 		effective: map[string]capability.Effective{},
 		lasting:   map[string]*lasting{},
 		updated:   make(chan struct{}),
 	}
-	p.legacy.use(options.Legacy)
+	p.unclaimed = reach{pool: p.newPool("monolith"), rewrite: newTranslation(options.Legacy.Rewrite)}
+	if options.LegacyBound != nil {
+		p.unclaimed.bulkhead = limit.NewBulkhead(*options.LegacyBound)
+	}
+	p.unclaimed.pool.Use(options.Legacy)
+	p.loops.keep(p.unclaimed.pool.Run)
 	p.reverse = p.newReverseProxy()
 	if p.metrics, err = newMetrics(options.Metrics, p); err != nil {
 		return nil, err
@@ -73,9 +83,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	p.loops.close()
-	p.legacy.close()
+	p.unclaimed.pool.Close()
 	for _, l := range p.everything() {
-		l.extracted.close()
+		l.extracted.Close()
 	}
 	return nil
 }
@@ -119,17 +129,22 @@ func (p *Proxy) Update(docs []capability.Document, effective map[string]capabili
 // carries two promises: held writes are let through only after reads are routed
 // by the new state, and after the marks know the new owner. Called with p.mu held.
 func (p *Proxy) swap() {
-	t := build(p.documents, func(d capability.Document) *binding {
+	t, err := build(p.documents, p.options.Override, func(d capability.Document) *binding {
 		e, known := p.effective[d.Name]
 		if !known {
 			e = capability.Initial(d.Name, d.Data != nil)
 			p.effective[d.Name] = e
 		}
 		l := p.keep(d, e)
-		return &binding{document: d, effective: e, lasting: l, breakers: l.breakers,
-			upstreams: map[capability.Side]*upstream{capability.Legacy: p.legacy, capability.Extracted: l.extracted}}
+		return p.bind(d, e, l)
 	})
+	if err != nil {
+		// Check has compiled the same routes.
+		p.log.Error("build the table; the last one is served", slog.Any("error", err))
+		return
+	}
 	p.table.Store(t)
+	p.retire(t)
 	for _, b := range t.bindings {
 		b.lasting.marks.set(b.effective.Owner, b.effective.Epoch)
 		before := b.lasting.hold.state()
@@ -137,6 +152,27 @@ func (p *Proxy) swap() {
 			p.logChange(before, b.effective)
 		}
 	}
+}
+
+// retire takes the endpoints from capabilities that no document describes any
+// more. What else lasts of them stays, for the case that they come back.
+func (p *Proxy) retire(t *table) {
+	for name, l := range p.lasting {
+		if !slices.ContainsFunc(t.bindings, func(b *binding) bool { return b.document.Name == name }) {
+			l.extracted.Use(capability.Upstream{})
+		}
+	}
+}
+
+// bind ties a capability's document and state to what lasts.
+func (p *Proxy) bind(d capability.Document, e capability.Effective, l *lasting) *binding {
+	return &binding{document: d, effective: e, lasting: l, always: set(d.Traffic.Always), never: set(d.Traffic.Never),
+		reach: map[capability.Side]reach{
+			capability.Legacy: {pool: p.unclaimed.pool, breaker: l.breakers[capability.Legacy], bulkhead: l.bulkheads[capability.Legacy],
+				rewrite: p.unclaimed.rewrite},
+			capability.Extracted: {pool: l.extracted, breaker: l.breakers[capability.Extracted], bulkhead: l.bulkheads[capability.Extracted],
+				rewrite: newTranslation(d.Extracted.Rewrite)},
+		}}
 }
 
 func (p *Proxy) logChange(before, after capability.Effective) {

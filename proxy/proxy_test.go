@@ -78,7 +78,7 @@ func ordersDocument(extracted ...string) capability.Document {
 }
 
 func state(revision uint64, owner capability.Side, weight capability.Weight) capability.Effective {
-	return capability.Effective{Capability: "orders", Revision: revision, Epoch: revision, Owner: owner, Weight: weight, Phase: capability.Steady, HasData: true}
+	return capability.Effective{Capability: "orders", Revision: revision, Epoch: revision, Owner: owner, Weight: weight, Phase: capability.Steady, HasData: true, Shared: true}
 }
 
 func switching(e capability.Effective) capability.Effective {
@@ -237,7 +237,7 @@ func TestForwardedRequest(t *testing.T) {
 	}
 	host, _, _ := net.SplitHostPort(strings.TrimPrefix(s.url, "http://"))
 	for name, want := range map[string]string{"X-Forwarded-For": host, "X-Forwarded-Proto": "http", "X-Forwarded-Host": "shop.example",
-		"X_forwarded_for": "", "X-Forwarded_for": "", "X-Real-Ip": "", "X-Drop": "", "X-Request-Id": "abc-1",
+		"X_forwarded_for": "", "X-Forwarded_for": "", "X-Real-Ip": host, "X-Drop": "", "X-Request-Id": "abc-1",
 		"Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"} {
 		if have := up.Header.Get(name); have != want {
 			t.Errorf("%s: forwarded %q, want %q", name, have, want)

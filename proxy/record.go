@@ -51,7 +51,7 @@ func (p *Proxy) record(x *exchange) {
 		slog.String("request_id", x.id), slog.String("method", x.request.Method), slog.String("path", x.request.URL.Path),
 		slog.Int("status", x.status), slog.Duration("duration", took),
 		slog.String("side", string(x.side)), slog.String("reason", string(x.reason)), slog.String("class", string(x.class)),
-		slog.String("upstream", x.endpoint), slog.Int("attempts", x.attempts), slog.String("client", clientAddress(x.request)))
+		slog.String("upstream", x.endpoint), slog.Int("attempts", x.attempts), slog.String("client", x.client.Address))
 	if x.route != nil {
 		attrs = append(attrs, slog.String("capability", x.route.binding.document.Name), slog.String("route", x.route.Path))
 	}

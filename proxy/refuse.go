@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"strangler/capability"
+	"strangler/proxy/breaker"
 )
 
 // refusal is an answer of the proxy's own.
@@ -57,7 +58,7 @@ func (p *Proxy) answerFailure(w http.ResponseWriter, r *http.Request, err error)
 	x := exchangeOf(r.Context())
 	x.failure = err.Error()
 	f := x.describe(err)
-	x.untouched = f.reason == ReasonBreaker || f.reason == ReasonNowhere
+	x.untouched = unsent(err)
 	x.endWrite()
 	if rec, ok := w.(*recorder); ok {
 		rec.refuse(f)
@@ -69,22 +70,27 @@ func (p *Proxy) answerFailure(w http.ResponseWriter, r *http.Request, err error)
 // describe chooses the answer to a failure. 503 promises that nothing was
 // touched; 502 and 504 on a write say that its outcome is not known.
 func (x *exchange) describe(err error) refusal {
-	var open openError
+	var open *breaker.OpenError
 	var behind behindError
 	name := string(x.side)
 	if x.route != nil {
 		name = fmt.Sprintf("%s of %s", x.side, x.route.binding.document.Name)
 	}
 	switch {
+	case errors.Is(err, errTooLarge):
+		return refusal{status: http.StatusRequestEntityTooLarge, reason: ReasonTooLarge, message: errTooLarge.Error()}
 	case errors.Is(err, errClientGone):
 		return refusal{status: statusGone, reason: ReasonGone, message: errClientGone.Error()}
 	case errors.As(err, &behind):
 		return refusal{status: http.StatusServiceUnavailable, reason: ReasonBehind, after: time.Second,
 			message: name + " cannot be reached, and the other side might show older data"}
 	case errors.As(err, &open):
-		return refusal{status: http.StatusServiceUnavailable, reason: ReasonBreaker, after: max(open.after, time.Second),
+		return refusal{status: http.StatusServiceUnavailable, reason: ReasonBreaker, after: max(open.After, time.Second),
 			message: name + " is failing, its breaker is open; the request has touched nothing"}
-	case errors.Is(err, errNoEndpoint), errors.Is(err, errUnreachable):
+	case errors.Is(err, errBusy):
+		return refusal{status: http.StatusServiceUnavailable, reason: ReasonBusy, after: time.Second,
+			message: name + " is busy; the request has touched nothing"}
+	case unsent(err):
 		return refusal{status: http.StatusServiceUnavailable, reason: ReasonNowhere, after: time.Second,
 			message: name + " cannot be reached; the request has touched nothing"}
 	case errors.Is(err, errTimeout):

@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"strangler/capability"
+	"strangler/proxy/pool"
 )
 
 func TestReloadUnderLoadDropsNothing(t *testing.T) {
@@ -110,34 +113,41 @@ func TestNotReadyBeforeTheFirstTable(t *testing.T) {
 }
 
 // set changes under the proxy's feet, as Consul would change it.
-type moving struct{ set atomic.Pointer[[]string] }
+type moving struct {
+	set atomic.Pointer[[]capability.Instance]
+}
 
-func (m *moving) Endpoints(string) []string { return *m.set.Load() }
+func (m *moving) Instances(string) []capability.Instance { return *m.set.Load() }
+
+func (m *moving) store(addresses ...string) {
+	all := []capability.Instance{}
+	for _, a := range addresses {
+		all = append(all, capability.Instance{Address: a})
+	}
+	m.set.Store(&all)
+}
 
 func TestDiscovery(t *testing.T) {
 	found := &moving{}
-	found.set.Store(&[]string{})
+	found.store()
 	s := serve(t, state(1, capability.Legacy, capability.Whole), nil, nil, func(o *Options, d *capability.Document) {
 		o.Discovery = found
 		d.Extracted = capability.Upstream{Consul: "orders"}
 	})
 	s.want(s.get("/api/orders/1", "u"), 200, "legacy") // nobody there yet: reads fall back
-	found.set.Store(&[]string{s.extracted.URL})
+	found.store(s.extracted.URL)
 	s.want(s.get("/api/orders/1", "u"), 200, "extracted")
-	up := s.table.Load().bindings["orders"].upstreams[capability.Extracted]
-	before := up.endpoints()[0]
-	found.set.Store(&[]string{s.legacy.URL, s.extracted.URL, "::nonsense"})
-	after := up.endpoints()
-	if len(after) != 2 || after[1] != before {
-		t.Errorf("endpoints that stay are kept: %v", after)
-	}
-	for range 20 { // an endpoint with much in flight is left alone
-		before.inflight.Store(1000)
-		if e := up.pick(nil); e != after[0] {
-			t.Fatalf("picked %s", e.address)
+	found.store(s.legacy.URL, "::nonsense")
+	s.want(s.get("/api/orders/1", "u"), 200, "legacy")
+	var known []string
+	for _, e := range s.Endpoints() {
+		if e.Capability == "orders" && e.State != pool.Withdrawn {
+			known = append(known, e.Address)
 		}
 	}
-	before.inflight.Store(0)
+	if !slices.Equal(known, []string{s.legacy.URL}) {
+		t.Errorf("endpoints: %v", known)
+	}
 }
 
 func TestExplainAgreesWithRouting(t *testing.T) {
@@ -159,7 +169,7 @@ func TestExplainAgreesWithRouting(t *testing.T) {
 			}
 		}
 	}
-	for url, want := range map[string]string{"/nothing?x=1": "no capability claims", "/a/%2e%2e/b": "dot segment: 400", "http://shop.example/api/orders/1": "capability orders claims"} {
+	for url, want := range map[string]string{"/nothing?x=1": "no capability claims", "/a/%2e%2e/b": "a dot segment, which", "http://shop.example/api/orders/1": "capability orders claims"} {
 		d, err := s.Explain(Request{Method: "GET", URL: url})
 		if err != nil || !strings.Contains(d.Reasons[0], want) {
 			t.Errorf("%s: %+v, %v", url, d, err)
@@ -204,9 +214,9 @@ func BenchmarkProxy(b *testing.B) {
 		b.Fatal(err)
 	}
 	p.Update([]capability.Document{ordersDocument(up.URL)}, map[string]capability.Effective{"orders": state(1, capability.Legacy, 5000)})
-	defer p.legacy.close()
+	defer p.unclaimed.pool.Close()
 	for _, l := range p.lasting {
-		defer l.extracted.close()
+		defer l.extracted.Close()
 	}
 	w := &sink{header: http.Header{}}
 	b.ReportAllocs()
@@ -225,20 +235,21 @@ func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 func (s *sink) WriteHeader(int)             {}
 
 // canned is a leg that answers from memory, so that what is measured is ours.
-type canned struct{}
+type canned struct{ host string }
 
-func (canned) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Content-Length": {"2"}},
+func newCanned(_ capability.Upstream, to *url.URL) (pool.Leg, error) { return canned{to.Host}, nil }
+
+func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Content-Length": {"2"}, "X-Served-By": {c.host}},
 		Body: io.NopCloser(strings.NewReader("ok")), ContentLength: 2, Request: r}, nil
 }
 func (canned) CloseIdleConnections() {}
 
 func BenchmarkOverhead(b *testing.B) {
-	p, err := New(Options{ID: "p", Legacy: capability.Upstream{Endpoints: []string{"http://h"}}, Log: quietLog()})
+	p, err := New(Options{ID: "p", Legacy: capability.Upstream{Endpoints: []string{"http://h"}}, Log: quietLog(), NewLeg: newCanned})
 	if err != nil {
 		b.Fatal(err)
 	}
-	p.legacy.newLeg = func() leg { return canned{} }
 	p.Update([]capability.Document{ordersDocument("http://e")}, map[string]capability.Effective{"orders": state(1, capability.Legacy, 0)})
 	w := &sink{header: http.Header{}}
 	for _, method := range []string{"GET", "PUT"} {

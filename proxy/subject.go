@@ -19,34 +19,36 @@ type subject struct {
 	minted bool // new in this request: the answer sets the cookie
 }
 
-// subjectOf finds the subject of a request. Who lacks the named cookie or header
-// is routed by client address; who lacks our own cookie gets one.
-func subjectOf(want capability.Subject, r *http.Request) subject {
+// subjectOf finds the subject of a request. Who lacks the named cookie, header or
+// claim is routed by client address; who lacks our own cookie gets one.
+func subjectOf(want capability.Subject, r *http.Request, address string) subject {
+	value := ""
 	switch want.Kind {
 	case capability.SubjectCookie:
-		if v := cookie(r.Header, want.Name); v != "" {
-			return subject{value: v, source: capability.SubjectCookie}
-		}
-		return subject{value: clientAddress(r), source: capability.SubjectAddress}
+		value = cookie(r.Header, want.Name)
 	case capability.SubjectHeader:
-		if v := r.Header.Get(want.Name); v != "" {
-			return subject{value: v, source: capability.SubjectHeader}
-		}
-		return subject{value: clientAddress(r), source: capability.SubjectAddress}
+		value = r.Header.Get(want.Name)
+	case capability.SubjectClaim:
+		value = claim(r.Header, want.Name)
 	case capability.SubjectAddress:
-		return subject{value: clientAddress(r), source: capability.SubjectAddress}
+	default:
+		if v := cookie(r.Header, mintedCookie); isToken(v, 64) {
+			return subject{value: v, source: capability.SubjectMinted}
+		}
+		return subject{value: rand.Text(), source: capability.SubjectMinted, minted: true}
 	}
-	if v := cookie(r.Header, mintedCookie); isToken(v, 64) {
-		return subject{value: v, source: capability.SubjectMinted}
+	if value == "" {
+		return subject{value: address, source: capability.SubjectAddress}
 	}
-	return subject{value: rand.Text(), source: capability.SubjectMinted, minted: true}
+	return subject{value: value, source: want.Kind}
 }
 
-// cookieFor makes the Set-Cookie of a minted subject.
-func (s subject) cookieFor(r *http.Request) string {
+// cookieFor makes the Set-Cookie of a minted subject. It is for TLS only where the
+// client came by TLS, to the proxy or to one in front that is trusted to say so.
+func (s subject) cookieFor(secure bool) string {
 	const year = 365 * 24 * 60 * 60
 	c := http.Cookie{Name: mintedCookie, Value: s.value, Path: "/", MaxAge: year,
-		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode}
+		HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode}
 	return c.String()
 }
 
@@ -65,16 +67,6 @@ func cookie(h http.Header, name string) string {
 	return ""
 }
 
-// clientAddress is the peer's address without the port. Forwarded headers are
-// not consulted: a client can write them.
-func clientAddress(r *http.Request) string {
-	address := r.RemoteAddr
-	if i := strings.LastIndexByte(address, ':'); i >= 0 {
-		address = address[:i]
-	}
-	return strings.Trim(address, "[]")
-}
-
 // isToken accepts 1 to longest characters that are safe in headers and logs.
 func isToken(s string, longest int) bool {
 	if s == "" || len(s) > longest {
@@ -82,7 +74,8 @@ func isToken(s string, longest int) bool {
 	}
 	for i := range len(s) {
 		c := s[i]
-		if !unreserved(c) && c != '=' && c != '+' && c != ':' {
+		alphanumeric := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !alphanumeric && strings.IndexByte("-._~=+:", c) < 0 {
 			return false
 		}
 	}

@@ -2,18 +2,31 @@ package proxy
 
 import (
 	"fmt"
-	"slices"
-	"strings"
+	"net/http"
+	"net/url"
+	"time"
 
 	"strangler/capability"
+	"strangler/proxy/breaker"
+	"strangler/proxy/limit"
+	"strangler/proxy/match"
+	"strangler/proxy/pool"
 )
 
 // table is everything that routing needs, immutable once it is stored. A request
 // loads it once and is decided by that one from beginning to end.
 type table struct {
-	index    *index
-	routes   []*route // in the order of the documents
-	bindings map[string]*binding
+	index    *match.Index
+	routes   []*route // in the order of the documents, as the index counts them
+	bindings []*binding
+	override string // header by which trusted peers choose a side; empty: none
+}
+
+// route is one claim as one table serves it.
+type route struct {
+	capability.Route
+	binding *binding
+	allowed match.Odd
 }
 
 // binding is one capability as one table serves it.
@@ -21,8 +34,17 @@ type binding struct {
 	document  capability.Document
 	effective capability.Effective
 	lasting   *lasting
-	breakers  map[capability.Side]*breaker
-	upstreams map[capability.Side]*upstream
+	always    map[string]bool // subjects
+	never     map[string]bool
+	reach     map[capability.Side]reach
+}
+
+// reach is how one side is reached.
+type reach struct {
+	pool     *pool.Pool
+	breaker  *breaker.Breaker // nil for unclaimed requests
+	bulkhead *limit.Bulkhead  // nil for unclaimed requests without a bound
+	rewrite  translation
 }
 
 // salt spreads subjects differently in every group of capabilities.
@@ -33,39 +55,47 @@ func (b *binding) salt() string {
 	return b.document.Name
 }
 
-// compileRoutes compiles one document's routes, and lists what is wrong with
-// each of them.
-func compileRoutes(d capability.Document) (routes []*route, problems []capability.Problem) {
-	for i, r := range d.Routes {
-		problem := func(message, mend string) {
-			problems = append(problems, capability.Problem{File: d.File, Line: r.Line,
-				Path: fmt.Sprintf("routes[%d].path", i), Value: r.Path, Message: message, Mend: mend})
-		}
-		for _, method := range r.Methods {
-			if method == "" || method != strings.ToUpper(method) || strings.Trim(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") != "" {
-				problem(fmt.Sprintf("%q is no method", method), "write methods in capitals, as in [GET, PUT]")
-			}
-		}
-		t, err := compileTemplate(r.Path)
-		if err != nil {
-			problem(err.Error(), "write a gorilla/mux template, as in /api/orders/{id:[0-9]+} or /api/orders/**")
-			continue
-		}
-		routes = append(routes, &route{Route: r, template: t})
+// find returns the route that claims a request, or nil.
+func (t *table) find(r *http.Request, path match.Path) *route {
+	n, ok := t.index.Find(&match.Request{Method: r.Method, Host: r.Host, Path: path, Header: r.Header, RawQuery: r.URL.RawQuery})
+	if !ok {
+		return nil
 	}
-	return routes, problems
+	return t.routes[n]
+}
+
+// defaultTimeout bounds claimed requests whose document says nothing. A write
+// without a bound would let a switch wait for ever.
+const defaultTimeout = 30 * time.Second
+
+func (r *route) timeout() time.Duration {
+	for _, t := range []time.Duration{r.Timeout, r.binding.document.Resilience.Timeout} {
+		if t > 0 {
+			return t
+		}
+	}
+	return defaultTimeout
+}
+
+func (r *route) retries() int {
+	if r.Retries != nil {
+		return *r.Retries
+	}
+	return r.binding.document.Resilience.Retries
+}
+
+func (r *route) fallback() bool {
+	if r.Fallback != nil {
+		return *r.Fallback
+	}
+	return r.binding.document.Resilience.Fallback
 }
 
 // Check lists what keeps a set of documents from being served together: paths
 // that are no templates, endpoints that are no addresses, and requests that two
 // routes claim with equal right. It needs no running proxy.
 func Check(docs []capability.Document) []capability.Problem {
-	type claim struct {
-		*route
-		document capability.Document
-	}
 	var problems []capability.Problem
-	var claims []claim
 	names := map[string]string{}
 	for _, d := range docs {
 		if other, taken := names[d.Name]; taken {
@@ -74,60 +104,55 @@ func Check(docs []capability.Document) []capability.Problem {
 		}
 		names[d.Name] = d.File
 		for _, address := range d.Extracted.Endpoints {
-			if _, err := newEndpoint(address, func() leg { return nil }); err != nil {
+			if err := checkAddress(d.Extracted, address); err != nil {
 				problems = append(problems, capability.Problem{File: d.File, Path: "extracted.endpoints", Value: address,
 					Message: err.Error(), Mend: "write scheme, host and port only, as in http://127.0.0.1:9003"})
 			}
 		}
-		routes, wrong := compileRoutes(d)
-		problems = append(problems, wrong...)
-		for _, r := range routes {
-			for _, c := range claims {
-				if path, method, both := conflict(c.route, r); both {
-					problems = append(problems, capability.Problem{File: d.File, Line: r.Line, Path: "routes", Value: r.Path,
-						Message: fmt.Sprintf("%s %s is claimed by %q of capability %q in %s with equal right", method, path, c.Path, c.document.Name, c.document.File),
-						Mend:    "take the claim out of one of the two, or make one path more specific"})
-				}
-			}
-			claims = append(claims, claim{r, d})
-		}
 	}
-	return problems
+	return append(problems, match.Check(docs)...)
 }
 
-// conflict finds a request that both routes claim while neither is more
-// specific.
-func conflict(a, b *route) (path, method string, both bool) {
-	method, shared := sharedMethod(a, b)
-	if !shared || moreSpecific(a.template, b.template) != 0 || !slices.Equal(a.template.literals(), b.template.literals()) {
-		return "", "", false
+// checkAddress says why there is no way to an endpoint of an upstream.
+func checkAddress(u capability.Upstream, address string) error {
+	to, err := url.Parse(address)
+	if err != nil {
+		return fmt.Errorf("parse endpoint: %w", err)
 	}
-	path, both = overlap(a.template, b.template)
-	return path, method, both
-}
-
-func sharedMethod(a, b *route) (string, bool) {
-	candidates := append(slices.Clone(a.Methods), b.Methods...)
-	for _, method := range append(candidates, "GET") {
-		if a.claims(method) && b.claims(method) {
-			return method, true
-		}
+	if to.Scheme != "http" && to.Scheme != "https" || to.Host == "" || to.Path != "" && to.Path != "/" {
+		return fmt.Errorf("parse endpoint: %q is not http://host:port or https://host:port", address)
 	}
-	return "", false
+	_, err = pool.Standard(u, to)
+	return err
 }
 
 // build makes a table of documents that Check has passed.
-func build(docs []capability.Document, bind func(capability.Document) *binding) *table {
-	t := &table{index: &index{}, bindings: make(map[string]*binding, len(docs))}
+func build(docs []capability.Document, override string, bind func(capability.Document) *binding) (*table, error) {
+	t := &table{override: override}
+	var claims []capability.Route
 	for _, d := range docs {
 		b := bind(d)
-		t.bindings[d.Name] = b
-		routes, _ := compileRoutes(d)
-		for _, r := range routes {
-			r.binding = b
-			t.routes = append(t.routes, r)
-			t.index.add(r)
+		t.bindings = append(t.bindings, b)
+		for _, r := range d.Routes {
+			t.routes = append(t.routes, &route{Route: r, binding: b, allowed: match.OddOf(r.Allow)})
+			claims = append(claims, r)
 		}
 	}
-	return t
+	var err error
+	if t.index, err = match.Compile(claims); err != nil {
+		return nil, fmt.Errorf("compile routes: %w", err)
+	}
+	return t, nil
+}
+
+// set makes a set of subjects; nil for none.
+func set(subjects []string) map[string]bool {
+	if len(subjects) == 0 {
+		return nil
+	}
+	all := make(map[string]bool, len(subjects))
+	for _, s := range subjects {
+		all[s] = true
+	}
+	return all
 }

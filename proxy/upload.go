@@ -9,15 +9,19 @@ import (
 	"time"
 )
 
-// upload is a request's body on its way to an upstream. It knows whether it was
-// touched, whether the client broke it off, and how to end: the transport may go
+// errTooLarge ends a body that is larger than its route takes.
+var errTooLarge = errors.New("the request's body is larger than is taken here")
+
+// upload is a request's body on its way to an upstream. It knows whether the
+// client broke it off, and how to end: the transport may go
 // on reading after the answer, but not after the request is over, when net/http
 // reads the connection itself.
 type upload struct {
 	body      io.ReadCloser
-	announced int64 // -1: not announced
-	touched   atomic.Bool
+	announced int64       // -1: not announced
+	most      int64       // bytes; 0: any number
 	failed    atomic.Bool // by the client
+	tooLarge  atomic.Bool
 	complete  atomic.Bool // all of it was read
 
 	mu   sync.Mutex // held while reading
@@ -31,10 +35,12 @@ func (u *upload) Read(p []byte) (int, error) {
 	if u.over {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	u.touched.Store(true)
 	n, err := u.body.Read(p)
 	u.read += int64(n)
 	switch {
+	case u.most > 0 && u.read > u.most:
+		u.tooLarge.Store(true)
+		return 0, errTooLarge
 	case errors.Is(err, io.EOF), u.announced >= 0 && u.read >= u.announced:
 		u.complete.Store(true)
 	case err != nil:
@@ -43,7 +49,9 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (u *upload) Close() error { return u.body.Close() }
+// Close leaves the client's body alone, which net/http ends by itself: an endpoint
+// that could not be reached must not end what another one may still be sent.
+func (u *upload) Close() error { return nil }
 
 // stop returns when no read is under way and none will begin. A read that waits
 // for the rest of an incomplete body is woken by interrupt.
@@ -75,15 +83,3 @@ func (x *exchange) stopUpload(rec *recorder) {
 func (x *exchange) closing() bool {
 	return x.upload != nil && !x.upload.complete.Load() && x.request.ProtoMajor == 1
 }
-
-// bodyTouched reports whether some of the body may be gone.
-func bodyTouched(req *http.Request) bool {
-	body, ok := req.Body.(*upload)
-	return ok && body.touched.Load()
-}
-
-// keepOpen shields a body from the transport, which closes it also when
-// nothing was sent and another endpoint could still be tried.
-type keepOpen struct{ io.Reader }
-
-func (keepOpen) Close() error { return nil }

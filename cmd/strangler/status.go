@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"strangler/capability"
 	"strangler/internal/api"
 	"strangler/proxy"
+	"strangler/proxy/breaker"
+	"strangler/proxy/pool"
 )
 
 func (c *cli) status() *cobra.Command {
@@ -62,14 +65,14 @@ func (c *cli) showStatus(ctx context.Context, client *api.Client, args []string)
 			return c.out.json(all)
 		}
 	}
-	var breakers []proxy.BreakerInfo
+	var at reported
 	// A controller without a proxy has none to show.
-	_ = client.Get(ctx, "/proxy/breakers", &breakers)
+	_ = errors.Join(client.Get(ctx, "/proxy/breakers", &at.breakers), client.Get(ctx, "/proxy/endpoints", &at.endpoints))
 	for i, s := range all {
 		if i > 0 {
 			c.out.line("")
 		}
-		c.capability(s, breakers)
+		c.capability(s, at)
 	}
 	if len(args) == 1 {
 		return nil
@@ -94,7 +97,7 @@ func (c *cli) strayProblems(ctx context.Context, client *api.Client, all []capab
 }
 
 // capability prints one capability for a person.
-func (c *cli) capability(s capability.Status, breakers []proxy.BreakerInfo) {
+func (c *cli) capability(s capability.Status, at reported) {
 	e, p := s.Effective, c.out
 	owner := fmt.Sprintf("owner %s", e.Owner)
 	if !e.Since.IsZero() && e.HasData {
@@ -114,16 +117,50 @@ func (c *cli) capability(s capability.Status, breakers []proxy.BreakerInfo) {
 	if e.HasData {
 		p.line("  switch    " + s.Switch.Summary)
 	}
-	for _, b := range breakers {
-		if b.Capability == s.Capability && b.State != proxy.Closed {
-			p.line("  breaker   " + p.red(fmt.Sprintf("%s is %s since %s: %s", b.Side, b.State, b.Since.Local().Format("15:04:05"), b.Reason)))
-		}
-	}
+	c.planeLines(s.Capability, at)
 	for _, v := range s.Proxies {
 		p.line(fmt.Sprintf("  proxy     %s serves revision %d, %d writes in flight, %d held", v.Proxy, v.Revision, v.Writes, v.Held))
 	}
 	for _, m := range s.Missing {
 		p.line("  proxy     " + p.red(m+" does not answer"))
+	}
+}
+
+// reported is what a proxy says of its upstreams.
+type reported struct {
+	breakers  []proxy.BreakerInfo
+	endpoints []proxy.EndpointInfo
+}
+
+// planeLines prints what is not as it should be between proxy and upstreams.
+func (c *cli) planeLines(name string, at reported) {
+	p := c.out
+	for _, b := range at.breakers {
+		if b.Capability != name || b.State == breaker.Closed && b.Mode == capability.BreakerEnforce {
+			continue
+		}
+		line := fmt.Sprintf("%s is %s", b.Side, b.State)
+		if b.Reason != "" {
+			line += fmt.Sprintf(" since %s: %s", b.Since.Local().Format("15:04:05"), b.Reason)
+		}
+		if b.Remaining > 0 {
+			line += fmt.Sprintf("; a trial in %s", short(b.Remaining))
+		}
+		switch b.Mode {
+		case capability.BreakerObserve:
+			line += " (observe: everything passes)"
+		case capability.BreakerDisabled:
+			line += " (disabled)"
+		}
+		if b.State != breaker.Closed {
+			line = p.red(line)
+		}
+		p.line("  breaker   " + line)
+	}
+	for _, e := range at.endpoints {
+		if e.Capability == name && e.State != pool.Healthy {
+			p.line("  endpoint  " + p.red(fmt.Sprintf("%s is %s since %s: %s", e.Address, e.State, e.Since.Local().Format("15:04:05"), e.Why)))
+		}
 	}
 }
 

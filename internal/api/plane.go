@@ -22,8 +22,14 @@ type Plane interface {
 	Serving(ctx context.Context, name string, revision uint64, idle bool) capability.Serving
 	Explain(request proxy.Request) (proxy.Decision, error)
 	Routes() []proxy.RouteInfo
-	Breakers() []proxy.BreakerInfo
+	Upstreams
 	Ready() bool
+}
+
+// Upstreams is what a proxy says of the sides it forwards to.
+type Upstreams interface {
+	Breakers() []proxy.BreakerInfo
+	Endpoints() []proxy.EndpointInfo
 }
 
 // DataPlane adds a proxy's part of the API to the router.
@@ -32,6 +38,7 @@ func DataPlane(router *mux.Router, p Plane) {
 	router.HandleFunc("/proxy/serving", a.serving).Methods(http.MethodGet)
 	router.HandleFunc("/proxy/routes", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.Routes(), nil) }).Methods(http.MethodGet)
 	router.HandleFunc("/proxy/breakers", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.Breakers(), nil) }).Methods(http.MethodGet)
+	router.HandleFunc("/proxy/endpoints", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.Endpoints(), nil) }).Methods(http.MethodGet)
 	router.HandleFunc("/proxy/explain", a.explain).Methods(http.MethodPost)
 	router.HandleFunc("/readyz", a.ready).Methods(http.MethodGet)
 }
