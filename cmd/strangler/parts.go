@@ -19,6 +19,7 @@ import (
 	"strangler/internal/consul"
 	"strangler/internal/files"
 	"strangler/internal/telemetry"
+	"strangler/proxy/edge"
 )
 
 // parts is what every process of ours is built from.
@@ -29,12 +30,14 @@ type parts struct {
 	discovery *consul.Discovery // nil: no Consul
 	registry  *prometheus.Registry
 	router    *mux.Router // of the admin address
+	listeners *edge.Listeners
 	admin     net.Listener
 }
 
 // build reads the configuration and makes the parts; nothing runs yet but the
-// admin address's listener, so that a second process on it fails at once.
-func (c *cli) build(ctx context.Context, adjust func(*config.Config)) (*parts, error) {
+// listeners, so that a second process on their addresses fails at once. Those that
+// a process before this one, or systemd, has handed over are used as they are.
+func (c *cli) build(ctx context.Context, clients bool, adjust func(*config.Config)) (*parts, error) {
 	settings, err := c.settings()
 	if err != nil {
 		return nil, err
@@ -48,9 +51,14 @@ func (c *cli) build(ctx context.Context, adjust func(*config.Config)) (*parts, e
 			return nil, err
 		}
 	}
-	if p.admin, err = (&net.ListenConfig{}).Listen(ctx, "tcp", settings.Admin); err != nil {
-		return nil, fmt.Errorf("listen at the admin address: %w; is strangler running already?", err)
+	addresses := []string{settings.Admin}
+	if clients {
+		addresses = append(addresses, settings.Listen)
 	}
+	if p.listeners, err = edge.Listen(ctx, addresses...); err != nil {
+		return nil, fmt.Errorf("%w; is strangler running already?", err)
+	}
+	p.admin = p.listeners.Get(settings.Admin)
 	api.Health(p.router, telemetry.Handler(p.registry))
 	return p, nil
 }

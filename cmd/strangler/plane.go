@@ -10,6 +10,7 @@ import (
 	"strangler/capability"
 	"strangler/internal/api"
 	"strangler/proxy"
+	"strangler/proxy/edge"
 )
 
 // renewal is how often a proxy renews its registration. One that was not renewed
@@ -55,6 +56,13 @@ func (d *plane) run(ctx context.Context) error {
 	if err := d.load(ctx); err != nil {
 		return err
 	}
+	server, err := edge.New(d.serverOptions())
+	if err != nil {
+		return err
+	}
+	// Known before the process that handed over, if there is one, takes itself out:
+	// no switch goes past a proxy that serves.
+	d.registerOnce(ctx)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	done := make(chan error, 1)
@@ -64,10 +72,10 @@ func (d *plane) run(ctx context.Context) error {
 	served := make(chan error, 1)
 	serving, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() {
-		server := proxy.Server{Proxy: d.proxy, Address: d.settings.Listen, Log: d.log}
-		served <- server.Run(serving)
-	}()
+	go func() { served <- server.Run(serving) }()
+	if err := d.listeners.Ready(); err != nil {
+		d.log.Warn("say that this process is ready", "error", err)
+	}
 	select {
 	case err := <-served:
 		stop()
@@ -140,15 +148,19 @@ func (d *plane) register(ctx context.Context) error {
 	tick := time.NewTicker(renewal)
 	defer tick.Stop()
 	for {
-		err := d.store.Register(ctx, capability.Registration{ID: d.id, Admin: d.adminURL(), Renewed: time.Now().UTC()})
-		if err != nil && ctx.Err() == nil {
-			d.log.Error("register the proxy", "error", err)
-		}
 		select {
 		case <-ctx.Done():
 			return d.store.Deregister(context.WithoutCancel(ctx), d.id)
 		case <-tick.C:
+			d.registerOnce(ctx)
 		}
+	}
+}
+
+func (d *plane) registerOnce(ctx context.Context) {
+	err := d.store.Register(ctx, capability.Registration{ID: d.id, Admin: d.adminURL(), Renewed: time.Now().UTC()})
+	if err != nil && ctx.Err() == nil {
+		d.log.Error("register the proxy", "error", err)
 	}
 }
 
@@ -174,5 +186,10 @@ func (c census) Registered(ctx context.Context) ([]capability.Registration, erro
 func (c census) Serving(ctx context.Context, r capability.Registration, name string, revision uint64, idle bool, wait time.Duration) (capability.Serving, error) {
 	client := api.NewClient(r.Admin, "controller")
 	defer client.Close()
-	return client.Serving(ctx, name, revision, idle, wait)
+	serving, err := client.Serving(ctx, name, revision, idle, wait)
+	if err == nil && serving.Proxy != r.ID {
+		// While one process hands over to the next, both are behind one address.
+		err = fmt.Errorf("the proxy %s answers in its place", serving.Proxy)
+	}
+	return serving, err
 }

@@ -20,7 +20,7 @@ that do not answer keep a first start from serving; once capabilities have a
 recorded state they are warnings, because a restart must not become an outage.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := c.build(cmd.Context(), func(*config.Config) {})
+			p, err := c.build(cmd.Context(), true, func(*config.Config) {})
 			if err != nil {
 				return err
 			}
@@ -45,7 +45,7 @@ func (c *cli) proxy() *cobra.Command {
 		Short: "Run a proxy alone, one of many",
 		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := c.build(cmd.Context(), func(s *config.Config) {
+			p, err := c.build(cmd.Context(), true, func(s *config.Config) {
 				if asks == "" {
 					asks = reachable(s.Admin)
 				}
@@ -80,7 +80,7 @@ func (c *cli) controller() *cobra.Command {
 		Short: "Run the controller alone; a second one waits until the first is gone",
 		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := c.build(cmd.Context(), func(s *config.Config) { override(&s.Admin, admin) })
+			p, err := c.build(cmd.Context(), false, func(s *config.Config) { override(&s.Admin, admin) })
 			if err != nil {
 				return err
 			}
@@ -109,7 +109,7 @@ func (c *cli) inOrder(ctx context.Context, p *parts, plane *plane, more ...func(
 	defer drain()
 	done := make(chan error, 1)
 	go func() {
-		done <- together(rest, append(more, p.serveAdmin, p.discover)...)
+		done <- together(rest, append(more, p.serveAdmin, p.discover, func(ctx context.Context) error { return p.handOver(ctx, drain) })...)
 	}()
 	served := make(chan error, 1)
 	go func() { served <- plane.run(serving) }()
