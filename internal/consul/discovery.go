@@ -2,7 +2,6 @@ package consul
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -12,15 +11,19 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"strangler/capability"
 )
 
 // Options are what a Discovery needs: a client, or where the agent is.
 type Options struct {
-	Client     *api.Client // nil: one is made from the three below
-	Address    string      // host:port or URL; empty: CONSUL_HTTP_ADDR, then 127.0.0.1:8500
-	Token      string
-	Datacenter string
-	Snapshot   string // directory for the last good endpoints; empty: none are kept
+	Client     *api.Client   // nil: one is made from the four below, as by Connect
+	Address    string        // host:port or URL
+	Token      string        // of a policy that may read the services and their nodes
+	Datacenter string        // empty: the agent's own
+	TLS        TLS           // zero: as the address says
+	Stale      time.Duration // oldest answer of a follower that is taken; 0: 10 s
+	Snapshot   string        // directory for the last good endpoints; empty: none are kept
 	Log        *slog.Logger
 }
 
@@ -33,12 +36,23 @@ type Discovery struct {
 	log    *slog.Logger
 	bounds bounds
 
-	endpoints atomic.Pointer[map[string][]string] // replaced whole, under mu
-	changes   chan struct{}
-	added     chan struct{} // one slot: names has grown
+	sets    atomic.Pointer[map[string]set] // of watched services; replaced whole, under mu
+	changes chan struct{}
+	renamed chan struct{} // one slot: watched has changed
 
-	mu    sync.Mutex
-	names map[string]bool // watched; guarded by mu
+	mu      sync.Mutex
+	watched map[string]*watching // guarded by mu
+}
+
+// watching is one time that a service is watched. A watch that was given up, and
+// has not noticed, is told by it from the one that took its place.
+type watching struct{ service string }
+
+// set is what is used of a service: the same slices for as long as nothing
+// changes.
+type set struct {
+	instances []capability.Instance // by address
+	endpoints []string              // their addresses
 }
 
 // bounds are the times of the watches.
@@ -64,73 +78,91 @@ func defaultBounds() bounds {
 func NewDiscovery(o Options) (*Discovery, error) {
 	d := &Discovery{
 		client: o.Client, saved: o.Snapshot, log: o.Log, bounds: defaultBounds(),
-		changes: make(chan struct{}, 1), added: make(chan struct{}, 1), names: map[string]bool{},
+		changes: make(chan struct{}, 1), renamed: make(chan struct{}, 1), watched: map[string]*watching{},
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	d.endpoints.Store(&map[string][]string{})
+	if o.Stale > 0 {
+		d.bounds.stale = o.Stale
+	}
+	d.sets.Store(&map[string]set{})
 	if d.client != nil {
 		return d, nil
 	}
-	config := api.DefaultConfig()
-	if o.Address != "" {
-		config.Address = o.Address
-	}
-	if o.Token != "" {
-		config.Token = o.Token
-	}
-	if o.Datacenter != "" {
-		config.Datacenter = o.Datacenter
-	}
-	client, err := api.NewClient(config)
-	if err != nil {
-		return nil, fmt.Errorf("make a client of consul: %w", err)
-	}
-	d.client, d.idle = client, config.Transport
-	return d, nil
+	var err error
+	d.client, d.idle, err = Server{Address: o.Address, Token: o.Token, Datacenter: o.Datacenter, TLS: o.TLS}.connect()
+	return d, err
 }
 
-// Watch adds services, at any time. The endpoints that were last good before
-// the start are there at once, without asking Consul.
+// Watch says which services to watch from now on, and may be called at any time.
+// What was last good of a new one, before the start or before it was given up, is
+// there at once, without asking Consul. One that is left out has no instances any
+// more; its last good ones stay on disk.
 func (d *Discovery) Watch(services ...string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	next := map[string]*watching{}
 	for _, service := range services {
-		if d.names[service] {
+		if next[service] = d.watched[service]; next[service] != nil {
 			continue
 		}
-		d.names[service] = true
-		if endpoints := d.recall(service); len(endpoints) > 0 {
-			d.replace(service, endpoints)
+		next[service] = &watching{service}
+		if instances := d.recall(service); len(instances) > 0 {
+			d.replace(service, instances)
 		}
 	}
-	signal(d.added)
+	for service := range d.watched {
+		if next[service] == nil {
+			d.replace(service, nil)
+		}
+	}
+	d.watched = next
+	signal(d.renamed)
 }
 
-// Endpoints returns the URLs of a service, sorted; none for one that is not
-// watched or never had any. It does not block. The slice must not be changed.
-func (d *Discovery) Endpoints(service string) []string { return (*d.endpoints.Load())[service] }
+// Instances returns the instances of a service that Consul says are well, by
+// address; none for one that is not watched or never had any. It does not block.
+// The slice is the same until something changes, and must not be changed.
+func (d *Discovery) Instances(service string) []capability.Instance {
+	return (*d.sets.Load())[service].instances
+}
 
-// Changes wakes its reader after any endpoints changed. It has one slot, for
-// one reader; read Endpoints again.
+// Endpoints is the addresses of Instances.
+func (d *Discovery) Endpoints(service string) []string { return (*d.sets.Load())[service].endpoints }
+
+// Changes wakes its reader after any instances changed. It has one slot, for one
+// reader; read Instances again.
 func (d *Discovery) Changes() <-chan struct{} { return d.changes }
 
 // Run watches until ctx ends, and returns nil when every watch is gone. Failures
 // of Consul are logged and lived with.
 func (d *Discovery) Run(ctx context.Context) error {
 	var watches sync.WaitGroup
-	started := map[string]bool{}
+	started := map[*watching]context.CancelFunc{}
 	for {
-		for _, name := range d.watched() {
-			if !started[name] {
-				started[name] = true
-				watches.Go(func() { d.watch(ctx, name) })
+		d.mu.Lock()
+		watched := slices.Collect(maps.Values(d.watched))
+		d.mu.Unlock()
+		for w, stop := range started {
+			if !slices.Contains(watched, w) {
+				stop()
+				delete(started, w)
+			}
+		}
+		for _, w := range watched {
+			if started[w] == nil {
+				own, stop := context.WithCancel(ctx)
+				started[w] = stop
+				watches.Go(func() { d.watch(own, w) })
 			}
 		}
 		select {
-		case <-d.added:
+		case <-d.renamed:
 		case <-ctx.Done():
+			for _, stop := range started {
+				stop()
+			}
 			watches.Wait()
 			if d.idle != nil {
 				d.idle.CloseIdleConnections()
@@ -140,32 +172,31 @@ func (d *Discovery) Run(ctx context.Context) error {
 	}
 }
 
-func (d *Discovery) watched() []string {
+// publish makes the instances the ones to use, if they differ, and saves them.
+func (d *Discovery) publish(w *watching, instances []capability.Instance) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Sorted(maps.Keys(d.names))
-}
-
-// publish makes the endpoints the ones to use, if they differ, and saves them.
-func (d *Discovery) publish(service string, endpoints []string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	old := d.Endpoints(service)
-	if slices.Equal(old, endpoints) {
+	old := d.Instances(w.service)
+	if d.watched[w.service] != w || slices.Equal(old, instances) {
 		return
 	}
-	d.replace(service, endpoints)
-	d.log.Info("endpoints changed", slog.String("service", service), slog.Any("from", old), slog.Any("to", endpoints))
-	if err := d.save(service, endpoints); err != nil {
-		d.log.Warn("endpoints not saved", slog.String("service", service), slog.Any("error", err))
+	d.replace(w.service, instances)
+	d.log.Info("instances changed", slog.String("service", w.service), slog.Int("from", len(old)), slog.Int("to", len(instances)),
+		slog.Any("added", few(without(instances, old))), slog.Any("removed", few(without(old, instances))))
+	if err := d.save(w.service, instances); err != nil {
+		d.log.Warn("instances not saved", slog.String("service", w.service), slog.Any("error", err))
 	}
 }
 
 // replace must be called with mu held.
-func (d *Discovery) replace(service string, endpoints []string) {
-	next := maps.Clone(*d.endpoints.Load())
-	next[service] = endpoints
-	d.endpoints.Store(&next)
+func (d *Discovery) replace(service string, instances []capability.Instance) {
+	next := maps.Clone(*d.sets.Load())
+	if len(instances) == 0 {
+		delete(next, service)
+	} else {
+		next[service] = set{instances, addresses(instances)}
+	}
+	d.sets.Store(&next)
 	signal(d.changes)
 }
 

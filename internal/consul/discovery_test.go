@@ -34,6 +34,7 @@ func TestFollowsConsul(t *testing.T) {
 	other := c.add(later, "http://127.0.0.1:7004")
 	d.Watch(later, follow)
 	d.await(t, later, other)
+	d.await(t, follow, one, "https://127.0.0.1:7003")
 }
 
 func TestPassingOnly(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"strangler/capability"
 )
 
 func TestNextIndex(t *testing.T) {
@@ -40,11 +42,18 @@ func TestSuspects(t *testing.T) {
 		{"a b c d", "a b x", "", false},
 		{"a b c d", "a x y z", "b c d", false},
 	} {
-		got := suspects(strings.Fields(row.good), strings.Fields(row.answer), row.doubt)
+		got := addresses(suspects(listed(row.good), listed(row.answer), row.doubt))
 		if !slices.Equal(got, strings.Fields(row.want)) {
 			t.Errorf("%q to %q: got %v, want %q", row.good, row.answer, got, row.want)
 		}
 	}
+}
+
+func listed(words string) (all []capability.Instance) {
+	for _, word := range strings.Fields(words) {
+		all = append(all, capability.Instance{Address: word})
+	}
+	return all
 }
 
 func TestPace(t *testing.T) {

@@ -7,9 +7,12 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"strangler/capability"
 )
 
 var errFiltered = errors.New("the token may not read the service")
@@ -18,17 +21,18 @@ var errStale = errors.New("the answer is older than is taken, or comes from a se
 
 // view is what the watch of one service knows. Its goroutine alone uses it.
 type view struct {
-	service string
-	index   uint64
-	good    []string
-	doubt   time.Time // since when Consul's answer is not believed; zero: it is
-	fresh   bool      // ask the leader, not any server
+	*watching
+	index uint64
+	good  []capability.Instance
+	doubt time.Time // since when Consul's answer is not believed; zero: it is
+	fresh bool      // ask the leader, not any server
 }
 
 // watch asks until ctx ends: at once again after an answer, later after an
 // error, and never faster than the pace.
-func (d *Discovery) watch(ctx context.Context, service string) {
-	v := &view{service: service, good: d.Endpoints(service)}
+func (d *Discovery) watch(ctx context.Context, w *watching) {
+	service := w.service
+	v := &view{watching: w, good: d.Instances(service)}
 	var speed pace
 	failures := 0
 	for {
@@ -44,7 +48,7 @@ func (d *Discovery) watch(ctx context.Context, service string) {
 			failures = 0
 		case err != nil:
 			if failures == 0 {
-				d.log.Warn("consul does not answer; the last endpoints stay", slog.String("service", service), slog.Any("error", err))
+				d.log.Warn("consul does not answer; the last instances stay", slog.String("service", service), slog.Any("error", err))
 			}
 			if !sleep(ctx, d.bounds.pause(failures)) {
 				return
@@ -55,7 +59,7 @@ func (d *Discovery) watch(ctx context.Context, service string) {
 }
 
 // once asks one blocking query and acts on its answer. The index and the
-// endpoints stay as they are when it fails.
+// instances stay as they are when it fails.
 func (d *Discovery) once(ctx context.Context, v *view) error {
 	answer, meta, err := d.ask(ctx, v)
 	if err != nil {
@@ -79,7 +83,7 @@ func (d *Discovery) once(ctx context.Context, v *view) error {
 	return nil
 }
 
-func (d *Discovery) ask(ctx context.Context, v *view) ([]string, *api.QueryMeta, error) {
+func (d *Discovery) ask(ctx context.Context, v *view) ([]capability.Instance, *api.QueryMeta, error) {
 	wait := d.bounds.wait
 	if !v.doubt.IsZero() {
 		wait = d.bounds.recheck
@@ -93,22 +97,16 @@ func (d *Discovery) ask(ctx context.Context, v *view) ([]string, *api.QueryMeta,
 	if err != nil {
 		return nil, nil, err
 	}
-	endpoints := make([]string, 0, len(entries))
-	for _, entry := range entries {
-		endpoint, ok := address(entry)
-		if !ok {
-			d.log.Warn("instance without an address", slog.String("service", v.service), slog.String("id", entry.Service.ID))
-			continue
-		}
-		endpoints = append(endpoints, endpoint)
+	all, nowhere := instances(entries)
+	if len(nowhere) > 0 {
+		d.log.Warn("instances without an address", slog.String("service", v.service), slog.Any("ids", nowhere[:min(len(nowhere), 8)]))
 	}
-	slices.Sort(endpoints)
-	return slices.Compact(endpoints), meta, nil
+	return all, meta, nil
 }
 
 // settle decides what of an answer to believe, and publishes that. An answer in
 // doubt is asked for again, of the leader, until it is clear.
-func (d *Discovery) settle(ctx context.Context, v *view, answer []string, now time.Time) {
+func (d *Discovery) settle(ctx context.Context, v *view, answer []capability.Instance, now time.Time) {
 	lost := suspects(v.good, answer, !v.doubt.IsZero())
 	if len(lost) > 0 {
 		lost = d.alive(ctx, lost)
@@ -122,10 +120,13 @@ func (d *Discovery) settle(ctx context.Context, v *view, answer []string, now ti
 		lost, v.doubt, v.fresh = nil, time.Time{}, false
 	case v.doubt.IsZero():
 		v.doubt, v.fresh = now, true
-		d.log.Warn("endpoints that answer are missing in consul; they are kept", slog.String("service", v.service), slog.Any("kept", lost), slog.Any("answer", answer))
+		d.log.Warn("instances that answer are missing in consul; they are kept", slog.String("service", v.service),
+			slog.Int("kept", len(lost)), slog.Any("of_them", few(lost)), slog.Int("answer", len(answer)))
 	}
-	v.good = slices.Sorted(slices.Values(slices.Concat(answer, lost)))
-	d.publish(v.service, v.good)
+	v.good = slices.SortedFunc(slices.Values(slices.Concat(answer, lost)), func(a, b capability.Instance) int {
+		return strings.Compare(a.Address, b.Address)
+	})
+	d.publish(v.watching, v.good)
 }
 
 // nextIndex is HashiCorp's rule for blocking queries: an index that went
