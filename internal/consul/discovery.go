@@ -55,25 +55,6 @@ type set struct {
 	endpoints []string              // their addresses
 }
 
-// bounds are the times of the watches.
-type bounds struct {
-	wait     time.Duration // of one blocking query
-	recheck  time.Duration // of one, while an answer is in doubt
-	grace    time.Duration // for Consul's answer beyond the wait
-	stale    time.Duration // oldest answer of a follower that is taken
-	probe    time.Duration // of one TCP connect
-	patience time.Duration // until a shrunken answer is believed whatever the probes say
-	backoff  time.Duration // first pause after an error; doubles
-	longest  time.Duration // pause after errors
-}
-
-func defaultBounds() bounds {
-	return bounds{
-		wait: 5 * time.Minute, recheck: 2 * time.Second, grace: 15 * time.Second, stale: 10 * time.Second,
-		probe: time.Second, patience: 30 * time.Second, backoff: 250 * time.Millisecond, longest: 15 * time.Second,
-	}
-}
-
 // NewDiscovery returns a Discovery. It asks nothing yet.
 func NewDiscovery(o Options) (*Discovery, error) {
 	d := &Discovery{

@@ -15,42 +15,48 @@ import (
 	"strangler/capability"
 )
 
-var errFiltered = errors.New("the token may not read the service")
+var errFiltered = errors.New("the token may not read all that was asked for")
 
 var errStale = errors.New("the answer is older than is taken, or comes from a server without a leader")
 
-// view is what the watch of one service knows. Its goroutine alone uses it.
-type view struct {
-	*watching
+// cursor is where a series of blocking queries stands.
+type cursor struct {
 	index uint64
-	good  []capability.Instance
-	doubt time.Time // since when Consul's answer is not believed; zero: it is
-	fresh bool      // ask the leader, not any server
+	fresh bool // ask the leader, not any server
 }
 
-// watch asks until ctx ends: at once again after an answer, later after an
-// error, and never faster than the pace.
+// view is what the watch of one service knows. Its goroutine alone uses it.
+type view struct {
+	cursor
+	*watching
+	good  []capability.Instance
+	doubt time.Time // since when Consul's answer is not believed; zero: it is
+}
+
+// watch asks for one service until ctx ends.
 func (d *Discovery) watch(ctx context.Context, w *watching) {
-	service := w.service
-	v := &view{watching: w, good: d.Instances(service)}
+	v := &view{watching: w, good: d.Instances(w.service)}
+	d.bounds.follow(ctx, d.log.With(slog.String("service", w.service)), func(ctx context.Context) error { return d.once(ctx, v) })
+}
+
+// follow asks until ctx ends: at once again after an answer, later after an
+// error, and never faster than the pace.
+func (b bounds) follow(ctx context.Context, log *slog.Logger, once func(context.Context) error) {
 	var speed pace
 	failures := 0
-	for {
-		if !sleep(ctx, speed.delay(time.Now())) {
-			return
-		}
-		err := d.once(ctx, v)
+	for sleep(ctx, speed.delay(time.Now())) {
+		err := once(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil && failures > 0:
-			d.log.Info("consul answers again", slog.String("service", service), slog.Int("failures", failures))
+			log.Info("consul answers again", slog.Int("failures", failures))
 			failures = 0
 		case err != nil:
 			if failures == 0 {
-				d.log.Warn("consul does not answer; the last instances stay", slog.String("service", service), slog.Any("error", err))
+				log.Warn("consul does not answer; what was last good stays", slog.Any("error", err))
 			}
-			if !sleep(ctx, d.bounds.pause(failures)) {
+			if !sleep(ctx, b.pause(failures)) {
 				return
 			}
 			failures++
@@ -58,29 +64,47 @@ func (d *Discovery) watch(ctx context.Context, w *watching) {
 	}
 }
 
-// once asks one blocking query and acts on its answer. The index and the
-// instances stay as they are when it fails.
+// once asks one blocking query and acts on its answer. The instances stay as they
+// are when it fails.
 func (d *Discovery) once(ctx context.Context, v *view) error {
 	answer, meta, err := d.ask(ctx, v)
+	if err == nil && meta.ResultsFilteredByACLs && len(answer) == 0 {
+		err = errFiltered
+	}
+	if err == nil {
+		var usable bool
+		if usable, err = v.judge(meta, d.bounds.stale); usable {
+			d.settle(ctx, v, answer, time.Now())
+			return nil
+		}
+	}
 	if err != nil {
 		v.index = 0 // ask for all there is as soon as Consul is back
 		return fmt.Errorf("ask consul for %s: %w", v.service, err)
 	}
-	if meta.ResultsFilteredByACLs && len(answer) == 0 {
-		v.index = 0
-		return fmt.Errorf("ask consul for %s: %w", v.service, errFiltered)
-	}
-	if !meta.KnownLeader || meta.LastContact > d.bounds.stale {
-		fresh := v.fresh
-		v.index, v.fresh = 0, true
-		if fresh {
-			return fmt.Errorf("ask consul for %s: %w", v.service, errStale)
-		}
-		return nil
-	}
-	v.index = nextIndex(v.index, meta.LastIndex)
-	d.settle(ctx, v, answer, time.Now())
 	return nil
+}
+
+// judge moves the cursor past an answer and says whether it is fresh enough. If it
+// is not, the leader is asked next; that it does not know better is an error.
+func (c *cursor) judge(meta *api.QueryMeta, stale time.Duration) (usable bool, err error) {
+	if meta.KnownLeader && meta.LastContact <= stale {
+		c.index = nextIndex(c.index, meta.LastIndex)
+		return true, nil
+	}
+	if c.fresh {
+		err = errStale
+	}
+	c.index, c.fresh = 0, true
+	return false, err
+}
+
+// question returns the options of the next query and the context that bounds it.
+func (b bounds) question(ctx context.Context, c cursor, wait time.Duration) (*api.QueryOptions, context.CancelFunc) {
+	wait -= rand.N(wait/16 + 1) // so that many proxies do not ask in step
+	// Consul adds up to a sixteenth; an answer later than that is lost on the way.
+	ctx, cancel := context.WithTimeout(ctx, wait+wait/16+b.grace)
+	return (&api.QueryOptions{WaitIndex: c.index, WaitTime: wait, AllowStale: !c.fresh}).WithContext(ctx), cancel
 }
 
 func (d *Discovery) ask(ctx context.Context, v *view) ([]capability.Instance, *api.QueryMeta, error) {
@@ -88,11 +112,8 @@ func (d *Discovery) ask(ctx context.Context, v *view) ([]capability.Instance, *a
 	if !v.doubt.IsZero() {
 		wait = d.bounds.recheck
 	}
-	wait -= rand.N(wait/16 + 1) // so that many proxies do not ask in step
-	// Consul adds up to a sixteenth; an answer later than that is lost on the way.
-	ctx, cancel := context.WithTimeout(ctx, wait+wait/16+d.bounds.grace)
+	options, cancel := d.bounds.question(ctx, v.cursor, wait)
 	defer cancel()
-	options := (&api.QueryOptions{WaitIndex: v.index, WaitTime: wait, AllowStale: !v.fresh}).WithContext(ctx)
 	entries, meta, err := d.client.Health().Service(v.service, "", true, options)
 	if err != nil {
 		return nil, nil, err

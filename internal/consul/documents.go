@@ -1,0 +1,160 @@
+package consul
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"strangler/capability"
+)
+
+// Load reads the documents. While one is broken, or gone although the move of its
+// capability has begun, its last good version is among them, and its problems are
+// returned; so documents and problems may both be there. Where one change spoils
+// another document, as a table claimed twice, the change waits and the rest goes
+// on. While Consul does not answer, the last good versions of all are returned with
+// one problem that says so. An error means that there is nothing to serve: Consul
+// has not answered, and nothing is on disk.
+func (s *Store) Load(ctx context.Context) ([]capability.Document, []capability.Problem, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, nil, err
+	}
+	defer s.leave()
+	states, err := s.states(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("load documents: %w", err)
+	}
+	s.recallDocuments()
+	if s.last.silence != nil {
+		return s.unanswered(ctx, s.last.silence)
+	}
+	begun := begunOf(states)
+	current, err := s.current(ctx, begun)
+	if err != nil {
+		return s.unanswered(ctx, err)
+	}
+	s.answered()
+	kept, astray, emptiness := s.away(current, begun)
+	s.unsure.Store(!s.last.emptied.IsZero())
+	_, problems := s.decode(s.key(routes), current)
+	chosen := choice{good: s.last.documents, check: s.check}.of(current, kept, filesOf(problems))
+	documents, left := s.decode(s.key(routes), chosen)
+	for file := range filesOf(left) {
+		delete(chosen, file)
+	}
+	s.keepDocuments(chosen)
+	return documents, slices.Concat(astray, emptiness, problems), nil
+}
+
+// current asks for the documents, and once more, of a leader that has made sure
+// that it leads, when the answer lacks what is not believed to be lost.
+func (s *Store) current(ctx context.Context, begun map[string]bool) (map[string][]byte, error) {
+	pairs, err := s.list(ctx, routes, false)
+	if err != nil {
+		return nil, err
+	}
+	current := contentsOf(pairs)
+	if !s.implausible(current, begun) {
+		return current, nil
+	}
+	if pairs, err = s.list(ctx, routes, true); err != nil {
+		return nil, err
+	}
+	return contentsOf(pairs), nil
+}
+
+// unanswered is what Load returns while Consul does not.
+func (s *Store) unanswered(ctx context.Context, err error) ([]capability.Document, []capability.Problem, error) {
+	if ctx.Err() != nil || s.last.documents == nil {
+		return nil, nil, fmt.Errorf("load documents: %w", err)
+	}
+	s.fellSilent(err)
+	documents, problems := s.decode(s.key(routes), s.last.documents)
+	silence := capability.Problem{
+		File:    s.key(routes),
+		Message: "consul does not answer since " + s.last.silent.UTC().Format(time.RFC3339) + "; the last good documents are served: " + err.Error(),
+		Mend:    "see whether its agent runs and its servers have a leader: consul operator raft list-peers",
+	}
+	return documents, append([]capability.Problem{silence}, problems...), nil
+}
+
+// Contents returns the documents as they are now, good or not, by file name.
+func (s *Store) Contents(ctx context.Context) (map[string][]byte, error) {
+	pairs, err := s.list(ctx, routes, true)
+	if err != nil {
+		return nil, err
+	}
+	return contentsOf(pairs), nil
+}
+
+// Put stores a document, whatever was there before. Whether it is good shows when
+// it is loaded.
+func (s *Store) Put(ctx context.Context, file string, content []byte) error {
+	if !isDocument(file) {
+		return fmt.Errorf("%q cannot be the name of a document; it ends in .yaml", file)
+	}
+	if len(content) > largest {
+		return fmt.Errorf("put %s: %d bytes are %w", file, len(content), ErrTooLarge)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.bounds.answer)
+	defer cancel()
+	if _, err := s.client.KV().Put(&api.KVPair{Key: s.key(routes, file), Value: content}, (&api.WriteOptions{}).WithContext(ctx)); err != nil {
+		return fmt.Errorf("put %s into consul: %w", file, err)
+	}
+	return nil
+}
+
+// Remove takes a document out, and returns ErrUnknown where it is not there. While
+// the move of its capability has begun, the proxies serve its last version all the
+// same, and report it.
+func (s *Store) Remove(ctx context.Context, file string) error {
+	if !isDocument(file) {
+		return fmt.Errorf("remove %q: %w", file, ErrUnknown)
+	}
+	pair, err := s.get(ctx, s.key(routes, file))
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", file, err)
+	}
+	if pair.ModifyIndex == 0 {
+		return fmt.Errorf("remove %s: %w", file, ErrUnknown)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.bounds.answer)
+	defer cancel()
+	removed, _, err := s.client.KV().DeleteCAS(pair, (&api.WriteOptions{}).WithContext(ctx))
+	if err == nil && !removed {
+		err = ErrConflict
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s from consul: %w", file, err)
+	}
+	return nil
+}
+
+func contentsOf(pairs map[string]*api.KVPair) map[string][]byte {
+	contents := map[string][]byte{}
+	for file, pair := range pairs {
+		if isDocument(file) {
+			contents[file] = pair.Value
+		}
+	}
+	return contents
+}
+
+// isDocument leaves out what people keep beside documents.
+func isDocument(name string) bool {
+	extension := path.Ext(name)
+	return (extension == ".yaml" || extension == ".yml") && !strings.HasPrefix(name, "#") && keyName(name) == nil
+}
+
+func filesOf(problems []capability.Problem) map[string]bool {
+	files := map[string]bool{}
+	for _, p := range problems {
+		files[path.Base(p.File)] = true
+	}
+	return files
+}

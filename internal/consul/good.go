@@ -1,0 +1,191 @@
+package consul
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"strangler/capability"
+)
+
+// implausible says whether the documents lack what is not believed to be lost:
+// everything at once, or one whose move has begun.
+func (s *Store) implausible(current map[string][]byte, begun map[string]bool) bool {
+	if len(current) == 0 && len(s.last.documents) > 0 {
+		return true
+	}
+	for file, content := range s.last.documents {
+		if _, ok := current[file]; !ok && begun[s.capability(file, content)] {
+			return true
+		}
+	}
+	return false
+}
+
+// away returns the last good versions of the documents that Consul has no more and
+// that are served all the same: those of a move that has begun, unless another file
+// describes the same capability, and for the time of our patience all of them when
+// nothing is left. Without the first, a key that is deleted would send the writes of
+// a capability that extracted owns to a database that refuses them.
+func (s *Store) away(current map[string][]byte, begun map[string]bool) (kept map[string][]byte, astray, emptiness []capability.Problem) {
+	kept = map[string][]byte{}
+	switch {
+	case len(current) > 0 || len(s.last.documents) == 0:
+		s.last.emptied = time.Time{}
+	case s.last.emptied.IsZero():
+		s.last.emptied = s.now()
+	}
+	emptied := !s.last.emptied.IsZero() && s.now().Sub(s.last.emptied) < s.bounds.patience
+	described := map[string]bool{}
+	documents, _ := s.decode(s.key(routes), current)
+	for _, d := range documents {
+		described[d.Name] = true
+	}
+	for _, file := range slices.Sorted(maps.Keys(s.last.documents)) {
+		content := s.last.documents[file]
+		if _, ok := current[file]; ok {
+			continue
+		}
+		name := s.capability(file, content)
+		switch {
+		case begun[name] && !described[name]:
+			astray = append(astray, s.missing(file, "although the move of "+name+" has begun", ", or take the move back with it there: strangler data reset "+name))
+		case emptied:
+			emptiness = append(emptiness, s.missing(file, "with all others at once", "; it is believed after "+s.bounds.patience.String()))
+		default:
+			continue
+		}
+		kept[file] = content
+	}
+	if len(kept) == 0 {
+		s.last.emptied = time.Time{} // believed
+	}
+	return kept, astray, emptiness
+}
+
+func (s *Store) missing(file, how, otherwise string) capability.Problem {
+	mend := "put it back"
+	if s.saved != "" {
+		mend += " from " + s.path(routes, file)
+	}
+	return capability.Problem{
+		File: s.key(routes, file), Message: "is gone, " + how + "; its last version is served",
+		Mend: mend + otherwise,
+	}
+}
+
+// Gone lists the documents that are not there although the move of their
+// capability has begun. It changes nothing on disk.
+func (s *Store) Gone(ctx context.Context) ([]capability.Problem, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	states, err := s.states(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.recallDocuments()
+	current, err := s.current(ctx, begunOf(states))
+	if err != nil {
+		return nil, err
+	}
+	_, problems, _ := s.away(current, begunOf(states))
+	return problems, nil
+}
+
+// capability is the name that one good document gives, or nothing.
+func (s *Store) capability(file string, content []byte) string {
+	documents, _ := s.decode(s.key(routes), map[string][]byte{file: content})
+	if len(documents) != 1 {
+		return ""
+	}
+	return documents[0].Name
+}
+
+func (s *Store) path(parts ...string) string {
+	return filepath.Join(append([]string{s.saved}, parts...)...)
+}
+
+// recallDocuments reads what an earlier process left, once. What Consul does not
+// have any more is sorted out by away, like everything that is gone.
+func (s *Store) recallDocuments() {
+	if s.last.documents != nil || s.saved == "" {
+		return
+	}
+	saved := s.recallFiles(routes)
+	for file := range saved {
+		if !isDocument(file) {
+			delete(saved, file)
+		}
+	}
+	s.last.documents = saved
+}
+
+// recallFiles reads a directory of the snapshot; nil when there is none. A file
+// that cannot be read is passed over: Consul may have it, and it is its snapshot only.
+func (s *Store) recallFiles(dir string) map[string][]byte {
+	entries, err := os.ReadDir(s.path(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		s.log.Warn("saved files not read", slog.String("directory", s.path(dir)), slog.Any("error", err))
+		return nil
+	}
+	files := map[string][]byte{}
+	for _, entry := range entries {
+		content, err := os.ReadFile(s.path(dir, entry.Name()))
+		if err != nil {
+			s.log.Warn("saved file not read", slog.String("file", s.path(dir, entry.Name())), slog.Any("error", err))
+			continue
+		}
+		files[entry.Name()] = content
+	}
+	return files
+}
+
+// keepDocuments makes the contents the last good ones, in memory and on disk. That
+// the disk fails is logged only: serving goes on, and a start without Consul would
+// find an older version or none.
+func (s *Store) keepDocuments(contents map[string][]byte) {
+	s.last.documents = contents
+	s.keepFiles(routes, contents)
+}
+
+func (s *Store) keepFiles(dir string, files map[string][]byte) {
+	if s.saved == "" {
+		return
+	}
+	// The directory alone says that Consul was heard, and had nothing.
+	if err := os.MkdirAll(s.path(dir), 0o755); err != nil {
+		s.log.Warn("directory of the snapshot not made", slog.Any("error", err))
+	}
+	for file, content := range files {
+		if there, err := os.ReadFile(s.path(dir, file)); err == nil && bytes.Equal(there, content) {
+			continue
+		}
+		if err := replaceFile(s.path(dir, file), content); err != nil {
+			s.log.Warn("last good version not saved", slog.String("file", file), slog.Any("error", err))
+		}
+	}
+	entries, err := os.ReadDir(s.path(dir))
+	if err != nil {
+		return // nothing was ever saved
+	}
+	for _, entry := range entries {
+		if _, ok := files[entry.Name()]; ok || filepath.Ext(entry.Name()) == ".tmp" {
+			continue
+		}
+		if err := os.Remove(s.path(dir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("last good version not removed", slog.String("file", entry.Name()), slog.Any("error", err))
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"strangler/capability"
+)
+
+// ErrConflict says that somebody else was faster: read again, decide again.
+var ErrConflict = errors.New("changed by somebody else in the meantime")
+
+// ErrUnknown says that no document is there for a capability.
+var ErrUnknown = errors.New("no document of this capability")
+
+// ErrTooLarge says that Consul would not take a value.
+var ErrTooLarge = errors.New("larger than the 512 KiB that consul stores")
+
+// DefaultPrefix is the folder of keys of a Store that is told no other.
+const DefaultPrefix = "strangler"
+
+// defaultTTL is how long a registration outlives its last renewal, at least; Consul
+// may take twice as long to notice.
+const defaultTTL = 30 * time.Second
+
+// StoreOptions are what a Store needs. Client, Decode and Apply must be given.
+type StoreOptions struct {
+	Client *api.Client
+	Prefix string // folder of keys; empty: DefaultPrefix
+	// Snapshot is the directory for what was last good, from which a start without
+	// Consul serves. It belongs to one store at a time. Empty: none is kept.
+	Snapshot string
+	Stale    time.Duration // oldest answer of a follower that wakes a watch; 0: 10 s
+	TTL      time.Duration // after which a registration that is not renewed vanishes, 10 s to 24 h; 0: 30 s
+	// Decode turns the contents of the documents, by file name, into those that
+	// are good and the problems of the others, each with its file. The dir it is
+	// given is the folder of keys.
+	Decode func(dir string, contents map[string][]byte) ([]capability.Document, []capability.Problem)
+	// Apply edits the content of one document in place.
+	Apply func(content []byte, edit capability.Edit) ([]byte, error)
+	Log   *slog.Logger
+}
+
+// Store is safe for concurrent use, and for any number of processes anywhere.
+type Store struct {
+	client *api.Client
+	prefix string
+	saved  string
+	ttl    time.Duration
+	decode func(string, map[string][]byte) ([]capability.Document, []capability.Problem)
+	apply  func([]byte, capability.Edit) ([]byte, error)
+	log    *slog.Logger
+	bounds bounds
+	now    func() time.Time
+
+	turn   chan struct{} // one token: who holds it uses last
+	last   last
+	unsure atomic.Bool // what Load last returned is not all that Consul says
+
+	mu       sync.Mutex
+	sessions map[string]string // of our registrations, by id of the proxy; guarded by mu
+	stamp    int64             // of the newest ledger entry; guarded by mu
+}
+
+// last is what was last good. Who holds the turn uses it.
+type last struct {
+	documents map[string][]byte               // by file name; nil: neither heard nor read from disk
+	states    map[string]capability.Effective // by capability; nil likewise
+	held      map[string]bool                 // states that Consul lost, and that were logged
+	silent    time.Time                       // since when Consul does not answer; zero: it does
+	silence   error                           // what came instead of the last answer; nil: that came
+	emptied   time.Time                       // since when no document is left; zero: some are
+}
+
+// NewStore returns a store. It asks nothing and touches nothing on disk.
+func NewStore(o StoreOptions) *Store {
+	s := &Store{
+		client: o.Client, prefix: strings.Trim(o.Prefix, "/"), saved: o.Snapshot, ttl: o.TTL,
+		decode: o.Decode, apply: o.Apply, log: o.Log, bounds: defaultBounds(), now: time.Now,
+		turn: make(chan struct{}, 1), last: last{held: map[string]bool{}}, sessions: map[string]string{},
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.prefix == "" {
+		s.prefix = DefaultPrefix
+	}
+	if s.ttl == 0 {
+		s.ttl = defaultTTL
+	}
+	if o.Stale > 0 {
+		s.bounds.stale = o.Stale
+	}
+	return s
+}
+
+// enter waits for the turn; leave gives it back.
+func (s *Store) enter(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the store: %w", context.Cause(ctx))
+	}
+}
+
+func (s *Store) leave() { <-s.turn }
