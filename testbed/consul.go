@@ -3,6 +3,7 @@ package testbed
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,10 +43,27 @@ func Consul(t testing.TB) string {
 }
 
 // ConsulServer starts a Consul agent for this test alone, to be stopped and restarted at will, and closes it at the end.
-func ConsulServer(t testing.TB) *consul.Agent {
+// The configuration, in HCL, is added to its own.
+func ConsulServer(t testing.TB, config ...string) *consul.Agent {
 	t.Helper()
 	needsServers(t)
-	own, err := consul.Start(t.Context(), consul.Options{Log: logger()})
+	own, err := consul.Start(t.Context(), consul.Options{Config: strings.Join(config, "\n"), Log: logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := own.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return own
+}
+
+// ConsulCluster starts three Consul servers for this test alone, of which any may be stopped, and closes them at the end.
+func ConsulCluster(t testing.TB) *consul.Cluster {
+	t.Helper()
+	needsServers(t)
+	own, err := consul.StartCluster(t.Context(), 3, consul.Options{Log: logger()})
 	if err != nil {
 		t.Fatal(err)
 	}

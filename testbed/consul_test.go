@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -63,5 +64,60 @@ func TestConsulServerKeepsItsDataAcrossAnOutage(t *testing.T) {
 	}
 	if status, text := call(t, http.MethodGet, key+"?raw", ""); status != http.StatusOK || text != "kept" {
 		t.Errorf("get after the restart: %d %q", status, text)
+	}
+}
+
+func TestConsulServerLosesItsData(t *testing.T) {
+	t.Parallel()
+	agent := ConsulServer(t, `datacenter = "configured"`)
+	if _, text := call(t, http.MethodGet, "http://"+agent.Address()+"/v1/catalog/datacenters", ""); !strings.Contains(text, "configured") {
+		t.Errorf("not configured: %s", text)
+	}
+	key := "http://" + agent.Address() + "/v1/kv/testbed/lost"
+	if status, text := call(t, http.MethodPut, key, "lost"); status != http.StatusOK {
+		t.Fatalf("put: %d %s", status, text)
+	}
+	if err := agent.Lose(); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if status, text := call(t, http.MethodGet, key+"?raw", ""); status != http.StatusNotFound {
+		t.Errorf("get after the loss: %d %q", status, text)
+	}
+}
+
+func TestConsulClusterElectsAnotherLeader(t *testing.T) {
+	t.Parallel()
+	cluster := ConsulCluster(t)
+	first, err := cluster.Leader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := "http://" + first.Address() + "/v1/kv/testbed/elected"
+	if status, text := call(t, http.MethodPut, key, "kept"); status != http.StatusOK {
+		t.Fatalf("put: %d %s", status, text)
+	}
+	if err := first.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := cluster.Leader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second == first {
+		t.Fatal("a dead server leads")
+	}
+	key = "http://" + second.Address() + "/v1/kv/testbed/elected?raw"
+	if status, text := call(t, http.MethodGet, key, ""); status != http.StatusOK || text != "kept" {
+		t.Errorf("get of the new leader: %d %q", status, text)
+	}
+	if err := first.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var peers []string
+	if _, text := call(t, http.MethodGet, "http://"+first.Address()+"/v1/status/peers", ""); json.Unmarshal([]byte(text), &peers) != nil || len(peers) != 3 {
+		t.Errorf("peers after the return: %s", text)
 	}
 }

@@ -67,9 +67,9 @@ func NewRegistrar(o RegistrarOptions) *Registrar {
 // proxy out; what it returns is that this failed. Failures before that are logged and
 // lived with: nobody's requests depend on the registration of the proxy that has them.
 func (r *Registrar) Run(ctx context.Context) error {
-	failures := 0
+	failures, registered := 0, false
 	for ctx.Err() == nil {
-		err := r.once(ctx)
+		err := r.once(ctx, registered)
 		pause := r.look
 		switch {
 		case ctx.Err() != nil:
@@ -80,7 +80,7 @@ func (r *Registrar) Run(ctx context.Context) error {
 			pause = r.bounds.pause(failures)
 			failures++
 		default:
-			failures = 0
+			failures, registered = 0, true
 		}
 		if !sleep(ctx, pause) {
 			break
@@ -97,15 +97,16 @@ func (r *Registrar) Run(ctx context.Context) error {
 	return nil
 }
 
-// once registers the proxy if the agent does not know it, or knows another address.
-func (r *Registrar) once(ctx context.Context) error {
+// once registers the proxy, the first time whatever the agent knows from an earlier
+// run, and then if it does not know the proxy any more.
+func (r *Registrar) once(ctx context.Context, registered bool) error {
 	ctx, cancel := context.WithTimeout(ctx, r.bounds.answer)
 	defer cancel()
-	known, _, err := r.agent.Service(r.registration.ID, (&api.QueryOptions{}).WithContext(ctx))
+	_, _, err := r.agent.Service(r.registration.ID, (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil && !missing(err) {
 		return fmt.Errorf("ask the agent for %s: %w", r.registration.ID, err)
 	}
-	if err == nil && known.Service == r.registration.Name && known.Address == r.registration.Address && known.Port == r.registration.Port {
+	if registered && err == nil {
 		return nil
 	}
 	if err := r.agent.ServiceRegisterOpts(r.registration, api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx)); err != nil {

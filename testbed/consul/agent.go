@@ -34,15 +34,19 @@ var errDied = errors.New("the agent ended before it was ready")
 type Options struct {
 	// ConfigDir holds more configuration, such as service definitions, in files that end in .json or .hcl.
 	ConfigDir string
+	// Config is more configuration, in HCL.
+	Config string
 	// Log hears of the building, which takes minutes; nil discards it.
 	Log *slog.Logger
 }
 
-// Agent is a single-server Consul on free ports of 127.0.0.1, with a folder of its own.
+// Agent is a Consul server on free ports of 127.0.0.1, with a folder of its own: alone, or one of a Cluster.
 type Agent struct {
-	binary    string
-	dir       string
-	configDir string
+	binary  string
+	dir     string
+	options Options
+	node    string
+	peers   []int // serf ports of the whole cluster; of one alone: none
 
 	mu      sync.Mutex // guards what a restart changes
 	process *process.Process
@@ -64,7 +68,7 @@ func Start(ctx context.Context, options Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make folder for Consul: %w", err)
 	}
-	a := &Agent{binary: binary, dir: dir, configDir: options.ConfigDir}
+	a := &Agent{binary: binary, dir: dir, options: options, node: "testbed"}
 	for range startTries {
 		if a.ports, err = process.FreePorts(3); err != nil {
 			break
@@ -90,7 +94,29 @@ func (a *Agent) Address() string {
 func (a *Agent) Stop() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.process == nil {
+		return nil // it was never spawned
+	}
 	return a.process.Stop(syscall.SIGTERM, stopGrace)
+}
+
+// runs says whether the process is there.
+func (a *Agent) runs() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.process != nil && a.process.Running()
+}
+
+// Kill ends the agent as a crash does, and blocks until it is gone. Its data stay for Restart.
+func (a *Agent) Kill() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.process.Kill()
+}
+
+// Lose stops the agent and removes its data: Restart brings up one that knows nothing.
+func (a *Agent) Lose() error {
+	return errors.Join(a.Stop(), os.RemoveAll(filepath.Join(a.dir, "data")))
 }
 
 // Restart starts the agent again with the same ports and data, after stopping it where it still runs. It blocks like Start.
@@ -133,11 +159,18 @@ func (a *Agent) spawn() (*process.Process, error) {
 		performance        { raft_multiplier = 1 }
 		leave_on_terminate = false
 		disable_update_check = true
+		retry_interval = "1s"
 	`, a.ports[0], a.ports[1], a.ports[2])
-	args := []string{"agent", "-server", "-bootstrap-expect=1", "-bind=127.0.0.1", "-client=127.0.0.1",
-		"-node=testbed", "-log-level=warn", "-data-dir=" + filepath.Join(a.dir, "data"), "-hcl=" + config}
-	if a.configDir != "" {
-		args = append(args, "-config-dir="+a.configDir)
+	args := []string{"agent", "-server", fmt.Sprintf("-bootstrap-expect=%d", a.size()), "-bind=127.0.0.1", "-client=127.0.0.1",
+		"-node=" + a.node, "-log-level=warn", "-data-dir=" + filepath.Join(a.dir, "data"), "-hcl=" + config}
+	for _, port := range a.peers {
+		args = append(args, fmt.Sprintf("-retry-join=127.0.0.1:%d", port))
+	}
+	if a.options.Config != "" {
+		args = append(args, "-hcl="+a.options.Config)
+	}
+	if a.options.ConfigDir != "" {
+		args = append(args, "-config-dir="+a.options.ConfigDir)
 	}
 	cmd := exec.Command(a.binary, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = a.dir, out, out
@@ -170,23 +203,32 @@ func (a *Agent) awaitReady(ctx context.Context, server *process.Process) error {
 	}
 }
 
-// ask is satisfied when this agent leads and its own node is in the catalog: from then on reads and writes succeed.
+// size is how many servers there are.
+func (a *Agent) size() int { return max(1, len(a.peers)) }
+
+// ask is satisfied when there is a leader and every node is in the catalog: from then on reads and writes succeed.
 func (a *Agent) ask(ctx context.Context) error {
-	var leader string
-	if err := a.get(ctx, "/v1/status/leader", &leader); err != nil {
+	leader, err := a.leader(ctx)
+	if err != nil {
 		return err
 	}
-	if want := ":" + strconv.Itoa(a.ports[1]); !strings.HasSuffix(leader, want) {
-		return fmt.Errorf("leader is %q, expected one on port %s", leader, want)
+	if want := ":" + strconv.Itoa(a.ports[1]); a.size() == 1 && !strings.HasSuffix(leader, want) || leader == "" {
+		return fmt.Errorf("leader is %q", leader)
 	}
 	var nodes []struct{ Node string }
 	if err := a.get(ctx, "/v1/catalog/nodes", &nodes); err != nil {
 		return err
 	}
-	if len(nodes) != 1 {
+	if len(nodes) < a.size() {
 		return fmt.Errorf("%d nodes in the catalog", len(nodes))
 	}
 	return nil
+}
+
+// leader is the address of the server that leads, as this one knows it; empty when it knows none.
+func (a *Agent) leader(ctx context.Context) (leader string, err error) {
+	err = a.get(ctx, "/v1/status/leader", &leader)
+	return leader, err
 }
 
 func (a *Agent) get(ctx context.Context, path string, into any) error {
