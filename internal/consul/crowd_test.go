@@ -1,0 +1,170 @@
+package consul
+
+import (
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/hashicorp/consul/api"
+
+	"strangler/capability"
+	"testbed"
+)
+
+// counter counts the questions about one service, and the bytes of the answers.
+type counter struct {
+	http.RoundTripper
+	path      string
+	questions atomic.Int64
+}
+
+func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, c.path) {
+		c.questions.Add(1)
+	}
+	return c.RoundTripper.RoundTrip(r)
+}
+
+// crowd registers instances, each on a node of its own and in the same few
+// transactions, which Consul limits to 64 operations.
+func (c catalog) crowd(kv *api.Txn, service string, from, to int, verb api.ServiceOp) {
+	c.t.Helper()
+	var ops api.TxnOps
+	flush := func() {
+		c.t.Helper()
+		if len(ops) == 0 {
+			return
+		}
+		if ok, answer, _, err := kv.Txn(ops, nil); err != nil || !ok {
+			c.t.Fatalf("transaction: %+v, %v", answer, err)
+		}
+		ops = nil
+	}
+	for i := from; i < to; i++ {
+		node, host := fmt.Sprintf("%s-%04d", service, i), fmt.Sprintf("127.1.%d.%d", i/250, i%250+1)
+		if verb == api.ServiceSet {
+			ops = append(ops, &api.TxnOp{Node: &api.NodeTxnOp{Verb: api.NodeSet, Node: api.Node{Node: node, Address: host}}})
+		}
+		ops = append(ops, &api.TxnOp{Service: &api.ServiceTxnOp{Verb: verb, Node: node, Service: api.AgentService{
+			ID: service, Service: service, Address: host, Port: 1, Weights: api.AgentWeights{Passing: 1 + i%3, Warning: 1},
+		}}})
+		if len(ops) >= 62 {
+			flush()
+		}
+	}
+	flush()
+}
+
+// A thousand instances of one service are more than Consul can watch one by one, so
+// that every change anywhere wakes the watch. Its own changes are seen within
+// seconds all the same, and the load is bounded.
+func TestThousandInstances(t *testing.T) {
+	const count = 1000
+	agent, crowded := testbed.ConsulServer(t).Address(), unique("crowded")
+	c := newCatalog(t, agent)
+	config := api.DefaultConfig()
+	config.Address = agent
+	transport := &counter{RoundTripper: config.Transport, path: "/" + crowded}
+	client, err := api.NewClient(&api.Config{Address: agent, HttpClient: &http.Client{Transport: transport}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(config.Transport.CloseIdleConnections)
+	c.crowd(client.Txn(), crowded, 0, count, api.ServiceSet)
+	d := run(t, Options{Client: client, Snapshot: t.TempDir()}, nil)
+	began := time.Now()
+	d.Watch(crowded)
+	d.number(t, crowded, count)
+	t.Logf("%d instances after %v", count, time.Since(began).Round(time.Millisecond))
+
+	stop, churned := make(chan struct{}), make(chan struct{}, 1)
+	var churn sync.WaitGroup
+	var writes atomic.Int64
+	churn.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			err := c.agent.ServiceRegister(&api.AgentServiceRegistration{ID: fmt.Sprint("churn-", i%20), Name: "churn", Port: 1 + i%60000})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			writes.Add(1)
+			signal(churned)
+		}
+	})
+	defer churn.Wait()
+	defer close(stop)
+	// Until the watch has been woken for nothing several times.
+	before, asked, since := d.Instances(crowded), transport.questions.Load(), time.Now()
+	for transport.questions.Load() < asked+8 && time.Since(since) < 5*time.Second {
+		awaitSignal(t, churned)
+		runtime.Gosched()
+	}
+	if got := d.Instances(crowded); unsafe.SliceData(got) != unsafe.SliceData(before) {
+		t.Error("another slice although nothing changed")
+	}
+	for i, change := range []struct {
+		from, to, want int
+		verb           api.ServiceOp
+	}{{count, count + 1, count + 1, api.ServiceSet}, {3, 4, count, api.ServiceDelete}, {10, 40, count - 30, api.ServiceDelete}} {
+		began := time.Now()
+		c.crowd(client.Txn(), crowded, change.from, change.to, change.verb)
+		d.number(t, crowded, change.want)
+		took := time.Since(began)
+		t.Logf("change %d is seen after %v", i, took.Round(time.Millisecond))
+		if took > 5*time.Second {
+			t.Errorf("change %d took %v", i, took)
+		}
+	}
+	took, questions := time.Since(since), transport.questions.Load()-asked
+	t.Logf("%d questions in %v beside %d unrelated writes", questions, took.Round(time.Millisecond), writes.Load())
+	if most := int64(took/paceStep) + paceBurst + 1; questions > most {
+		t.Errorf("%d questions in %v, want %d at most", questions, took, most)
+	}
+}
+
+// number waits until a service has that many instances.
+func (d *Discovery) number(t *testing.T, service string, want int) {
+	t.Helper()
+	timeout := time.After(deadline)
+	for len(d.Instances(service)) != want {
+		select {
+		case <-d.Changes():
+		case <-timeout:
+			t.Fatalf("%d instances, want %d", len(d.Instances(service)), want)
+		}
+	}
+}
+
+// Of many that are lost together, every one that answers is found.
+func TestManyProbes(t *testing.T) {
+	one, _ := instance(t)
+	gone := dead(t)
+	var all, want []capability.Instance
+	for i := range 5 * probes {
+		address := gone
+		if i%7 == 0 {
+			address = one
+			want = append(want, capability.Instance{Address: one, Weight: i})
+		}
+		all = append(all, capability.Instance{Address: address, Weight: i})
+	}
+	d, err := NewDiscovery(Options{Address: "127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := d.alive(t.Context(), all)
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%d of %d are found", len(got), len(want))
+	}
+}
