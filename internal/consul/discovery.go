@@ -2,10 +2,12 @@ package consul
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +48,12 @@ type Discovery struct {
 
 // watching is one time that a service is watched. A watch that was given up, and
 // has not noticed, is told by it from the one that took its place.
-type watching struct{ service string }
+type watching struct {
+	service string
+	silent  time.Time // since when Consul does not answer; zero: it does; guarded by mu of the Discovery
+	silence error     // what came instead; guarded likewise
+	held    []string  // instances that Consul has lost, and that are kept; guarded likewise
+}
 
 // set is what is used of a service: the same slices for as long as nothing
 // changes.
@@ -88,7 +95,7 @@ func (d *Discovery) Watch(services ...string) {
 		if next[service] = d.watched[service]; next[service] != nil {
 			continue
 		}
-		next[service] = &watching{service}
+		next[service] = &watching{service: service}
 		if instances := d.recall(service); len(instances) > 0 {
 			d.replace(service, instances)
 		}
@@ -115,6 +122,29 @@ func (d *Discovery) Endpoints(service string) []string { return (*d.sets.Load())
 // Changes wakes its reader after any instances changed. It has one slot, for one
 // reader; read Instances again.
 func (d *Discovery) Changes() <-chan struct{} { return d.changes }
+
+// Problems says of which services Consul does not answer, and which instances are
+// used although it has lost them: one line for each service, in their order.
+func (d *Discovery) Problems() (problems []capability.Problem) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, service := range slices.Sorted(maps.Keys(d.watched)) {
+		w := d.watched[service]
+		if !w.silent.IsZero() {
+			problems = append(problems, capability.Problem{
+				File: "consul", Path: service, Mend: "see whether its agent runs and its servers have a leader: consul operator raft list-peers",
+				Message: "consul does not answer since " + w.silent.UTC().Format(time.RFC3339) + "; the last good instances are used: " + w.silence.Error(),
+			})
+		}
+		if len(w.held) > 0 {
+			problems = append(problems, capability.Problem{
+				File: "consul", Path: service, Mend: "see why their registrations are gone, or stop them",
+				Message: fmt.Sprintf("%d instances are missing in consul and still answer; they are used: %s", len(w.held), strings.Join(w.held[:min(len(w.held), 8)], ", ")),
+			})
+		}
+	}
+	return problems
+}
 
 // Run watches until ctx ends, and returns nil when every watch is gone. Failures
 // of Consul are logged and lived with.
@@ -154,9 +184,10 @@ func (d *Discovery) Run(ctx context.Context) error {
 }
 
 // publish makes the instances the ones to use, if they differ, and saves them.
-func (d *Discovery) publish(w *watching, instances []capability.Instance) {
+func (d *Discovery) publish(w *watching, instances, held []capability.Instance) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	w.held = addresses(held)
 	old := d.Instances(w.service)
 	if d.watched[w.service] != w || slices.Equal(old, instances) {
 		return

@@ -78,6 +78,9 @@ func TestImplausibleLossIsHeld(t *testing.T) {
 	five, _ := instance(t)
 	c.add(held, five)
 	d.await(t, held, one, two, three, four, five)
+	if p := d.Problems(); len(p) != 1 || !strings.Contains(p[0].String(), "3 instances are missing in consul") {
+		t.Errorf("problems: %v", p)
+	}
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +93,9 @@ func TestImplausibleLossIsHeld(t *testing.T) {
 	d.await(t, held, one, three, four, five, six)
 	c.remove(held, one)
 	d.await(t, held, three, four, five, six)
+	if p := d.Problems(); len(p) != 0 {
+		t.Errorf("problems: %v", p)
+	}
 }
 
 func TestImplausibleLossIsBelievedInTheEnd(t *testing.T) {
@@ -128,6 +134,7 @@ func TestEmptyAnswer(t *testing.T) {
 }
 
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	outage := unique("outage")
 	agent := testbed.ConsulServer(t)
 	c := newCatalog(t, agent.Address())

@@ -34,7 +34,7 @@ func (s *Store) Load(ctx context.Context) ([]capability.Document, []capability.P
 		return s.unanswered(ctx, s.last.silence)
 	}
 	begun := begunOf(states)
-	current, err := s.current(ctx, begun)
+	current, err := s.current(ctx)
 	if err != nil {
 		return s.unanswered(ctx, err)
 	}
@@ -48,18 +48,19 @@ func (s *Store) Load(ctx context.Context) ([]capability.Document, []capability.P
 		delete(chosen, file)
 	}
 	s.keepDocuments(chosen)
-	return documents, slices.Concat(astray, emptiness, problems), nil
+	return documents, slices.Concat(astray, emptiness, s.heldStates(), problems), nil
 }
 
 // current asks for the documents, and once more, of a leader that has made sure
-// that it leads, when the answer lacks what is not believed to be lost.
-func (s *Store) current(ctx context.Context, begun map[string]bool) (map[string][]byte, error) {
+// that it leads, when the answer lacks a document that was there: losses are rare,
+// and a leader that has been deposed, or is new, may not know better.
+func (s *Store) current(ctx context.Context) (map[string][]byte, error) {
 	pairs, err := s.list(ctx, routes, false)
 	if err != nil {
 		return nil, err
 	}
 	current := contentsOf(pairs)
-	if !s.implausible(current, begun) {
+	if !s.lacks(current) {
 		return current, nil
 	}
 	if pairs, err = s.list(ctx, routes, true); err != nil {

@@ -109,10 +109,10 @@ func TestRemovalDuringAMoveIsNotBelieved(t *testing.T) {
 	s.expect(t, "b=0% a=2%")
 	s.lose(t, "") // even everything, its state included
 	now = now.Add(time.Hour)
-	s.expect(t, "b=0% a=2% !z.yaml !b.yaml")
+	s.expect(t, "b=0% a=2% !z.yaml !b.yaml !a")
 	now = now.Add(time.Hour)
-	s.expect(t, "a=2% !z.yaml")
-	s.another(t).expect(t, "a=2% !z.yaml")
+	s.expect(t, "a=2% !z.yaml !a")
+	s.another(t).expect(t, "a=2% !z.yaml !a")
 	s.publish(t, "a", 2, 0) // the move was taken back
 	s.expect(t, "")
 }

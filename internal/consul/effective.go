@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
@@ -24,7 +25,30 @@ func (s *Store) Effective(ctx context.Context) (map[string]capability.Effective,
 	}
 	defer s.leave()
 	states, err := s.states(ctx)
-	return maps.Clone(states), err
+	if err != nil {
+		return nil, err
+	}
+	states = maps.Clone(states)
+	for name, state := range states {
+		if state.Attempt != nil {
+			own := *state.Attempt
+			state.Attempt = &own
+			states[name] = state
+		}
+	}
+	return states, nil
+}
+
+// heldStates is one problem for each state that Consul has lost.
+func (s *Store) heldStates() (problems []capability.Problem) {
+	for _, name := range slices.Sorted(maps.Keys(s.last.held)) {
+		problems = append(problems, capability.Problem{
+			File:    s.key(effective, name),
+			Message: fmt.Sprintf("is lost, or older than what was read before; revision %d is held", s.last.states[name].Revision),
+			Mend:    "nothing is to be done: the next state that the controller publishes mends it",
+		})
+	}
+	return problems
 }
 
 // states is Effective for who has the turn.

@@ -10,19 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"strangler/capability"
 )
 
-// implausible says whether the documents lack what is not believed to be lost:
-// everything at once, or one whose move has begun.
-func (s *Store) implausible(current map[string][]byte, begun map[string]bool) bool {
-	if len(current) == 0 && len(s.last.documents) > 0 {
-		return true
-	}
-	for file, content := range s.last.documents {
-		if _, ok := current[file]; !ok && begun[s.capability(file, content)] {
+// lacks says whether the documents lack one that was there before.
+func (s *Store) lacks(current map[string][]byte) bool {
+	for file := range s.last.documents {
+		if _, ok := current[file]; !ok {
 			return true
 		}
 	}
@@ -93,7 +90,7 @@ func (s *Store) Gone(ctx context.Context) ([]capability.Problem, error) {
 		return nil, err
 	}
 	s.recallDocuments()
-	current, err := s.current(ctx, begunOf(states))
+	current, err := s.current(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +139,9 @@ func (s *Store) recallFiles(dir string) map[string][]byte {
 	}
 	files := map[string][]byte{}
 	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), ".") {
+			continue // not whole yet
+		}
 		content, err := os.ReadFile(s.path(dir, entry.Name()))
 		if err != nil {
 			s.log.Warn("saved file not read", slog.String("file", s.path(dir, entry.Name())), slog.Any("error", err))
@@ -168,24 +168,32 @@ func (s *Store) keepFiles(dir string, files map[string][]byte) {
 	if err := os.MkdirAll(s.path(dir), 0o755); err != nil {
 		s.log.Warn("directory of the snapshot not made", slog.Any("error", err))
 	}
+	there, known := s.last.disk[dir]
+	if !known {
+		there = s.recallFiles(dir)
+	}
+	if there == nil {
+		there = map[string][]byte{}
+	}
+	s.last.disk[dir] = there
 	for file, content := range files {
-		if there, err := os.ReadFile(s.path(dir, file)); err == nil && bytes.Equal(there, content) {
+		if old, ok := there[file]; ok && bytes.Equal(old, content) {
 			continue
 		}
 		if err := replaceFile(s.path(dir, file), content); err != nil {
 			s.log.Warn("last good version not saved", slog.String("file", file), slog.Any("error", err))
+			continue // and tried again the next time
 		}
+		there[file] = content
 	}
-	entries, err := os.ReadDir(s.path(dir))
-	if err != nil {
-		return // nothing was ever saved
-	}
-	for _, entry := range entries {
-		if _, ok := files[entry.Name()]; ok || filepath.Ext(entry.Name()) == ".tmp" {
+	for file := range there {
+		if _, ok := files[file]; ok {
 			continue
 		}
-		if err := os.Remove(s.path(dir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("last good version not removed", slog.String("file", entry.Name()), slog.Any("error", err))
+		if err := os.Remove(s.path(dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("last good version not removed", slog.String("file", file), slog.Any("error", err))
+			continue
 		}
+		delete(there, file)
 	}
 }

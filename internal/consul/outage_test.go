@@ -13,6 +13,7 @@ import (
 // Consul is away. Who runs goes on, who starts serves what was last good, nothing
 // can be changed, and when Consul is back it is heard at once.
 func TestStoreWithoutConsul(t *testing.T) {
+	t.Parallel()
 	agent := testbed.ConsulServer(t)
 	s := openStore(t, agent.Address(), "", t.TempDir())
 	if s.prefix != DefaultPrefix {
@@ -70,6 +71,7 @@ func TestStoreWithoutConsul(t *testing.T) {
 
 // Consul comes back with nothing: what it should know is served until it does.
 func TestStoreOfAConsulThatLostEverything(t *testing.T) {
+	t.Parallel()
 	agent := testbed.ConsulServer(t)
 	s := openStore(t, agent.Address(), "lost", t.TempDir())
 	signals := s.watching(t)
@@ -82,8 +84,8 @@ func TestStoreOfAConsulThatLostEverything(t *testing.T) {
 	if err := agent.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.expect(t, "a=1% !a.yaml")
-	s.another(t).expect(t, "a=1% !a.yaml")
+	s.expect(t, "a=1% !a.yaml !a")
+	s.another(t).expect(t, "a=1% !a.yaml !a")
 	s.publish(t, "a", 2, 1)
 	s.put(t, "a.yaml", "name a\nweight 3%\n")
 	s.become(t, signals, "a=3%")

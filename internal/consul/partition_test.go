@@ -2,6 +2,7 @@ package consul
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,6 +29,9 @@ func TestPartitionStalls(t *testing.T) {
 	}
 	if got := d.Endpoints(stalled); !slices.Equal(got, []string{one}) {
 		t.Errorf("during the partition: %v", got)
+	}
+	if p := d.Problems(); len(p) != 1 || !strings.Contains(p[0].String(), stalled+": consul does not answer since") {
+		t.Errorf("problems during the partition: %v", p)
 	}
 	w.set(false)
 	w.reset()

@@ -83,6 +83,7 @@ func runRegistrar(t *testing.T, address, name string, ready *readiness) (r *Regi
 // A proxy is found by others when it is ready, and only then; it is registered again
 // when the agent has forgotten it, and taken out when it ends.
 func TestRegistrar(t *testing.T) {
+	t.Parallel()
 	name, address := unique("proxy"), testbed.Consul(t)
 	d := run(t, Options{Address: address}, func(b *bounds) { b.patience = time.Millisecond })
 	d.Watch(name)
@@ -132,6 +133,7 @@ func TestRegistrar(t *testing.T) {
 
 // An agent that comes back without its data is told again.
 func TestRegistrarAfterTheAgentIsLost(t *testing.T) {
+	t.Parallel()
 	name, agent := unique("proxy"), testbed.ConsulServer(t)
 	ready := newReadiness(t)
 	r, client, _ := runRegistrar(t, agent.Address(), name, ready)

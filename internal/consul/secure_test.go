@@ -78,6 +78,7 @@ func (a *authority) path(name string) string { return filepath.Join(a.dir, name)
 // Over TLS with certificates on both ends, and with tokens: one that may read what is
 // asked for, and one that may not and is told so by an answer that looks empty.
 func TestTLSAndTokens(t *testing.T) {
+	t.Parallel()
 	const management = "3a3a9c5e-0000-4000-8000-000000000001"
 	a := newAuthority(t)
 	a.issue("server", &x509.Certificate{

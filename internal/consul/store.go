@@ -36,7 +36,8 @@ type StoreOptions struct {
 	Client *api.Client
 	Prefix string // folder of keys; empty: DefaultPrefix
 	// Snapshot is the directory for what was last good, from which a start without
-	// Consul serves. It belongs to one store at a time. Empty: none is kept.
+	// Consul serves. Processes of one machine and one prefix may share it. Empty: none
+	// is kept.
 	Snapshot string
 	Stale    time.Duration // oldest answer of a follower that wakes a watch; 0: 10 s
 	TTL      time.Duration // after which a registration that is not renewed vanishes, 10 s to 24 h; 0: 30 s
@@ -74,7 +75,8 @@ type Store struct {
 type last struct {
 	documents map[string][]byte               // by file name; nil: neither heard nor read from disk
 	states    map[string]capability.Effective // by capability; nil likewise
-	held      map[string]bool                 // states that Consul lost, and that were logged
+	held      map[string]bool                 // states that Consul has lost
+	disk      map[string]map[string][]byte    // by directory: its files, as we have read or written them
 	silent    time.Time                       // since when Consul does not answer; zero: it does
 	silence   error                           // what came instead of the last answer; nil: that came
 	emptied   time.Time                       // since when no document is left; zero: some are
@@ -85,7 +87,7 @@ func NewStore(o StoreOptions) *Store {
 	s := &Store{
 		client: o.Client, prefix: strings.Trim(o.Prefix, "/"), saved: o.Snapshot, ttl: o.TTL,
 		decode: o.Decode, apply: o.Apply, log: o.Log, bounds: defaultBounds(), now: time.Now,
-		turn: make(chan struct{}, 1), last: last{held: map[string]bool{}}, sessions: map[string]string{},
+		turn: make(chan struct{}, 1), last: last{held: map[string]bool{}, disk: map[string]map[string][]byte{}}, sessions: map[string]string{},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

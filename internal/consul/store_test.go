@@ -32,7 +32,7 @@ func (s *Store) another(t *testing.T) *Store {
 	t.Helper()
 	return &Store{
 		client: s.client, prefix: s.prefix, saved: s.saved, ttl: s.ttl, decode: s.decode, apply: s.apply, log: s.log, bounds: s.bounds, now: s.now,
-		turn: make(chan struct{}, 1), last: last{held: map[string]bool{}}, sessions: map[string]string{},
+		turn: make(chan struct{}, 1), last: last{held: map[string]bool{}, disk: map[string]map[string][]byte{}}, sessions: map[string]string{},
 	}
 }
 

@@ -36,7 +36,23 @@ type view struct {
 // watch asks for one service until ctx ends.
 func (d *Discovery) watch(ctx context.Context, w *watching) {
 	v := &view{watching: w, good: d.Instances(w.service)}
-	d.bounds.follow(ctx, d.log.With(slog.String("service", w.service)), func(ctx context.Context) error { return d.once(ctx, v) })
+	d.bounds.follow(ctx, d.log.With(slog.String("service", w.service)), func(ctx context.Context) error {
+		err := d.once(ctx, v)
+		d.note(w, err, time.Now())
+		return err
+	})
+}
+
+// note keeps since when Consul does not answer.
+func (d *Discovery) note(w *watching, err error, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case err == nil:
+		w.silent, w.silence = time.Time{}, nil
+	case w.silent.IsZero():
+		w.silent, w.silence = now, err
+	}
 }
 
 // follow asks until ctx ends: at once again after an answer, later after an
@@ -147,7 +163,7 @@ func (d *Discovery) settle(ctx context.Context, v *view, answer []capability.Ins
 	v.good = slices.SortedFunc(slices.Values(slices.Concat(answer, lost)), func(a, b capability.Instance) int {
 		return strings.Compare(a.Address, b.Address)
 	})
-	d.publish(v.watching, v.good)
+	d.publish(v.watching, v.good, lost)
 }
 
 // nextIndex is HashiCorp's rule for blocking queries: an index that went
