@@ -1,0 +1,230 @@
+package tunnel
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options is how long a tunnel may be silent.
+type Options struct {
+	// Idle is the longest silence in both directions together; 0: for ever.
+	Idle time.Duration
+	// Linger is the longest silence of one direction after the other has ended; 0:
+	// 30 s. A peer that never ends its half would else keep a goroutine and two
+	// connections, one of them in FIN_WAIT2, for good.
+	Linger time.Duration
+}
+
+const defaultLinger = 30 * time.Second
+
+// End says what ended a tunnel.
+type End string
+
+// The ways in which a tunnel ends.
+const (
+	Closed   End = "closed"  // both halves were ended by those who wrote them
+	Broken   End = "broken"  // a connection failed
+	Idle     End = "idle"    // nothing moved for Options.Idle
+	Lingered End = "linger"  // one half had ended and the other was silent for Options.Linger
+	Drained  End = "drained" // by Set.Drain
+)
+
+// Result is what became of a tunnel.
+type Result struct {
+	End          End
+	FromClient   int64 // bytes taken by the upstream
+	FromUpstream int64 // bytes taken by the client
+	Err          error // of Broken
+}
+
+// Carry copies both ways until both have ended, and closes both connections. The
+// end of one half is passed on as just that, where the receiving connection has a
+// CloseWrite; where it has none the tunnel ends, because its peer would never learn
+// of it. Early holds what was read from the client too soon, and is drained first; it may be nil.
+//
+// Carry blocks as long as the tunnel lives, and no goroutine outlives it.
+func (t *Tunnel) Carry(client net.Conn, early *bufio.Reader, upstream io.ReadWriteCloser, o Options) Result {
+	c := &carriage{client: client, upstream: upstream, idle: o.Idle, linger: o.Linger, started: time.Now()}
+	if c.linger <= 0 {
+		c.linger = defaultLinger
+	}
+	if !t.enter(c) {
+		c.stop(Drained)
+		return c.result()
+	}
+	c.watch()
+	var wg sync.WaitGroup
+	wg.Go(func() { c.copy(client, upstream, &c.fromUpstream) })
+	c.copyEarly(early)
+	wg.Wait()
+	c.stop(Closed)
+	return c.result()
+}
+
+// carriage is the state of one Carry.
+type carriage struct {
+	client   net.Conn
+	upstream io.ReadWriteCloser
+	idle     time.Duration // 0: never
+	linger   time.Duration
+	started  time.Time
+
+	fromClient, fromUpstream atomic.Int64
+	moved                    atomic.Int64 // when a byte moved last, in nanoseconds since started
+
+	mu    sync.Mutex
+	timer *time.Timer // guarded by mu; nil while silence does not matter
+	half  bool        // guarded by mu; one direction has ended
+	end   End         // guarded by mu; empty while both connections are open
+	err   error       // guarded by mu
+}
+
+func (c *carriage) copyEarly(early *bufio.Reader) {
+	var src io.Reader = c.client
+	if early != nil && early.Buffered() > 0 {
+		// Peek cannot fail: so much is buffered. The reader itself is let go with its buffer.
+		first, _ := early.Peek(early.Buffered())
+		src = &prefixed{first: first, rest: c.client}
+	}
+	c.copy(c.upstream, src, &c.fromClient)
+}
+
+// copy moves one direction to its end.
+func (c *carriage) copy(dst io.Writer, src io.Reader, count *atomic.Int64) {
+	var b buffer
+	for {
+		n, err := src.Read(b.space())
+		if n > 0 {
+			c.moved.Store(int64(time.Since(c.started)))
+			written, failed := dst.Write(b.space()[:n])
+			count.Add(int64(written))
+			if failed != nil {
+				// What the peer sent before it went may still be on its way to the other.
+				c.ended(failed)
+				return
+			}
+			c.moved.Store(int64(time.Since(c.started)))
+			b.fit(n)
+		}
+		if err == io.EOF { //nolint:errorlint // io.Reader promises this very value at an end, and TLS wraps it where the end is none
+			c.pass(dst)
+			return
+		}
+		if err != nil {
+			c.fail(err)
+			return
+		}
+	}
+}
+
+// pass hands the end of a half on.
+func (c *carriage) pass(dst io.Writer) {
+	half, ok := dst.(interface{ CloseWrite() error })
+	if !ok {
+		c.stop(Closed)
+		return
+	}
+	c.ended(nil)
+	if err := half.CloseWrite(); err != nil {
+		// Not supported further down, or the peer is gone: the same as no CloseWrite.
+		c.stop(Closed)
+	}
+}
+
+// ended starts the linger when the first of two directions is over.
+func (c *carriage) ended(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+	}
+	c.half = true
+	if c.end != "" {
+		return
+	}
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.moved.Store(int64(time.Since(c.started)))
+	c.timer = time.AfterFunc(c.patience(), c.check)
+}
+
+// watch starts the idle time.
+func (c *carriage) watch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.idle > 0 && c.end == "" {
+		c.timer = time.AfterFunc(c.idle, c.check)
+	}
+}
+
+// patience is how long nothing may move. Called with c.mu held.
+func (c *carriage) patience() time.Duration {
+	if c.half && (c.idle <= 0 || c.linger < c.idle) {
+		return c.linger
+	}
+	return c.idle
+}
+
+// check runs when the timer does: the time is not set back for every piece that
+// moves, but looked at when it would be over.
+func (c *carriage) check() {
+	c.mu.Lock()
+	left := c.patience() - (time.Since(c.started) - time.Duration(c.moved.Load()))
+	if c.end != "" || left > 0 {
+		if c.end == "" {
+			c.timer.Reset(left)
+		}
+		c.mu.Unlock()
+		return
+	}
+	why := Idle
+	if c.half {
+		why = Lingered
+	}
+	c.mu.Unlock()
+	c.stop(why)
+}
+
+func (c *carriage) fail(err error) {
+	c.mu.Lock()
+	if c.err == nil && c.end == "" {
+		c.err = err
+	}
+	c.mu.Unlock()
+	c.stop(Broken)
+}
+
+// stop closes both connections, which ends both directions. The first reason counts.
+func (c *carriage) stop(why End) {
+	c.mu.Lock()
+	if c.end != "" {
+		c.mu.Unlock()
+		return
+	}
+	if why == Closed && c.err != nil {
+		why = Broken
+	}
+	c.end = why
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.mu.Unlock()
+	// They may be closed or broken already; there is nobody left to tell.
+	_ = c.client.Close()
+	_ = c.upstream.Close()
+}
+
+func (c *carriage) result() Result {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := Result{End: c.end, FromClient: c.fromClient.Load(), FromUpstream: c.fromUpstream.Load()}
+	if r.End == Broken {
+		r.Err = c.err
+	}
+	return r
+}

@@ -1,0 +1,119 @@
+package tunnel
+
+import (
+	"context"
+	"sync"
+)
+
+// Set is the tunnels that are open. The zero value is empty and ready; it is safe
+// for concurrent use.
+type Set struct {
+	mu      sync.Mutex
+	open    map[*Tunnel]struct{} // guarded by mu
+	empty   chan struct{}        // guarded by mu; closed when the last one ends, nil while nobody waits
+	closing int                  // guarded by mu; drains whose patience is over
+}
+
+// Tunnel is a place in a Set: from before a connection is taken from its server
+// until nothing of it is left.
+type Tunnel struct {
+	set   *Set
+	label string
+	cut   bool      // guarded by set.mu; it has to end
+	flow  *carriage // guarded by set.mu; nil before Carry
+}
+
+// Begin enters a tunnel, under the label by which Open counts it. It comes before
+// the connection is taken from its server, so that there is no moment at which
+// neither knows it. End must follow.
+func (s *Set) Begin(label string) *Tunnel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := &Tunnel{set: s, label: label, cut: s.closing > 0}
+	if s.open == nil {
+		s.open = map[*Tunnel]struct{}{}
+	}
+	s.open[t] = struct{}{}
+	return t
+}
+
+// End takes the tunnel out of its set. It may be called again.
+func (t *Tunnel) End() {
+	s := t.set
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, t)
+	if len(s.open) == 0 && s.empty != nil {
+		close(s.empty)
+		s.empty = nil
+	}
+}
+
+// Open counts the open tunnels of each label.
+func (s *Set) Open() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string]int{}
+	for t := range s.open {
+		out[t.label]++
+	}
+	return out
+}
+
+// Drain waits until the last tunnel has ended. When ctx ends first it closes the
+// others, also those that begin from then on, waits until they have ended too, and
+// returns how many it closed.
+func (s *Set) Drain(ctx context.Context) (closed int) {
+	empty := s.whenEmpty()
+	select {
+	case <-empty:
+		return 0
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	s.closing++
+	var flows []*carriage
+	for t := range s.open {
+		if t.cut {
+			continue
+		}
+		t.cut = true
+		closed++
+		if t.flow != nil {
+			flows = append(flows, t.flow)
+		}
+	}
+	s.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, flow := range flows {
+		wg.Go(func() { flow.stop(Drained) }) // TLS says goodbye, which may take a while each
+	}
+	wg.Wait()
+	<-empty
+	s.mu.Lock()
+	s.closing--
+	s.mu.Unlock()
+	return closed
+}
+
+func (s *Set) whenEmpty() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.open) == 0 {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
+	if s.empty == nil {
+		s.empty = make(chan struct{})
+	}
+	return s.empty
+}
+
+// enter lets the set stop a flow, unless it has to end already.
+func (t *Tunnel) enter(flow *carriage) bool {
+	t.set.mu.Lock()
+	defer t.set.mu.Unlock()
+	t.flow = flow
+	return !t.cut
+}
