@@ -8,9 +8,15 @@ import "io"
 type buffer struct {
 	small [2 << 10]byte
 	large []byte // nil while small does
+	idle  int    // reads in a row that small would have done for
 }
 
-const largeBuffer = 32 << 10
+const (
+	largeBuffer = 32 << 10
+	// enough small reads give the large space back: not the first, or a stream whose
+	// pieces differ in size would allocate with every other one.
+	enough = 16
+)
 
 func (b *buffer) space() []byte {
 	if b.large != nil {
@@ -25,7 +31,11 @@ func (b *buffer) fit(n int) {
 	case b.large == nil && n == len(b.small):
 		b.large = make([]byte, largeBuffer)
 	case b.large != nil && n <= len(b.small):
-		b.large = nil
+		if b.idle++; b.idle >= enough {
+			b.large, b.idle = nil, 0
+		}
+	default:
+		b.idle = 0
 	}
 }
 

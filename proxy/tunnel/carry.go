@@ -44,9 +44,11 @@ type Result struct {
 // Carry copies both ways until both have ended, and closes both connections. The
 // end of one half is passed on as just that, where the receiving connection has a
 // CloseWrite; where it has none the tunnel ends, because its peer would never learn
-// of it. Early holds what was read from the client too soon, and is drained first; it may be nil.
+// of it. Early holds what was read from the client too soon, and is drained first;
+// it may be nil.
 //
-// Carry blocks as long as the tunnel lives, and no goroutine outlives it.
+// Carry blocks as long as the tunnel lives, and no goroutine outlives it. Closing a
+// connection must end its reads and writes, as net.Conn promises.
 func (t *Tunnel) Carry(client net.Conn, early *bufio.Reader, upstream io.ReadWriteCloser, o Options) Result {
 	c := &carriage{client: client, upstream: upstream, idle: o.Idle, linger: o.Linger, started: time.Now()}
 	if c.linger <= 0 {
@@ -110,7 +112,7 @@ func (c *carriage) copy(dst io.Writer, src io.Reader, count *atomic.Int64) {
 			c.moved.Store(int64(time.Since(c.started)))
 			b.fit(n)
 		}
-		if err == io.EOF { //nolint:errorlint // io.Reader promises this very value at an end, and TLS wraps it where the end is none
+		if err == io.EOF { //nolint:errorlint // io.Reader promises this very value at an end; wrapped it is none
 			c.pass(dst)
 			return
 		}

@@ -49,6 +49,19 @@ func (t *Tunnel) End() {
 	}
 }
 
+// Cut ends the tunnel as a drain does whose patience is over: now, or as soon as
+// Carry is called. It returns when both connections are closed; Carry returns by
+// itself.
+func (t *Tunnel) Cut() {
+	t.set.mu.Lock()
+	t.cut = true
+	flow := t.flow
+	t.set.mu.Unlock()
+	if flow != nil {
+		flow.stop(Drained)
+	}
+}
+
 // Open counts the open tunnels of each label.
 func (s *Set) Open() map[string]int {
 	s.mu.Lock()
