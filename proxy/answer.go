@@ -4,6 +4,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"sync"
 
 	"strangler/capability"
 	"strangler/proxy/pool"
@@ -20,13 +21,16 @@ func (x *exchange) watch(res *http.Response, e *pool.Endpoint) {
 	said, why := verdict(res, nil)
 	if stream {
 		x.endWrite()
-		x.free() // a stream is bounded by its connection, not by the places of requests
+		// A stream is bounded by its connection, not by the places of requests, and earns
+		// its capability no retries for as long as it lasts.
+		x.free()
+		x.spend()
 		if x.timer != nil {
 			x.timer.Stop()
 		}
 	}
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		e.End(said, why) // the body must stay a connection; tunnels are counted on their own
+	if conn, ok := res.Body.(io.ReadWriteCloser); ok && res.StatusCode == http.StatusSwitchingProtocols {
+		res.Body = &leased{conn, sync.OnceFunc(func() { e.End(said, why) })}
 		return
 	}
 	w := &watcher{ReadCloser: res.Body, end: func() {

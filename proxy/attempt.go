@@ -10,6 +10,7 @@ import (
 
 	"strangler/capability"
 	"strangler/proxy/breaker"
+	"strangler/proxy/edge"
 	"strangler/proxy/pool"
 )
 
@@ -17,6 +18,7 @@ var (
 	errTimeout    = errors.New("the upstream did not answer in time")
 	errNoEndpoint = errors.New("the upstream has no endpoint")
 	errBusy       = errors.New("too many requests are there already")
+	errShutdown   = errors.New("the proxy stops")
 )
 
 // gateHeader on a 503 says that a database's gate refused the write: the side is
@@ -103,7 +105,7 @@ func (x *exchange) exchange(req *http.Request) (*http.Response, error) {
 	if err := to.bulkhead.Enter(req.Context()); err != nil {
 		call.Done(breaker.Excluded(), 0)
 		if req.Context().Err() != nil {
-			return nil, x.ended(req, err)
+			return nil, x.ended(req, fmt.Errorf("%w: %w", errBusy, err))
 		}
 		return nil, fmt.Errorf("%w: %w", errBusy, err)
 	}
@@ -219,11 +221,16 @@ func (x *exchange) addressed(req *http.Request, e *pool.Endpoint, r translation)
 func (x *exchange) ended(req *http.Request, err error) error {
 	if cause := context.Cause(req.Context()); errors.Is(cause, errTimeout) {
 		return errTimeout
+	} else if errors.Is(cause, edge.ErrEndOfGrace) {
+		return fmt.Errorf("%w: %w", errShutdown, err)
 	} else if cause != nil {
 		return errClientGone
 	}
 	if x.upload != nil && x.upload.tooLarge.Load() {
 		return errTooLarge
+	}
+	if x.upload != nil && x.upload.malformed.Load() {
+		return edge.ErrMalformed
 	}
 	if x.upload != nil && x.upload.failed.Load() {
 		return fmt.Errorf("read request body: %w", errClientGone)
@@ -244,7 +251,7 @@ func (x *exchange) outcome(res *http.Response, err error, took time.Duration) br
 		}
 	}
 	switch {
-	case errors.Is(err, errClientGone), errors.Is(err, errTooLarge), errors.Is(err, errNoEndpoint):
+	case ours(err), errors.Is(err, errNoEndpoint):
 		return breaker.Excluded()
 	case err != nil:
 		return breaker.Failure(err.Error())
@@ -257,12 +264,17 @@ func (x *exchange) outcome(res *http.Response, err error, took time.Duration) br
 	return breaker.Failure(fmt.Sprintf("answered %d", res.StatusCode))
 }
 
+// ours reports whether an error came from this end, and tells nothing of the other.
+func ours(err error) bool {
+	return errors.Is(err, errClientGone) || errors.Is(err, errTooLarge) || errors.Is(err, edge.ErrMalformed) || errors.Is(err, errShutdown)
+}
+
 // verdict is what an attempt says about its endpoint: like outcome, but an answer
 // of 500 speaks of the application, which is the same everywhere; only a gateway's
 // errors speak of the endpoint.
 func verdict(res *http.Response, err error) (pool.Outcome, string) {
 	switch {
-	case errors.Is(err, errClientGone), errors.Is(err, errTooLarge):
+	case ours(err):
 		return pool.Neutral, ""
 	case err != nil:
 		return pool.Failed, err.Error()

@@ -32,6 +32,8 @@ const (
 	ReasonTimeout   Reason = "timeout"    // the side did not answer in time
 	ReasonBehind    Reason = "behind"     // refused: the other side would have shown older data
 	ReasonGone      Reason = "client"     // the client went away
+	ReasonMalformed Reason = "malformed"  // refused: the body broke the rules of its framing under way
+	ReasonShutdown  Reason = "shutdown"   // cut off, because the proxy stops and its grace is over
 )
 
 // decision is where one request goes, and why.

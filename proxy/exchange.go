@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -33,13 +34,18 @@ type exchange struct {
 	untouched bool
 	// leaveBulkhead gives back the place at the side; nil where none is held.
 	leaveBulkhead func()
-	retried       int // retries taken from the budget
+	retried       int  // retries taken from the budget
+	earns         bool // counts in the budget, until spend
+
+	writer  http.ResponseWriter // to the client; nil before the request is forwarded
+	offered []string            // protocols that the upstream may change to
 
 	// What the record tells.
 	endpoint string // that answered, or was tried last
 	attempts int
 	status   int
-	failure  string // the error in full
+	failure  string   // the error in full
+	carried  *carried // nil, or the connection was upgraded
 }
 
 type exchangeKey struct{}
@@ -74,9 +80,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if x.route != nil {
-		budget := x.route.binding.lasting.budget
-		budget.Begin()
-		defer budget.End()
+		x.route.binding.lasting.budget.Begin()
+		x.earns = true
 	}
 	if x.class == capability.Write && x.route != nil {
 		if refused := x.admit(); refused != nil {
@@ -142,6 +147,9 @@ func (x *exchange) admit() *refusal {
 	if held {
 		x.proxy.metrics.held(l.name, time.Since(waited), err)
 	}
+	if errors.Is(err, errClientGone) && errors.Is(context.Cause(x.request.Context()), edge.ErrEndOfGrace) {
+		err = errShutdown
+	}
 	if err != nil {
 		return holdRefusal(err)
 	}
@@ -180,17 +188,37 @@ func (x *exchange) free() {
 	}
 }
 
+// spend takes the exchange and its retries out of the budget. It may be called
+// again.
+func (x *exchange) spend() {
+	for ; x.retried > 0; x.retried-- {
+		x.route.binding.lasting.budget.EndRetry()
+	}
+	if x.earns {
+		x.route.binding.lasting.budget.End()
+		x.earns = false
+	}
+}
+
+// capability is the name of the one that claims the request; empty: none does.
+func (x *exchange) capability() string {
+	if x.route == nil {
+		return ""
+	}
+	return x.route.binding.document.Name
+}
+
 // finish runs whatever way the request ended.
 func (p *Proxy) finish(x *exchange) {
 	x.endWrite()
 	x.free()
-	for range x.retried {
-		x.route.binding.lasting.budget.EndRetry()
-	}
+	x.spend()
 	broke := recover()
 	if broke != nil && x.status < http.StatusInternalServerError && x.reason != ReasonGone {
 		x.reason = ReasonBroken
-		if x.request.Context().Err() != nil {
+		if ctx := x.request.Context(); errors.Is(context.Cause(ctx), edge.ErrEndOfGrace) {
+			x.reason = ReasonShutdown
+		} else if ctx.Err() != nil {
 			x.reason = ReasonGone
 		}
 	}
@@ -214,15 +242,15 @@ func (p *Proxy) forward(x *exchange, rec *recorder) {
 		x.timer = time.AfterFunc(x.timeout, func() { cancel(errTimeout) })
 		defer x.timer.Stop()
 	}
-	defer func() {
-		x.stopUpload(rec)
-		p.tunnels.remove(rec.tunnel)
-	}()
+	defer x.stopUpload(rec)
 	if x.request.ContentLength != 0 && x.request.ProtoMajor == 1 {
 		// Without it net/http swallows up to 256 KiB of a body that is still being
 		// read when the answer begins, and the upstream takes the rest for the whole.
 		// A writer that cannot do it says so, and has no such habit.
 		_ = http.NewResponseController(rec).EnableFullDuplex()
 	}
-	p.reverse.ServeHTTP(rec, x.request.WithContext(ctx))
+	x.writer = rec
+	r := x.request.WithContext(ctx)
+	x.offer(r)
+	p.reverse.ServeHTTP(rec, r)
 }

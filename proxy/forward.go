@@ -54,13 +54,23 @@ func rewrite(pr *httputil.ProxyRequest) {
 }
 
 // modify writes our headers into the upstream's answer rather than to the client
-// directly, where forwarding a 1xx response would erase them.
+// directly, where forwarding a 1xx response would erase them. A 101 it carries to
+// its end, in place of the reverse proxy, which knows neither halves nor idle times.
 func modify(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	x.status = res.StatusCode
+	dropAlternatives(res.Header)
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return x.carry(res)
+	}
 	x.mark(res.Header)
 	return nil
 }
+
+// dropAlternatives removes Alt-Svc: a client that follows an upstream's goes to the
+// upstream itself from then on, past routes, holds and marks, for as long as it
+// remembers.
+func dropAlternatives(h http.Header) { delete(h, "Alt-Svc") }
 
 // mark sets the headers that every answer of the proxy carries.
 func (x *exchange) mark(h http.Header) {
@@ -86,6 +96,7 @@ func informational(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(untraced{ctx}, &httptrace.ClientTrace{
 		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
 			dropHopByHop(http.Header(h))
+			dropAlternatives(http.Header(h))
 			return outer.Got1xxResponse(code, h)
 		},
 	})

@@ -99,11 +99,12 @@ var (
 	descWrites   = prometheus.NewDesc("strangler_writes_in_flight", "Writes that were forwarded and have not ended.", []string{"capability"}, nil)
 	descWeight   = prometheus.NewDesc("strangler_weight_ratio", "Share of subjects on the extracted side, 0 to 1.", []string{"capability"}, nil)
 	descRevision = prometheus.NewDesc("strangler_revision", "Revision of the effective state that is served.", []string{"capability"}, nil)
+	descTunnels  = prometheus.NewDesc("strangler_tunnels", "Connections that were upgraded, as to WebSockets, and are open.", []string{"capability"}, nil)
 	descPinned   = prometheus.NewDesc("strangler_pinned_subjects", "Subjects that read from the owner because of a write of theirs.", []string{"capability"}, nil)
 )
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descBreaker, descSince, descInFlight, descQueued, descEndpoint, descHeld, descWrites, descWeight, descRevision, descPinned} {
+	for _, d := range []*prometheus.Desc{descBreaker, descSince, descInFlight, descQueued, descEndpoint, descHeld, descWrites, descWeight, descRevision, descPinned, descTunnels} {
 		ch <- d
 	}
 }
@@ -126,6 +127,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descEndpoint, float64(used), name, "yes")
 		gauge(descEndpoint, float64(len(all)-used), name, "no")
 	}
+	c.tunnels(t, gauge)
 	endpoints("", c.proxy.unclaimed.pool.Endpoints())
 	for _, b := range t.bindings {
 		name := b.document.Name
@@ -143,5 +145,18 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descWeight, float64(b.effective.Weight)/float64(capability.Whole), name)
 		gauge(descRevision, float64(s.Revision), name)
 		gauge(descPinned, float64(b.lasting.marks.count()), name)
+	}
+}
+
+// tunnels reports the open ones of every capability, of unclaimed requests, and of
+// capabilities that no document describes any more.
+func (c collector) tunnels(t *table, gauge func(*prometheus.Desc, float64, ...string)) {
+	open := c.proxy.streams.Open()
+	open[""] += 0
+	for _, b := range t.bindings {
+		open[b.document.Name] += 0
+	}
+	for name, n := range open {
+		gauge(descTunnels, float64(n), name)
 	}
 }

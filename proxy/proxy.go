@@ -12,6 +12,7 @@ import (
 	"strangler/capability"
 	"strangler/proxy/limit"
 	"strangler/proxy/match"
+	"strangler/proxy/tunnel"
 )
 
 // Proxy is the data plane: an http.Handler for clients, fed by Update. Make one
@@ -27,7 +28,7 @@ type Proxy struct {
 	reverse   *httputil.ReverseProxy
 	metrics   *metrics
 	loops     loops
-	tunnels   tunnels
+	streams   tunnel.Set    // upgraded connections
 	served    atomic.Uint64 // requests that did well, for AccessEvery
 
 	draining atomic.Bool

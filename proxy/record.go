@@ -1,10 +1,8 @@
 package proxy
 
 import (
-	"bufio"
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 )
@@ -14,26 +12,18 @@ import (
 type recorder struct {
 	http.ResponseWriter
 	exchange *exchange
-	tunnel   *tunnel
 }
 
 func (rec *recorder) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
 
-// Hijack hands the connection to an upgrade and keeps track of it, because a
-// server that shuts down does not know hijacked connections.
-func (rec *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, buffered, err := http.NewResponseController(rec.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err //nolint:wrapcheck // httputil compares it with http.ErrNotSupported
-	}
-	rec.tunnel = rec.exchange.proxy.tunnels.add(conn)
-	return conn, buffered, nil
-}
-
 // record writes down what became of one request.
 func (p *Proxy) record(x *exchange) {
 	took := time.Since(x.started)
-	p.metrics.request(x, took)
+	if x.carried != nil {
+		p.metrics.request(x, x.carried.after) // how long people stay connected is no answer time
+	} else {
+		p.metrics.request(x, took)
+	}
 	level := slog.LevelInfo
 	if x.status < http.StatusInternalServerError {
 		if n := p.served.Add(1); n%p.options.AccessEvery != 0 {
@@ -46,7 +36,7 @@ func (p *Proxy) record(x *exchange) {
 	if !p.log.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 16)
+	attrs := make([]slog.Attr, 0, 20)
 	attrs = append(attrs,
 		slog.String("request_id", x.id), slog.String("method", x.request.Method), slog.String("path", x.request.URL.Path),
 		slog.Int("status", x.status), slog.Duration("duration", took),
@@ -54,6 +44,9 @@ func (p *Proxy) record(x *exchange) {
 		slog.String("upstream", x.endpoint), slog.Int("attempts", x.attempts), slog.String("client", x.client.Address))
 	if x.route != nil {
 		attrs = append(attrs, slog.String("capability", x.route.binding.document.Name), slog.String("route", x.route.Path))
+	}
+	if c := x.carried; c != nil {
+		attrs = append(attrs, slog.Int64("bytes_up", c.FromClient), slog.Int64("bytes_down", c.FromUpstream), slog.String("end", string(c.End)))
 	}
 	if x.failure != "" {
 		attrs = append(attrs, slog.String("failure", x.failure))

@@ -11,6 +11,7 @@ import (
 
 	"strangler/capability"
 	"strangler/proxy/breaker"
+	"strangler/proxy/edge"
 )
 
 // refusal is an answer of the proxy's own.
@@ -47,6 +48,9 @@ func (rec *recorder) refuse(f refusal) {
 func holdRefusal(err error) *refusal {
 	f := &refusal{status: http.StatusServiceUnavailable, reason: ReasonHeld, after: time.Second,
 		message: "the owner of this data is changing; the request has touched nothing: " + err.Error()}
+	if errors.Is(err, errShutdown) {
+		f.reason = ReasonShutdown
+	}
 	if errors.Is(err, errClientGone) {
 		return &refusal{status: statusGone, reason: ReasonGone, message: err.Error()}
 	}
@@ -55,6 +59,9 @@ func holdRefusal(err error) *refusal {
 
 // answerFailure is called by the reverse proxy when there is no answer to pass on.
 func (p *Proxy) answerFailure(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, errCarried) {
+		return
+	}
 	x := exchangeOf(r.Context())
 	x.failure = err.Error()
 	f := x.describe(err)
@@ -79,6 +86,12 @@ func (x *exchange) describe(err error) refusal {
 	switch {
 	case errors.Is(err, errTooLarge):
 		return refusal{status: http.StatusRequestEntityTooLarge, reason: ReasonTooLarge, message: errTooLarge.Error()}
+	case errors.Is(err, edge.ErrMalformed):
+		return refusal{status: http.StatusBadRequest, reason: ReasonMalformed, message: edge.ErrMalformed.Error()}
+	case errors.Is(err, errShutdown):
+		return x.cutOff(err)
+	case errors.Is(err, errUpgrade):
+		return refusal{status: http.StatusBadGateway, reason: ReasonBroken, message: name + " changed to a protocol that was not asked for" + unknown(x.class)}
 	case errors.Is(err, errClientGone):
 		return refusal{status: statusGone, reason: ReasonGone, message: errClientGone.Error()}
 	case errors.As(err, &behind):
@@ -97,6 +110,17 @@ func (x *exchange) describe(err error) refusal {
 		return refusal{status: http.StatusGatewayTimeout, reason: ReasonTimeout, message: name + " did not answer in time" + unknown(x.class)}
 	}
 	return refusal{status: http.StatusBadGateway, reason: ReasonBroken, message: "the connection to " + name + " broke" + unknown(x.class)}
+}
+
+// cutOff answers what the end of the grace cut off. A write that may have been
+// sent is not promised to have touched nothing.
+func (x *exchange) cutOff(err error) refusal {
+	f := refusal{status: http.StatusServiceUnavailable, reason: ReasonShutdown, after: time.Second, message: errShutdown.Error()}
+	if x.class == capability.Write && !unsent(err) {
+		f.status, f.after = http.StatusBadGateway, 0
+		f.message += unknown(x.class)
+	}
+	return f
 }
 
 func unknown(class capability.Class) string {

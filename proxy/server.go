@@ -76,7 +76,7 @@ func (s *Server) drain(ctx context.Context, server *http.Server) {
 			s.Log.Warn("close connections", slog.Any("error", err))
 		}
 	}
-	if n := s.Proxy.tunnels.drain(ctx); n > 0 {
+	if n := s.Proxy.Streams(ctx); n > 0 {
 		s.Log.Info("closed upgraded connections", slog.Int("count", n))
 	}
 }

@@ -75,7 +75,7 @@ func TestWebSocketOutlivesTimeoutAndReload(t *testing.T) {
 	s.set(state(2, capability.Legacy, 100))
 	say(t, conn, r, "two")
 	conn.Close()
-	eventually(t, "the tunnel is forgotten", func() bool { s.tunnels.mu.Lock(); defer s.tunnels.mu.Unlock(); return len(s.tunnels.open) == 0 })
+	eventually(t, "the tunnel is forgotten", func() bool { return len(s.streams.Open()) == 0 })
 }
 
 // A write that is answered by a stream must not keep a switch waiting for good.

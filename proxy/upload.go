@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"strangler/proxy/edge"
 )
 
 // errTooLarge ends a body that is larger than its route takes.
@@ -21,6 +23,7 @@ type upload struct {
 	announced int64       // -1: not announced
 	most      int64       // bytes; 0: any number
 	failed    atomic.Bool // by the client
+	malformed atomic.Bool // by its framing
 	tooLarge  atomic.Bool
 	complete  atomic.Bool // all of it was read
 
@@ -43,6 +46,8 @@ func (u *upload) Read(p []byte) (int, error) {
 		return 0, errTooLarge
 	case errors.Is(err, io.EOF), u.announced >= 0 && u.read >= u.announced:
 		u.complete.Store(true)
+	case errors.Is(err, edge.ErrMalformed):
+		u.malformed.Store(true)
 	case err != nil:
 		u.failed.Store(true)
 	}
