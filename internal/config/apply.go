@@ -19,16 +19,19 @@ var ErrNotEditable = errors.New("the document cannot be edited in place; change 
 
 // Apply makes one edit and leaves every other byte as it was: comments, order,
 // quotes, line breaks. A value that already says the same is not touched. A key
-// that is missing is added beside its siblings, a missing traffic section at
-// the end. What comes out is read again and compared before it is returned.
+// that is missing is added beside its siblings, a missing section at the end. What comes out is read again and compared before it is returned.
 func Apply(content []byte, edit capability.Edit) ([]byte, error) {
-	r := &reading{lookup: func(string) (string, bool) { return "", false }}
+	r := newReading("", func(string) (string, bool) { return "", false })
 	root := r.tree(content)
 	if root == nil || len(r.problems) > 0 {
 		return nil, errors.Join(ErrNotEditable, r.problems[0])
 	}
+	list, err := changes(edit)
+	if err != nil {
+		return nil, err
+	}
 	wanted := flatten(root)
-	for _, change := range changes(edit) {
+	for _, change := range list {
 		next, done, err := change.apply(content)
 		if err != nil {
 			return nil, fmt.Errorf("edit %s.%s: %w", change.section, change.key, err)
@@ -56,7 +59,8 @@ type change struct {
 	same    func(raw string) bool
 }
 
-func changes(edit capability.Edit) []change {
+// changes lists what an edit asks for, in the order in which it is written.
+func changes(edit capability.Edit) ([]change, error) {
 	var list []change
 	if edit.Owner != nil {
 		list = append(list, plainChange("traffic", "owner", string(*edit.Owner)))
@@ -70,7 +74,27 @@ func changes(edit capability.Edit) []change {
 	if edit.State != nil {
 		list = append(list, plainChange("data", "state", string(*edit.State)))
 	}
-	return list
+	for side := range edit.Breakers {
+		if _, err := capability.ParseSide(string(side)); err != nil {
+			return nil, fmt.Errorf("edit breakers: %w", err)
+		}
+	}
+	for _, side := range capability.Sides {
+		asked, ok := edit.Breakers[side]
+		if !ok {
+			continue
+		}
+		mode, err := capability.ParseBreakerMode(string(asked))
+		if err != nil {
+			return nil, fmt.Errorf("edit breakers: %w", err)
+		}
+		c := plainChange("breakers", string(side), string(mode))
+		if side == capability.Extracted {
+			c.after = []string{string(capability.Legacy)}
+		}
+		list = append(list, c)
+	}
+	return list, nil
 }
 
 func plainChange(section, key, text string) change {

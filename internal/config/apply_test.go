@@ -2,9 +2,6 @@ package config
 
 import (
 	"errors"
-	"maps"
-	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +15,21 @@ var (
 	quarter       = capability.Edit{Weight: pointer(capability.Weight(2500))}
 	fifth         = capability.Edit{Mirror: pointer(capability.Weight(2000))}
 	running       = capability.Edit{State: pointer(capability.DataRunning)}
+	forced        = breakers("", capability.BreakerForced)
+	both          = breakers(capability.BreakerEnforce, capability.BreakerObserve)
 )
+
+// breakers is the edit of the modes that are given.
+func breakers(legacy, extracted capability.BreakerMode) capability.Edit {
+	edit := capability.Edit{Breakers: map[capability.Side]capability.BreakerMode{}}
+	if legacy != "" {
+		edit.Breakers[capability.Legacy] = legacy
+	}
+	if extracted != "" {
+		edit.Breakers[capability.Extracted] = extracted
+	}
+	return edit
+}
 
 // Each row shows the text around the edit, before and after.
 func TestApply(t *testing.T) {
@@ -48,6 +59,18 @@ func TestApply(t *testing.T) {
 		{"data's first", running, "data:\n  # of the service\n  database: ${X}\n", "data:\n  state: running\n  # of the service\n  database: ${X}\n"},
 		{"all at once", capability.Edit{Owner: extractedEdit.Owner, Weight: quarter.Weight, Mirror: fifth.Mirror},
 			"resilience: {retries: 0}\n", "resilience: {retries: 0}\ntraffic:\n  owner: extracted\n  weight: 25%\n  mirror: 20%\n"},
+		{"a breaker's mode", forced, "breakers:\n  # ours\n  extracted: observe   # until Monday\n", "breakers:\n  # ours\n  extracted: open   # until Monday\n"},
+		{"a breaker's mode in braces", forced, "breakers: {extracted: enforce, legacy: open}\n", "breakers: {extracted: open, legacy: open}\n"},
+		{"a breaker's mode in quotes", forced, "breakers: {'extracted': \"enforce\"}\n", "breakers: {'extracted': \"open\"}\n"},
+		{"no breakers", forced, "# the end\n", "# the end\nbreakers:\n  extracted: open\n"},
+		{"both breakers in their order", both, "# the end\n", "# the end\nbreakers:\n  legacy: enforce\n  extracted: observe\n"},
+		{"legacy before extracted", both, "breakers:\n    # by hand\n    extracted: open # now\n", "breakers:\n    legacy: enforce\n    # by hand\n    extracted: observe # now\n"},
+		{"extracted after legacy", both, "breakers:\n  legacy: open # x\n  # end\n", "breakers:\n  legacy: enforce # x\n  extracted: observe\n  # end\n"},
+		{"extracted after legacy in braces", both, "breakers: {legacy: enforce}\n", "breakers: {legacy: enforce, extracted: observe}\n"},
+		{"empty breakers", both, "breakers: {}\n", "breakers: {legacy: enforce, extracted: observe}\n"},
+		{"breakers say so already", both, "breakers: {extracted: 'observe', legacy: enforce}\n", "breakers: {extracted: 'observe', legacy: enforce}\n"},
+		{"breakers and traffic", capability.Edit{Weight: quarter.Weight, Breakers: both.Breakers}, "traffic: {weight: 0%}\n",
+			"traffic: {weight: 25%}\nbreakers:\n  legacy: enforce\n  extracted: observe\n"},
 		{"nothing", capability.Edit{}, "traffic: {weight: 25%}\n", "traffic: {weight: 25%}\n"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -80,6 +103,10 @@ func TestApplyRefuses(t *testing.T) {
 		{"an alias", "a: &x {weight: 1%}\ntraffic: *x\n", quarter},
 		{"no section", "traffic: 5%\n", quarter},
 		{"no data", smallest, running},
+		{"no breakers", "breakers: open\n", forced},
+		{"no mode", smallest, breakers("closed", "")},
+		{"an empty mode", smallest, capability.Edit{Breakers: map[capability.Side]capability.BreakerMode{capability.Legacy: ""}}},
+		{"no side", smallest, capability.Edit{Breakers: map[capability.Side]capability.BreakerMode{"monolith": capability.BreakerForced}}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if got, err := Apply([]byte(row.content), row.edit); err == nil {
@@ -103,125 +130,4 @@ func TestApplyShipped(t *testing.T) {
 	if want = strings.Replace(want, "state: stopped", "state: running", 1); string(got) != want {
 		t.Errorf("got\n%s", got)
 	}
-}
-
-var seeds = []string{
-	smallest, smallest + "traffic: {weight: 1%}\n", smallest + "traffic:\n  owner: legacy # x\n  weight: '5%'\n",
-	smallest + "data: {database: postgres://h/d, tables: [{table: a, columns: {x: y}}], state: paused}\n",
-	smallest + "traffic: {}\n...\n", "--- \n" + smallest, "%YAML 1.1\n---\n" + smallest, "{" + strings.ReplaceAll(strings.TrimSpace(smallest), "\n", ", ") + "}",
-	"  capability: orders\n  routes: [{path: /a}]\n  extracted: {consul: o}\n", "a: [", "? a\n: b\n", "a: &b c\nd: *b\n", "- \xC3\xA9: '\n'\n",
-}
-
-// Whatever is read, the decoder says what is wrong without falling over, and
-// says the same twice.
-func FuzzDocument(f *testing.F) {
-	for _, seed := range seeds {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, content []byte) {
-		d, problems := document("f.yaml", content, environment)
-		again, problemsAgain := document("f.yaml", content, environment)
-		if !reflect.DeepEqual(d, again) || !slices.Equal(problems, problemsAgain) {
-			t.Error("two readings differ")
-		}
-		for _, p := range problems {
-			if p.Message == "" || p.File != "f.yaml" || p.Line > strings.Count(string(content), "\n")+1 {
-				t.Errorf("problem %+v", p)
-			}
-		}
-		if len(problems) == 0 && (d.Name == "" || len(d.Routes) == 0 || len(d.Extracted.Endpoints) == 0 == (d.Extracted.Consul == "")) {
-			t.Errorf("accepted %+v", d)
-		}
-	})
-}
-
-// What Apply returns decodes to the edit and nothing else; and it edits every
-// document that decodes.
-func FuzzApply(f *testing.F) {
-	for i, seed := range seeds {
-		f.Add([]byte(seed), uint16(i*997), byte(i))
-	}
-	f.Fuzz(func(t *testing.T, content []byte, weight uint16, which byte) {
-		edit := anyEdit(weight, which)
-		before, problems := document("f.yaml", content, environment)
-		if before.Data == nil {
-			edit.State = nil
-		}
-		after, err := Apply(content, edit)
-		if err != nil {
-			if len(problems) == 0 {
-				t.Fatalf("a good document is refused: %v", err)
-			}
-			return
-		}
-		if len(problems) > 0 {
-			return
-		}
-		got, problems := document("f.yaml", after, environment)
-		if len(problems) > 0 {
-			t.Fatalf("became broken: %v\n%s", problems, after)
-		}
-		wanted := demanded(before, edit)
-		if !reflect.DeepEqual(unplaced(got), unplaced(wanted)) {
-			t.Fatalf("got %+v\nwant %+v", got, wanted)
-		}
-		if again, err := Apply(after, edit); err != nil || string(again) != string(after) {
-			t.Fatalf("a second time it changes: %v\n%s", err, again)
-		}
-	})
-}
-
-func anyEdit(weight uint16, which byte) capability.Edit {
-	var edit capability.Edit
-	w := capability.Weight(int(weight) % (int(capability.Whole) + 1))
-	if which&1 != 0 {
-		edit.Owner = pointer(capability.Sides[which>>4&1])
-	}
-	if which&2 != 0 {
-		edit.Weight = &w
-	}
-	if which&4 != 0 {
-		edit.Mirror = pointer(capability.Whole - w)
-	}
-	if which&8 != 0 {
-		edit.State = pointer([]capability.DataState{capability.DataStopped, capability.DataPaused, capability.DataRunning}[which>>5%3])
-	}
-	return edit
-}
-
-func demanded(d capability.Document, edit capability.Edit) capability.Document {
-	d = d.Clone()
-	if edit.Owner != nil {
-		d.Traffic.Owner = *edit.Owner
-	}
-	if edit.Weight != nil {
-		d.Traffic.Weight = *edit.Weight
-	}
-	if edit.Mirror != nil {
-		d.Traffic.Mirror = *edit.Mirror
-	}
-	if edit.State != nil {
-		d.Data.State = *edit.State
-	}
-	return d
-}
-
-// unplaced is the document without what moves when a line is added.
-func unplaced(d capability.Document) capability.Document {
-	d = d.Clone()
-	d.Revision = ""
-	for i := range d.Routes {
-		d.Routes[i].Line = 0
-	}
-	if d.Data != nil {
-		d.Data.TableLine = 0
-		for i := range d.Data.Tables {
-			d.Data.Tables[i].Line = 0
-			d.Data.Tables[i].Columns = maps.Clone(d.Data.Tables[i].Columns)
-		}
-		for i := range d.Data.Border {
-			d.Data.Border[i].Line = 0
-		}
-	}
-	return d
 }

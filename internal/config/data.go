@@ -19,14 +19,11 @@ func (v value) data() *capability.Data {
 		return nil
 	}
 	d := &capability.Data{State: capability.DataStopped, Gap: defaultGap}
-	set(s, "state", &d.State, func(v value) (capability.DataState, bool) {
-		word, ok := v.oneOf(string(capability.DataStopped), string(capability.DataPaused), string(capability.DataRunning))
-		return capability.DataState(word), ok
-	})
+	set(s, "state", &d.State, words(capability.DataStopped, capability.DataPaused, capability.DataRunning))
 	if v, ok := s.need("database", "write its connection string, as in ${ORDERS_DATABASE_URL}"); ok {
 		d.Database, _ = v.database()
 	}
-	set(s, "rate", &d.Rate, func(v value) (int, bool) { n, ok := v.integer(1, math.MaxInt32); return int(n), ok })
+	set(s, "rate", &d.Rate, value.count)
 	if v, ok := s.need("tables", "list the tables it owns, as in `- table: orders`"); ok {
 		d.TableLine = v.node.Line
 		d.Tables = v.tables()
@@ -97,12 +94,8 @@ func (s *section) table() (capability.Table, bool) {
 	}
 	table.As = table.Table
 	set(s, "as", &table.As, value.relation)
-	set(s, "mode", &table.Mode, func(v value) (capability.TableMode, bool) {
-		word, ok := v.oneOf(string(capability.Move), string(capability.Copy))
-		return capability.TableMode(word), ok
-	})
+	set(s, "mode", &table.Mode, words(capability.Move, capability.Copy))
 	set(s, "columns", &table.Columns, value.columns)
-	s.later("all rows of a table belong to one capability", "where", "filter")
 	s.close()
 	return table, ok
 }

@@ -14,21 +14,26 @@ var (
 	nameMost = 40 // slots and publications are named after it, in 63 bytes
 )
 
-// Document decodes the document of one capability. The file is for messages
-// alone. Every problem is returned at once; with any, the document must not be
-// used.
+// Document decodes the document of one capability. The file is for messages, and
+// files that the document names are relative to it; nothing is read from there.
+// Every problem is returned at once; with any, the document must not be used.
 func Document(file string, content []byte) (capability.Document, []capability.Problem) {
 	return document(file, content, os.LookupEnv)
 }
 
 func document(file string, content []byte, lookup func(string) (string, bool)) (capability.Document, []capability.Problem) {
-	r := &reading{file: file, lookup: lookup}
+	r := newReading(file, lookup)
+	d := r.document(content)
+	return d, r.problems
+}
+
+func (r *reading) document(content []byte) capability.Document {
 	d := capability.Document{
-		File: file, Revision: revision(content), Traffic: defaultTraffic(), Resilience: defaultResilience(),
+		File: r.file, Revision: revision(content), Traffic: defaultTraffic(), Resilience: defaultResilience(),
 	}
 	root := r.tree(content)
 	if root == nil {
-		return d, r.problems
+		return d
 	}
 	s := r.section("", root)
 	if v, ok := s.need("capability", "name it, as in `capability: orders`"); ok {
@@ -39,13 +44,19 @@ func document(file string, content []byte, lookup func(string) (string, bool)) (
 		d.Routes = v.routes()
 	}
 	if v, ok := s.need("extracted", "write `extracted: {endpoints: [http://127.0.0.1:9003]}`"); ok {
-		d.Extracted = v.extracted()
+		fill(v, upstreamKeys, &d.Extracted)
+		r.checkUpstream("extracted", d.Extracted)
 	}
 	if v, ok := s.take("traffic"); ok {
-		v.traffic(&d.Traffic)
+		fill(v, trafficKeys, &d.Traffic)
+		r.checkTraffic(&d.Traffic)
 	}
 	if v, ok := s.take("resilience"); ok {
-		v.resilience(&d.Resilience)
+		fill(v, resilienceKeys, &d.Resilience)
+		r.checkBreaker("resilience.breaker", d.Resilience.Breaker)
+	}
+	if v, ok := s.take("breakers"); ok {
+		fill(v, modeKeys, &d.Breakers)
 	}
 	if v, ok := s.take("rollout"); ok {
 		d.Rollout = v.rollout()
@@ -54,7 +65,7 @@ func document(file string, content []byte, lookup func(string) (string, bool)) (
 		d.Data = v.data()
 	}
 	s.close()
-	return d, r.problems
+	return d
 }
 
 func revision(content []byte) string {

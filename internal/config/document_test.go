@@ -45,14 +45,31 @@ routes:
     methods: [POST]
     class: read
     timeout: 250ms
-extracted: {consul: orders-v2}
-traffic: {owner: extracted, weight: 0.01%, mirror: 100 %, subject: "header:X-User", salt: people}
+  - path: /api/orders/**
+    host: "*.Shop.example.com"
+    headers: {x-tenant: acme, X-Beta: "*"}
+    query: {version: "2", debug: "*"}
+    allow: [encoded-slash]
+    resilience: {timeout: 1s, retries: 0, fallback: none}
+    body: 10MiB
+extracted:
+  consul: orders-v2
+  protocol: http1
+  tls: {ca: ca.pem, certificate: /c.pem, key: k.pem, server_name: orders.internal}
+  check: {path: /healthz, every: 5s}
+  ejection: off
+  slow_start: 0s
+  rewrite: {prefix: /api/orders, to: /v1, host: orders.internal, cookie_domain: shop.example.com}
+traffic: {owner: extracted, weight: 0.01%, mirror: 100 %, subject: "header:x-user", salt: people, always: [alice, "bob@example.com"], never: ["*"]}
 resilience:
   timeout: 2s
   retries: 0
   fallback: none
   streams: keep
-  breaker: {ratio: 1, requests: 5, window: 1m, open_for: 1s, trials: 1}
+  breaker: {ratio: 1, requests: 5, window: 1m, open_for: 1s, open_most: 1s, trials: 1, slow: 2s, slow_ratio: 0.25}
+  concurrency: {requests: 200, queue: 50, wait: 200ms}
+  budget: {share: 10%, least: 1}
+breakers: {legacy: observe, extracted: open}
 rollout: {steps: [1%, 100%], every: 1m}
 data:
   state: running
@@ -65,34 +82,51 @@ data:
   border: [{constraint: payments_order_id_fkey, at_switch: drop}]
   sequences: {gap: 0}
 `
-	d, problems := document("orders.yaml", []byte(content), environment)
+	d, problems := document("routes/orders.yaml", []byte(content), environment)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	want := capability.Document{
-		Name: "orders", File: "orders.yaml", Revision: revision([]byte(content)),
+		Name: "orders", File: "routes/orders.yaml", Revision: revision([]byte(content)),
 		Routes: []capability.Route{
 			{Path: "/api/orders/**", Line: 3},
 			{Path: "/api/search", Methods: []string{"POST"}, Class: capability.Read, Timeout: 250 * time.Millisecond, Line: 4},
+			{
+				Path: "/api/orders/**", Host: "*.shop.example.com",
+				Headers: []capability.Condition{{Name: "X-Tenant", Value: "acme"}, {Name: "X-Beta"}},
+				Query:   []capability.Condition{{Name: "version", Value: "2"}, {Name: "debug"}},
+				Allow:   []capability.Oddity{capability.EncodedSlash}, Timeout: time.Second, Retries: pointer(0), Fallback: pointer(false), Body: 10 << 20, Line: 8,
+			},
 		},
-		Extracted: capability.Upstream{Consul: "orders-v2"},
+		Extracted: capability.Upstream{
+			Consul: "orders-v2", Protocol: capability.ProtocolHTTP1,
+			TLS:      capability.UpstreamTLS{CA: "routes/ca.pem", Certificate: "/c.pem", Key: "routes/k.pem", ServerName: "orders.internal"},
+			Check:    capability.Check{Path: "/healthz", Every: 5 * time.Second},
+			Ejection: capability.Ejection{Off: true},
+			Rewrite:  capability.Rewrite{Prefix: "/api/orders", To: "/v1", Host: "orders.internal", CookieDomain: "shop.example.com"},
+		},
 		Traffic: capability.Traffic{
 			Owner: capability.Extracted, Weight: 1, Mirror: 10_000,
 			Subject: capability.Subject{Kind: capability.SubjectHeader, Name: "X-User"}, Salt: "people",
+			Always: []string{"alice", "bob@example.com"}, Never: []string{"*"},
 		},
 		Resilience: capability.Resilience{
 			Timeout: 2 * time.Second,
-			Breaker: capability.Breaker{Ratio: 1, Requests: 5, Window: time.Minute, OpenFor: time.Second, Trials: 1},
+			Breaker: capability.Breaker{Ratio: 1, Requests: 5, Window: time.Minute, OpenFor: time.Second, OpenMost: time.Second, Trials: 1,
+				Slow: 2 * time.Second, SlowRatio: 0.25},
+			Concurrency: capability.Concurrency{Requests: 200, Queue: 50, Wait: 200 * time.Millisecond},
+			Budget:      capability.Budget{Share: 1000, Least: 1},
 		},
-		Rollout: capability.Rollout{Steps: []capability.Weight{100, 10_000}, Every: time.Minute},
+		Breakers: capability.BreakerModes{Legacy: capability.BreakerObserve, Extracted: capability.BreakerForced},
+		Rollout:  capability.Rollout{Steps: []capability.Weight{100, 10_000}, Every: time.Minute},
 		Data: &capability.Data{
-			State: capability.DataRunning, Database: "postgres://u:geheim@h/d", Rate: 500, TableLine: 22,
+			State: capability.DataRunning, Database: "postgres://u:geheim@h/d", Rate: 500, TableLine: 39,
 			Tables: []capability.Table{
-				{Table: "sales.orders", As: "orders", Mode: capability.Move, Line: 22},
-				{Table: "Invoice", As: "invoices", Mode: capability.Move, Columns: map[string]string{"InvoiceId": "id"}, Line: 23},
-				{Table: "countries", As: "countries", Mode: capability.Copy, Line: 24},
+				{Table: "sales.orders", As: "orders", Mode: capability.Move, Line: 39},
+				{Table: "Invoice", As: "invoices", Mode: capability.Move, Columns: map[string]string{"InvoiceId": "id"}, Line: 40},
+				{Table: "countries", As: "countries", Mode: capability.Copy, Line: 41},
 			},
-			Border: []capability.Border{{Constraint: "payments_order_id_fkey", AtSwitch: capability.BorderDrop, Line: 25}},
+			Border: []capability.Border{{Constraint: "payments_order_id_fkey", AtSwitch: capability.BorderDrop, Line: 42}},
 		},
 	}
 	if !reflect.DeepEqual(d, want) {
@@ -112,7 +146,22 @@ func TestDocumentProblems(t *testing.T) {
 		{"too fine", smallest + "traffic: {weight: 0.001%}\n", `4: traffic.weight = "0.001%": is no share`},
 		{"auto", smallest + "traffic: {weight: auto}\n", `4: traffic.weight = "auto": is not there yet`},
 		{"no side", smallest + "traffic: {owner: extract}\n", `4: traffic.owner = "extract": is none of legacy, extracted; did you mean extracted?`},
-		{"claim", smallest + "traffic: {subject: claim:sub}\n", `4: traffic.subject = "claim:sub": is not there yet`},
+		{"claim without name", smallest + "traffic: {subject: 'claim:'}\n", `4: traffic.subject = "claim:": has no valid name`},
+		{"claim", smallest + "traffic: {subject: 'claim:a b'}\n", `4: traffic.subject = "claim:a b": has no valid name`},
+		{"header", smallest + "traffic: {subject: 'header:a b'}\n", `4: traffic.subject = "header:a b": names no header to go by: a b is no name of a header`},
+		{"host as a header", smallest + "traffic: {subject: header:host}\n", `4: traffic.subject = "header:host": names no header to go by: host is no header here`},
+		{"address with a name", smallest + "traffic: {subject: address:x}\n", `4: traffic.subject = "address:x": is no subject`},
+		{"always and never", smallest + "traffic:\n  always: [a, b]\n  never: [c, b]\n", `6: traffic.never[1] = "b": is in traffic.always as well`},
+		{"always twice", smallest + "traffic: {always: [a, a]}\n", `4: traffic.always[1] = "a": is given twice`},
+		{"always a number", smallest + "traffic: {always: [42]}\n", `4: traffic.always[0] = "42": is a number, not text; put it in quotes`},
+		{"no address", smallest + "traffic: {subject: address, never: [alice]}\n", `4: traffic.never = "alice": is no address, and the subject is one`},
+		{"open_most", smallest + "resilience: {breaker: {open_most: 1s}}\n", `4: resilience.breaker.open_most = "1s": is less than open_for, 5s`},
+		{"slow_ratio alone", smallest + "resilience: {breaker: {slow_ratio: 0.5}}\n", `4: resilience.breaker.slow_ratio: is a share of slow answers, and none is slow`},
+		{"budget of nothing", smallest + "resilience: {budget: {share: 0%}}\n", `4: resilience.budget.share = "0%": is nothing at all; write resilience.retries: 0`},
+		{"wait", smallest + "resilience: {concurrency: {wait: 0s}}\n", `4: resilience.concurrency.wait = "0s": is not a duration above zero`},
+		{"mode", smallest + "breakers: {legacy: closed}\n", `4: breakers.legacy = "closed": is none of enforce, observe, disabled, open`},
+		{"mode of nobody", smallest + "breakers: {monolith: open}\n", `4: breakers.monolith: is an unknown key; write one of legacy, extracted`},
+		{"modes elsewhere", smallest + "resilience: {breakers: {legacy: open}}\n", `4: resilience.breakers: is the operator's, not a bound`},
 		{"cookie without name", smallest + "traffic: {subject: 'cookie:'}\n", `4: traffic.subject = "cookie:": has no valid name`},
 		{"twice", smallest + "capability: billing\n", `4: capability: is given twice, first in line 1; keep one`},
 		{"empty", smallest + "traffic:\n  weight:\n", `5: traffic.weight: is empty`},
@@ -152,7 +201,7 @@ func TestDocumentProblems(t *testing.T) {
 		{"query", strings.Replace(smallest, "/api/orders", `"/api?x=1"`, 1), `routes are paths`},
 		{"method", strings.Replace(smallest, "/api/orders", "/a, methods: [get]", 1), `2: routes[0].methods[0] = "get": is no HTTP method`},
 		{"route twice", strings.Replace(smallest, "/api/orders}", "/a}, {path: /a, methods: [GET]}", 1), `2: routes[1]: claims what line 2 claims already: /a`},
-		{"rewrite", strings.Replace(smallest, "/api/orders", "/a, rewrite: /b", 1), `2: routes[0].rewrite = "/b": is not there yet`},
+		{"rewrite", strings.Replace(smallest, "/api/orders", "/a, rewrite: /b", 1), `2: routes[0].rewrite = "/b": belongs to a side, not to a route`},
 		{"unset variable", smallest + "data: {database: '${NOWHERE}', tables: [{table: a}]}\n", `4: data.database: names the variable NOWHERE, which is not set`},
 		{"half a variable", smallest + "data: {database: '${URL', tables: [{table: a}]}\n", `has a ${ that is not the start of ${NAME}`},
 		{"no database", smallest + "data: {tables: [{table: a}]}\n", `4: data.database: is missing`},

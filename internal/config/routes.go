@@ -2,11 +2,7 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
-	"strings"
-
-	"github.com/gorilla/mux"
 
 	"strangler/capability"
 )
@@ -24,7 +20,7 @@ func (v value) routes() []capability.Route {
 			continue
 		}
 		if other := duplicate(routes, route); other > 0 {
-			item.problem(fmt.Sprintf("claims what line %d claims already: %s", other, route.Path), "keep one of the two, or give them different methods")
+			item.problem(fmt.Sprintf("claims what line %d claims already: %s", other, route.Path), "keep one of the two, or give them different methods, hosts, headers or queries")
 			continue
 		}
 		routes = append(routes, route)
@@ -39,104 +35,73 @@ func (s *section) route() (capability.Route, bool) {
 		route.Path, ok = path.template()
 	}
 	set(s, "methods", &route.Methods, value.methods)
-	set(s, "class", &route.Class, func(v value) (capability.Class, bool) {
-		word, ok := v.oneOf(string(capability.Read), string(capability.Write))
-		return capability.Class(word), ok
-	})
+	set(s, "host", &route.Host, value.host)
+	set(s, "headers", &route.Headers, value.headers)
+	set(s, "query", &route.Query, value.query)
+	set(s, "allow", &route.Allow, value.oddities)
+	set(s, "class", &route.Class, words(capability.Read, capability.Write))
 	set(s, "timeout", &route.Timeout, value.duration)
-	s.later("a route has no resilience of its own but its timeout", "resilience", "retries", "fallback", "breaker", "streams")
-	s.later("paths are not rewritten", "rewrite")
+	if v, ok := s.take("resilience"); ok {
+		fill(v, routeKeys, &route)
+	}
+	set(s, "body", &route.Body, value.size)
 	s.close()
+	s.read.checkRoute(s.path, route)
 	return route, ok
 }
 
-func (v value) template() (string, bool) {
-	path, ok := v.text()
-	if !ok {
-		return "", false
-	}
-	if message := templateProblem(path); message != "" {
-		v.problem(message, "write a gorilla/mux template, as in /api/orders/{id:[0-9]+}, or /api/orders/** for a subtree")
-		return "", false
-	}
-	return path, true
+// routeKeys are the part of a route's resilience that is its own.
+var routeKeys = []key[capability.Route]{
+	{"timeout", "", func(v value, r *capability.Route) { keep(v, &r.Timeout, value.duration) }},
+	{"retries", "", func(v value, r *capability.Route) { keep(v, &r.Retries, pointed(value.retries)) }},
+	{"fallback", "", func(v value, r *capability.Route) { keep(v, &r.Fallback, pointed(value.fallback)) }},
 }
 
-// templateProblem says why a path is no template, or nothing. What the
-// templates mean is gorilla/mux's business, so it is asked.
-func templateProblem(path string) string {
-	if !strings.HasPrefix(path, "/") {
-		return "does not begin with a slash"
+func pointed[T any](read func(value) (T, bool)) func(value) (*T, bool) {
+	return func(v value) (*T, bool) {
+		got, ok := read(v)
+		return &got, ok
 	}
-	base, subtree := strings.CutSuffix(path, "/**")
-	if !subtree {
-		base = path
-	}
-	literal := literals(base)
-	switch {
-	case strings.ContainsAny(literal, "*"):
-		return "has a * in it; only /** at the end claims a subtree"
-	case strings.ContainsAny(literal, "?#"):
-		return "has a query or a fragment in it; routes are paths"
-	case strings.Contains(literal, "//"), slices.ContainsFunc(strings.Split(literal, "/"), func(part string) bool { return part == "." || part == ".." }):
-		return "has an empty or a dot segment in it, which no request has once it is cleaned"
-	}
-	if err := compile(base); err != nil {
-		return "is no template: " + err.Error()
-	}
-	return ""
 }
 
-var variable = regexp.MustCompile(`\{[^{}]*(\{[^{}]*\}[^{}]*)*\}`)
-
-// literals is the path with each variable as one letter.
-func literals(path string) string { return variable.ReplaceAllString(path, "x") }
-
-// compile asks gorilla/mux, which panics on capturing groups.
-func compile(template string) (err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("%v", cause)
-		}
-	}()
-	if template == "" { // of "/**"
-		template = "/"
+// checkRoute looks at what only shows between the keys of one route.
+func (r *reading) checkRoute(path string, route capability.Route) {
+	inner := path + ".resilience"
+	if r.given(path+".timeout") && r.given(inner+".timeout") {
+		r.add(r.lines[inner+".timeout"], inner+".timeout", "", "is given twice, as "+path+".timeout too", "keep one of the two")
 	}
-	return mux.NewRouter().NewRoute().Path(template).GetError()
+	if !r.sound(path+".methods", path+".class") || !writesAlone(route) {
+		return
+	}
+	const message = "is for reads, and the route has none"
+	if route.Retries != nil && *route.Retries > 0 {
+		r.add(r.lines[inner+".retries"], inner+".retries", "", message, "write 0, or take it out: a write is never sent twice")
+	}
+	if route.Fallback != nil && *route.Fallback {
+		r.add(r.lines[inner+".fallback"], inner+".fallback", "", message, "write none, or take it out: a write goes to the owner alone")
+	}
 }
 
-var methodForm = regexp.MustCompile(`^[A-Z][A-Z-]*$`)
-
-func (v value) methods() ([]string, bool) {
-	items, ok := v.list()
-	if !ok {
-		return nil, false
-	}
-	var methods []string
-	for _, item := range items {
-		method, ok := item.text()
-		switch {
-		case !ok:
-		case !methodForm.MatchString(method):
-			item.problem("is no HTTP method", "write it as in GET")
-		case slices.Contains(methods, method):
-			item.problem("is given twice", "take one out")
-		default:
-			methods = append(methods, method)
-		}
-	}
-	return methods, true
+func writesAlone(route capability.Route) bool {
+	read := func(method string) bool { return route.ClassOf(method) == capability.Read }
+	return route.Class == capability.Write || len(route.Methods) > 0 && !slices.ContainsFunc(route.Methods, read)
 }
 
-// duplicate returns the line of an earlier route with the same path and a
-// method in common, or 0.
+// duplicate returns the line of an earlier route that asks for the same and has
+// a method in common, or 0.
 func duplicate(routes []capability.Route, route capability.Route) int {
 	for _, other := range routes {
 		shared := len(other.Methods) == 0 || len(route.Methods) == 0 ||
 			slices.ContainsFunc(route.Methods, func(m string) bool { return slices.Contains(other.Methods, m) })
-		if other.Path == route.Path && shared {
+		if other.Path == route.Path && other.Host == route.Host && shared && alike(other.Headers, route.Headers) && alike(other.Query, route.Query) {
 			return other.Line
 		}
 	}
 	return 0
+}
+
+// alike says whether two lists hold the same conditions, in whatever order. No
+// list names one thing twice.
+func alike(a, b []capability.Condition) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(c capability.Condition) bool { return !slices.Contains(b, c) })
 }

@@ -44,12 +44,19 @@ func (v value) section() *section {
 // take returns the value of a key; false when the key is not there. A value
 // that was already refused with the tree counts as not there.
 func (s *section) take(key string) (value, bool) {
+	path := join(s.path, key)
 	s.known = append(s.known, key)
+	s.read.asked[placeless(path)] = true
 	node, ok := s.items[key]
-	if !ok || refused(node) {
+	if !ok {
 		return value{}, false
 	}
-	return value{read: s.read, path: join(s.path, key), node: node}, true
+	s.read.lines[path] = node.Line
+	if refused(node) {
+		s.read.wrong = append(s.read.wrong, path)
+		return value{}, false
+	}
+	return value{read: s.read, path: path, node: node}, true
 }
 
 // refused says whether the node was reported when the tree was read, and holds
@@ -68,21 +75,20 @@ func (s *section) need(key, mend string) (value, bool) {
 	return v, ok
 }
 
-// later refuses keys of the design that this version cannot honour.
-func (s *section) later(what string, keys ...string) {
-	for _, key := range keys {
-		if v, ok := s.take(key); ok {
-			v.problem("is not there yet: "+what, "take it out")
-		}
-	}
-}
-
 // close reports the keys that nobody asked for.
 func (s *section) close() {
 	for _, key := range s.keys {
-		if !slices.Contains(s.known, key.Value) {
-			s.read.add(key.Line, join(s.path, key.Value), "", "is an unknown key", mendWord(key.Value, s.known))
+		if slices.Contains(s.known, key.Value) {
+			continue
 		}
+		path, node := join(s.path, key.Value), s.items[key.Value]
+		if hint, ok := misplaced[placeless(path)]; ok {
+			if !refused(node) {
+				value{read: s.read, path: path, node: node}.problem(hint.message, hint.mend)
+			}
+			continue
+		}
+		s.read.add(key.Line, path, "", "is an unknown key", mendWord(key.Value, s.known))
 	}
 }
 

@@ -13,116 +13,82 @@ import (
 // of the environment. It may be read as whatever is wanted.
 const fromText = "!!text"
 
-// settled is what settle found out beside the values.
-type settled struct {
-	lines map[string]int  // of the sections and keys in the file
-	set   map[string]bool // the keys that the file or the environment gives
-	bad   map[string]bool // the keys that were refused
-}
-
 // settle reads every setting into c. Viper decides which value of a key counts:
 // the environment's, the file's, or the default. What it holds of the file are
 // nodes of the tree, so that the winner still knows its line.
-func settle(r *reading, root *yaml.Node, c *Config) (*settled, error) {
-	s := &settled{lines: map[string]int{}, set: map[string]bool{}, bad: map[string]bool{}}
+func settle(r *reading, root *yaml.Node, c *Config) error {
 	v := viper.New()
-	v.SetEnvPrefix("STRANGLER")
-	v.SetEnvKeyReplacer(envNames)
-	v.AutomaticEnv()
 	for _, one := range settings {
-		v.SetDefault(one.key, one.fallback)
+		v.SetDefault(one.name, one.fallback)
+		// One by one: with AutomaticEnv a variable that happens to have the name of a
+		// section would hide all of its keys.
+		if err := v.BindEnv(one.name, variableOf(one.name)); err != nil {
+			return fmt.Errorf("bind %s: %w", one.name, err)
+		}
 	}
-	if err := v.MergeConfigMap(s.nodes(r, root)); err != nil {
-		return nil, fmt.Errorf("merge %s: %w", r.file, err)
+	file := map[string]any{}
+	r.section("", root).each(names(settings), func(name string, v value) { nest(file, name, v.node) })
+	if err := v.MergeConfigMap(file); err != nil {
+		return fmt.Errorf("merge %s: %w", r.file, err)
 	}
-	if s.lines["consul"] > 0 {
+	// A section without any key has its defaults nevertheless.
+	if r.given("consul") {
 		c.consul()
 	}
+	if r.given("legacy.concurrency") {
+		c.unclaimed()
+	}
 	for _, one := range settings {
-		before := len(r.problems)
-		if source, ok := s.source(r, v.Get(one.key), one.key); ok {
+		if source, ok := r.source(v.Get(one.name), one.name); ok {
 			one.read(source, c)
 		}
-		s.bad[one.key] = len(r.problems) > before
 	}
-	return s, nil
+	return nil
 }
 
-// nodes sorts the file's values into the nesting of the keys, and refuses the
-// keys that no setting has.
-func (s *settled) nodes(r *reading, root *yaml.Node) map[string]any {
-	top := r.section("", root)
-	nodes := map[string]any{}
-	inner := map[string]*section{}
-	for _, one := range settings {
-		name, key, nested := strings.Cut(one.key, ".")
+// nest puts the node where viper looks for the key.
+func nest(into map[string]any, name string, node *yaml.Node) {
+	for {
+		section, rest, nested := strings.Cut(name, ".")
 		if !nested {
-			s.take(top, name, nodes)
-			continue
+			into[name] = node
+			return
 		}
-		if _, seen := nodes[name]; !seen {
-			nodes[name] = map[string]any{}
-			if v, ok := top.take(name); ok {
-				inner[name] = v.section()
-				s.lines[name] = v.node.Line
-			}
+		inner, ok := into[section].(map[string]any)
+		if !ok {
+			inner = map[string]any{}
+			into[section] = inner
 		}
-		if inner[name] != nil {
-			s.take(inner[name], key, nodes[name].(map[string]any))
-		}
-	}
-	if hold := inner["hold"]; hold != nil {
-		if v, ok := hold.take("age"); ok {
-			v.problem("is one of the times that must nest", "write it as switch.age")
-		}
-	}
-	for _, one := range settings { // a slice, so that problems come in one order
-		if name, _, _ := strings.Cut(one.key, "."); inner[name] != nil {
-			inner[name].close()
-			delete(inner, name)
-		}
-	}
-	top.close()
-	return nodes
-}
-
-func (s *settled) take(from *section, key string, into map[string]any) {
-	if v, ok := from.take(key); ok {
-		into[key] = v.node
-		s.lines[v.path] = v.node.Line
-		s.set[v.path] = true
+		into, name = inner, rest
 	}
 }
 
-var envNames = strings.NewReplacer(".", "_")
+// variableOf names the variable that overrides a key.
+func variableOf(name string) string {
+	return "STRANGLER_" + strings.ToUpper(strings.ReplaceAll(written(name), ".", "_"))
+}
 
-func envName(key string) string { return "STRANGLER_" + strings.ToUpper(envNames.Replace(key)) }
+// written is the key as it stands in the file.
+func written(name string) string { return strings.TrimSuffix(name, "."+asWord) }
 
-// source makes a value of what viper chose; false when there is none.
-func (s *settled) source(r *reading, chosen any, key string) (value, bool) {
+// source makes a value of what viper chose; false when there is none. An empty
+// variable counts as one that is not set.
+func (r *reading) source(chosen any, name string) (value, bool) {
 	switch chosen := chosen.(type) {
 	case *yaml.Node:
-		return value{read: r, path: key, node: chosen}, true
+		return value{read: r, path: written(name), node: chosen}, true
 	case string:
 		if chosen == "" {
 			return value{}, false
 		}
-		v := value{read: r, path: key, node: &yaml.Node{Kind: yaml.ScalarNode, Tag: fromText, Value: chosen}}
-		if _, ok := os.LookupEnv(envName(key)); ok {
-			s.set[key] = true
-			v.path = "$" + envName(key)
+		v := value{read: r, path: written(name), node: &yaml.Node{Kind: yaml.ScalarNode, Tag: fromText, Value: chosen}}
+		if text, _ := os.LookupEnv(variableOf(name)); text != "" {
+			v.variable = variableOf(name)
+			if !r.given(v.path) {
+				r.lines[v.path] = 0
+			}
 		}
 		return v, true
 	}
 	return value{}, false
-}
-
-// sound says whether all of the keys could be read.
-func (s *settled) sound(keys ...string) bool {
-	for _, key := range keys {
-		if s.bad[key] {
-			return false
-		}
-	}
-	return true
 }

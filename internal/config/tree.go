@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -21,6 +22,33 @@ type reading struct {
 	file     string
 	lookup   func(string) (string, bool) // of the environment
 	problems []capability.Problem
+
+	lines map[string]int  // by path, of every value that was asked for and is given; 0: by the environment
+	asked map[string]bool // the paths that were asked for, with [] for a place in a list
+	wrong []string        // the paths of values that could not be read
+	named []named         // the files that the values name
+	pairs []pair          // and which of them belong together
+}
+
+func newReading(file string, lookup func(string) (string, bool)) *reading {
+	return &reading{file: file, lookup: lookup, lines: map[string]int{}, asked: map[string]bool{}}
+}
+
+// given says whether the file or the environment has the key, however wrong its
+// value.
+func (r *reading) given(path string) bool {
+	_, ok := r.lines[path]
+	return ok
+}
+
+// sound says whether all of the values could be read, and what they hold.
+func (r *reading) sound(paths ...string) bool {
+	return !slices.ContainsFunc(r.wrong, func(wrong string) bool {
+		return slices.ContainsFunc(paths, func(path string) bool {
+			rest, inside := strings.CutPrefix(wrong, path)
+			return inside && (rest == "" || rest[0] == '.' || rest[0] == '[')
+		})
+	})
 }
 
 func (r *reading) add(line int, path, raw, message, mend string) {

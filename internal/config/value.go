@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -19,6 +18,9 @@ type value struct {
 	path   string
 	node   *yaml.Node
 	secret bool // never shown in a message
+	// variable is the one of the environment that it came from; empty: the file, or a
+	// default.
+	variable string
 }
 
 func (v value) problem(message, mend string) {
@@ -26,12 +28,13 @@ func (v value) problem(message, mend string) {
 	if v.node.Kind == yaml.ScalarNode && !v.secret {
 		raw = v.node.Value // before expansion: what the environment holds may be secret
 	}
-	file := v.read.file
-	if v.node.Tag == fromText {
-		file = "" // the path names the variable
+	file, path := v.read.file, v.path
+	if v.variable != "" {
+		file, path = "", "$"+v.variable
 	}
+	v.read.wrong = append(v.read.wrong, v.path)
 	v.read.problems = append(v.read.problems, capability.Problem{
-		File: file, Line: v.node.Line, Path: v.path, Value: raw, Message: message, Mend: mend,
+		File: file, Line: v.node.Line, Path: path, Value: raw, Message: message, Mend: mend,
 	})
 }
 
@@ -112,18 +115,17 @@ func (v value) share() (float64, bool) {
 	return f, true
 }
 
-func (v value) duration() (time.Duration, bool) {
-	const mend = "write a duration with its unit, as in 500ms or 5s"
-	text, ok := v.scalar("a duration", mend, "!!str")
+func (v value) boolean() (bool, bool) {
+	text, ok := v.scalar("true or false", "write true or false", "!!bool")
 	if !ok {
-		return 0, false
+		return false, false
 	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d <= 0 {
-		v.problem("is not a duration above zero", mend)
-		return 0, false
+	b, err := strconv.ParseBool(text)
+	if err != nil {
+		v.problem("is neither true nor false", "write true or false")
+		return false, false
 	}
-	return d, true
+	return b, true
 }
 
 func (v value) weight() (capability.Weight, bool) {
@@ -149,7 +151,7 @@ func (v value) list() ([]value, bool) {
 		var items []value
 		for part := range strings.SplitSeq(v.node.Value, ",") {
 			node := &yaml.Node{Kind: yaml.ScalarNode, Tag: fromText, Value: strings.TrimSpace(part)}
-			items = append(items, value{read: v.read, path: v.path, node: node})
+			items = append(items, value{read: v.read, path: v.path, node: node, variable: v.variable})
 		}
 		return items, true
 	}
