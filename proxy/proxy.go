@@ -194,10 +194,5 @@ func (p *Proxy) Report(problems []capability.Problem) {
 // nobody new. It goes on serving.
 func (p *Proxy) Drain() { p.draining.Store(true) }
 
-// Streams waits until the last upgraded connection has ended, and closes those
-// that are left when ctx ends; it returns how many. The server of clients calls it
-// last: net/http does not know these connections.
-func (p *Proxy) Streams(ctx context.Context) int { return p.tunnels.drain(ctx) }
-
 // Ready reports whether a table is loaded and the proxy is not draining.
 func (p *Proxy) Ready() bool { return p.table.Load() != nil && !p.draining.Load() }

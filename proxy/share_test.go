@@ -65,7 +65,7 @@ func weighted(name string, revision uint64, weight capability.Weight) map[string
 // moves nobody back; 0 % is nobody and 100 % is everybody.
 func TestEveryReplicaGivesEverySubjectOneSide(t *testing.T) {
 	t.Parallel()
-	const n = 4000
+	const n = 1500
 	random := rand.New(rand.NewPCG(1, 2))
 	docs := []capability.Document{trafficOnly("orders", "/api/orders/**", nil)}
 	one, two := replica(t, docs, nil), replica(t, docs, nil)

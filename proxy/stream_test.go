@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"strangler/capability"
+	"strangler/proxy/edge"
 )
 
 // echo upgrades a connection and sends back each line.
@@ -254,7 +255,12 @@ func startServer(t *testing.T, s *served, grace time.Duration) (address string, 
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	out := make(chan error, 1)
-	go func() { out <- (&Server{Proxy: s.Proxy, Listener: l, Grace: grace, Log: quietLog()}).Run(ctx) }()
+	server, err := edge.New(edge.Options{Handler: s.Proxy, Listeners: []net.Listener{l}, Drain: edge.Drain{Grace: grace},
+		OnDrain: s.Drain, Streams: s.Streams, Log: quietLog()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { out <- server.Run(ctx) }()
 	var once sync.Once
 	var result error
 	stop = func() error { once.Do(func() { cancel(); result = <-out }); return result }

@@ -49,19 +49,28 @@ func (c *cli) everything(ctx context.Context) ([]capability.Problem, string) {
 	if settings.Routes == "" {
 		return problems, ""
 	}
-	contents, err := readDocuments(settings.Routes)
+	contents, dir, err := readDocuments(ctx, settings)
 	if err != nil {
 		return append(problems, capability.Problem{File: settings.Routes, Message: err.Error(), Mend: "name the directory of the documents in config.yaml: routes"}), ""
 	}
-	docs, wrong := decode(settings.Routes, contents)
+	docs, wrong := decode(dir, contents)
 	problems = append(problems, wrong...)
-	gone, err := newStore(settings, slog.New(slog.DiscardHandler)).Gone(ctx)
+	gone, err := goneDocuments(ctx, settings)
 	if err != nil {
 		gone = []capability.Problem{{File: settings.State, Message: err.Error(), Mend: "let this user read the directory of the state"}}
 	}
 	problems = append(problems, gone...)
 	problems = append(problems, c.outside(ctx, settings, docs)...)
 	return problems, count(len(docs), "capability", "capabilities")
+}
+
+// goneDocuments lists the documents of begun moves that are not there.
+func goneDocuments(ctx context.Context, settings config.Config) ([]capability.Problem, error) {
+	s, err := newStore(settings, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	return s.Gone(ctx)
 }
 
 // outside asks every upstream and database that the documents name.

@@ -2,21 +2,72 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
+	"strangler/internal/config"
+	"strangler/internal/consul"
 	"strangler/proxy/edge"
 )
 
 // serverOptions is how clients reach the proxy.
 func (d *plane) serverOptions() edge.Options {
+	e := d.settings.Edge
 	return edge.Options{
-		Handler: d.proxy, Listeners: []net.Listener{d.listeners.Get(d.settings.Listen)}, HTTP2: true,
-		Drain: edge.Drain{Delay: 500 * time.Millisecond}, OnDrain: d.proxy.Drain, Streams: d.proxy.Streams, Log: d.log,
+		Handler: d.proxy, Listeners: []net.Listener{d.listeners.Get(d.settings.Listen)}, TLS: tlsOf(e.TLS), HTTP2: e.HTTP2,
+		Limits: edge.Limits{Connections: e.Limits.Connections, HeaderBytes: e.Limits.HeaderBytes, HeaderTime: e.Limits.HeaderTime,
+			BodyStall: e.Limits.BodyStall, WriteStall: e.Limits.WriteStall, Idle: e.Limits.Idle},
+		Drain:   edge.Drain{Delay: e.Drain.Delay, Grace: e.Drain.Grace},
+		OnDrain: d.proxy.Drain, Streams: d.proxy.Streams, Log: d.log,
 	}
+}
+
+func tlsOf(t config.EdgeTLS) *edge.TLS {
+	if len(t.Certificates) == 0 {
+		return nil
+	}
+	out := &edge.TLS{Clients: t.Clients, ClientCertificates: edge.ClientCertificates(t.ClientCertificates)}
+	for _, c := range t.Certificates {
+		out.Certificates = append(out.Certificates, edge.CertificateFiles{Certificate: c.Certificate, Key: c.Key})
+	}
+	return out
+}
+
+// registrar registers the proxy as a service in Consul, where there is one and the
+// configuration names it.
+func (d *plane) registrar() (func(context.Context) error, error) {
+	if d.settings.Consul == nil || d.settings.Consul.Service == "" {
+		return func(ctx context.Context) error { <-ctx.Done(); return nil }, nil
+	}
+	client, err := newConsul(d.settings)
+	if err != nil {
+		return nil, err
+	}
+	host, text, err := net.SplitHostPort(d.listeners.Get(d.settings.Listen).Addr().String())
+	if err != nil {
+		return nil, fmt.Errorf("register with Consul: %w", err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, fmt.Errorf("register with Consul: %w", err)
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		if host, err = os.Hostname(); err != nil {
+			host = "" // the agent's own
+		}
+	}
+	ready, err := url.JoinPath(d.adminURL(), "readyz")
+	if err != nil {
+		return nil, fmt.Errorf("register with Consul: %w", err)
+	}
+	return consul.NewRegistrar(consul.RegistrarOptions{Client: client, Name: d.settings.Consul.Service, ID: d.settings.Consul.Service + "-" + d.id,
+		Address: host, Port: port, Meta: map[string]string{"zone": d.settings.Zone}, Ready: ready, Log: d.log}).Run, nil
 }
 
 // getReady is how long the next process may take until it serves.

@@ -98,7 +98,7 @@ Every verb is a fact: exit status 0 means that it is true now.`,
 			root.AddCommand(command)
 		}
 	}
-	add("run", c.up(), c.proxy(), c.controller())
+	add("run", c.up(), c.proxy(), c.controller(), c.document())
 	add("see", c.check(), c.status(), c.route(), c.log())
 	add("move", c.weight(), c.breaker(), c.mirror(), c.data(), c.cutover(), c.rollback(), c.retire())
 	return root

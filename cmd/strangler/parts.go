@@ -17,7 +17,6 @@ import (
 	"strangler/internal/api"
 	"strangler/internal/config"
 	"strangler/internal/consul"
-	"strangler/internal/files"
 	"strangler/internal/telemetry"
 	"strangler/proxy/edge"
 )
@@ -26,7 +25,7 @@ import (
 type parts struct {
 	settings  config.Config
 	log       *slog.Logger
-	store     *files.Store
+	store     store
 	discovery *consul.Discovery // nil: no Consul
 	registry  *prometheus.Registry
 	router    *mux.Router // of the admin address
@@ -45,7 +44,9 @@ func (c *cli) build(ctx context.Context, clients bool, adjust func(*config.Confi
 	adjust(&settings)
 	p := &parts{settings: settings, log: telemetry.NewLogger(os.Stderr, settings.Log.Level, settings.Log.Format),
 		registry: telemetry.NewRegistry(), router: mux.NewRouter()}
-	p.store = newStore(settings, p.log)
+	if p.store, err = newStore(settings, p.log); err != nil {
+		return nil, err
+	}
 	if settings.Consul != nil {
 		if p.discovery, err = newDiscovery(settings, p.log); err != nil {
 			return nil, err

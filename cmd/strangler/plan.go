@@ -52,11 +52,11 @@ func (c *cli) withMover(ctx context.Context, name string, use func(*migrate.Move
 	if err != nil {
 		return err
 	}
-	contents, err := readDocuments(settings.Routes)
+	contents, dir, err := readDocuments(ctx, settings)
 	if err != nil {
 		return err
 	}
-	docs, problems := config.Documents(settings.Routes, contents)
+	docs, problems := config.Documents(dir, contents)
 	for _, doc := range docs {
 		if doc.Name == name {
 			return c.withDatabases(ctx, settings, doc, use)
@@ -65,7 +65,7 @@ func (c *cli) withMover(ctx context.Context, name string, use func(*migrate.Move
 	if len(problems) > 0 {
 		return c.said(problems)
 	}
-	return fmt.Errorf("no document in %s names the capability %q", settings.Routes, name)
+	return fmt.Errorf("no document in %s names the capability %q", dir, name)
 }
 
 func (c *cli) withDatabases(ctx context.Context, settings config.Config, doc capability.Document, use func(*migrate.Mover) error) error {

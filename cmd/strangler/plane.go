@@ -32,8 +32,15 @@ func (p *parts) newPlane(marks proxy.Marks) (*plane, error) {
 		host = "proxy"
 	}
 	d := &plane{parts: p, id: fmt.Sprintf("%s-%d", host, os.Getpid())}
+	peers, err := edge.ParsePeers(p.settings.Edge.Trusted)
+	if err != nil {
+		return nil, err
+	}
 	options := proxy.Options{
-		ID: d.id, Legacy: p.settings.Legacy.Upstream, Marks: marks, Reload: func(ctx context.Context, _ string) error { return d.load(ctx) },
+		ID: d.id, Legacy: p.settings.Legacy.Upstream, LegacyTimeout: p.settings.Legacy.Timeout,
+		LegacyAllow: p.settings.Legacy.Allow, LegacyBound: p.settings.Legacy.Concurrency,
+		Body: p.settings.Edge.Limits.Body, TunnelIdle: p.settings.Edge.Limits.TunnelIdle,
+		Peers: peers, Override: p.settings.Edge.Override, Zone: p.settings.Zone, Marks: marks, Reload: func(ctx context.Context, _ string) error { return d.load(ctx) },
 		Hold: proxy.HoldLimits{Requests: p.settings.Hold.Requests, Bytes: p.settings.Hold.Bytes, Age: p.settings.Switch.Age},
 		Log:  p.log, Metrics: p.registry,
 	}
@@ -63,11 +70,15 @@ func (d *plane) run(ctx context.Context) error {
 	// Known before the process that handed over, if there is one, takes itself out:
 	// no switch goes past a proxy that serves.
 	d.registerOnce(ctx)
+	announce, err := d.registrar()
+	if err != nil {
+		return err
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	done := make(chan error, 1)
 	go func() {
-		done <- together(background, d.feed, d.register, d.proxy.Run)
+		done <- together(background, d.feed, d.register, announce, d.proxy.Run)
 	}()
 	served := make(chan error, 1)
 	serving, cancel := context.WithCancel(ctx)

@@ -1,20 +1,60 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 
+	"github.com/hashicorp/consul/api"
+
 	"strangler/capability"
+	"strangler/controller"
 	"strangler/internal/config"
 	"strangler/internal/consul"
 	"strangler/internal/files"
 	"strangler/proxy"
 )
 
-func newStore(settings config.Config, log *slog.Logger) *files.Store {
-	return files.New(files.Options{Routes: settings.Routes, State: settings.State, Decode: decode, Apply: config.Apply, Log: log})
+// store is where documents, effective states, the ledger and the registrations of
+// proxies are kept: files, or Consul.
+type store interface {
+	controller.Documents
+	controller.States
+	controller.Ledger
+	registrations
+	// Gone lists the documents that are not there although the move of their
+	// capability has begun.
+	Gone(ctx context.Context) ([]capability.Problem, error)
+}
+
+// registrations are the proxies that are there.
+type registrations interface {
+	Register(ctx context.Context, r capability.Registration) error
+	Deregister(ctx context.Context, id string) error
+	Registered(ctx context.Context) ([]capability.Registration, error)
+}
+
+func newStore(settings config.Config, log *slog.Logger) (store, error) {
+	if settings.Store != config.StoreConsul {
+		return files.New(files.Options{Routes: settings.Routes, State: settings.State, Decode: decode, Apply: config.Apply, Log: log}), nil
+	}
+	return newConsulStore(settings, log)
+}
+
+func newConsulStore(settings config.Config, log *slog.Logger) (*consul.Store, error) {
+	client, err := newConsul(settings)
+	if err != nil {
+		return nil, err
+	}
+	return consul.NewStore(consul.StoreOptions{Client: client, Prefix: settings.Consul.Prefix, Stale: settings.Consul.Stale,
+		Snapshot: filepath.Join(settings.State, "store"), Decode: decode, Apply: config.Apply, Log: log}), nil
+}
+
+func newConsul(settings config.Config) (*api.Client, error) {
+	c := settings.Consul
+	return consul.Connect(consul.Server{Address: c.Address, Token: c.Token, Datacenter: c.Datacenter, TLS: consul.TLS(c.TLS)})
 }
 
 // decode reads documents and holds them against each other. What the proxies
@@ -25,8 +65,22 @@ func decode(dir string, contents map[string][]byte) ([]capability.Document, []ca
 	return docs, append(problems, proxy.Check(docs)...)
 }
 
-// readDocuments reads the documents as they are now, good or not.
-func readDocuments(dir string) (map[string][]byte, error) {
+// readDocuments reads the documents as they are now, good or not, and says where
+// they are.
+func readDocuments(ctx context.Context, settings config.Config) (contents map[string][]byte, dir string, err error) {
+	if settings.Store == config.StoreConsul {
+		s, err := newConsulStore(settings, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return nil, "", err
+		}
+		contents, err = s.Contents(ctx)
+		return contents, settings.Consul.Prefix + "/routes", err
+	}
+	contents, err = readDirectory(settings.Routes)
+	return contents, settings.Routes, err
+}
+
+func readDirectory(dir string) (map[string][]byte, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read documents: %w", err)
@@ -45,6 +99,7 @@ func readDocuments(dir string) (map[string][]byte, error) {
 }
 
 func newDiscovery(settings config.Config, log *slog.Logger) (*consul.Discovery, error) {
-	return consul.NewDiscovery(consul.Options{Address: settings.Consul.Address, Token: settings.Consul.Token, Datacenter: settings.Consul.Datacenter,
+	c := settings.Consul
+	return consul.NewDiscovery(consul.Options{Address: c.Address, Token: c.Token, Datacenter: c.Datacenter, TLS: consul.TLS(c.TLS), Stale: c.Stale,
 		Snapshot: filepath.Join(settings.State, "consul"), Log: log})
 }

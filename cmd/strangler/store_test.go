@@ -30,7 +30,10 @@ func TestOverlappingChangeWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	store := newStore(config.Config{Routes: routes, State: t.TempDir()}, slog.New(slog.DiscardHandler))
+	store, err := newStore(config.Config{Routes: routes, State: t.TempDir()}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	put("a", "/a/{id}", "legacy")
 	put("b", "/b/{id}", "legacy")
 	if docs, problems, err := store.Load(t.Context()); err != nil || len(docs) != 2 || len(problems) != 0 {
@@ -55,7 +58,7 @@ func TestReadDocuments(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	contents, err := readDocuments(dir)
+	contents, err := readDirectory(dir)
 	if err != nil || len(contents) != 2 || contents["a.yaml"] == nil || contents["b.yml"] == nil {
 		t.Errorf("%v, %v", contents, err)
 	}

@@ -69,7 +69,7 @@ var edgeKeys = slices.Concat([]key[Edge]{
 	{"tls.client_certificates", string(ClientsNone), func(v value, e *Edge) {
 		keep(v, &e.TLS.ClientCertificates, words(ClientsNone, ClientsRequest, ClientsRequire))
 	}},
-	{"drain.delay", "0s", func(v value, e *Edge) { keep(v, &e.Drain.Delay, value.pause) }},
+	{"drain.delay", "500ms", func(v value, e *Edge) { keep(v, &e.Drain.Delay, value.pause) }},
 	{"drain.grace", "10s", func(v value, e *Edge) { keep(v, &e.Drain.Grace, value.duration) }},
 }, within("limits", limitKeys, func(e *Edge) *Limits { return &e.Limits }))
 

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"testbed"
+)
+
+// Documents, states, registrations and breakers of a strangler whose store is
+// Consul, by the commands that a person types.
+func TestStoreInConsul(t *testing.T) {
+	t.Parallel()
+	agent := testbed.Consul(t)
+	prefix := fmt.Sprintf("store-%x", time.Now().UnixNano())
+	dir, clients, _ := trafficHouse(t, fmt.Sprintf("store: consul\nconsul: {address: %s, prefix: %s, service: %s}\nlog: {access: false}\n", agent, prefix, prefix))
+	h := &house{t: t, dir: dir, name: "orders"}
+	if out, status := h.try("document", "push", filepath.Join(dir, "routes", "orders.yaml"), "--dry-run"); status != 0 || !strings.Contains(out, "would be stored") {
+		t.Fatal(out)
+	}
+	h.types("document", "push", filepath.Join(dir, "routes", "orders.yaml"))
+	broken := filepath.Join(dir, "routes", "broken.yaml")
+	h.write("routes/broken.yaml", "capability: other\nroutes: [{path: /api/orders/**}]\nextracted: {endpoints: [http://127.0.0.1:1]}\n")
+	if out, status := h.try("document", "push", broken); status == 0 || !strings.Contains(out, "with equal right") {
+		t.Errorf("a document that cannot be served was stored: %s", out)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "routes")); err != nil {
+		t.Fatal(err)
+	}
+	down := h.up()
+	h.types("weight", "orders", "100%")
+	if got := fetch(t, clients); !strings.HasPrefix(got, "extracted") {
+		t.Errorf("at 100%% %q answered", got)
+	}
+	h.types("breaker", "orders", "extracted", "open")
+	if got := fetch(t, clients); !strings.HasPrefix(got, "legacy") {
+		t.Errorf("with the breaker open %q answered", got)
+	}
+	if out := h.types("status"); !strings.Contains(out, "extracted is open") {
+		t.Error(out)
+	}
+	h.types("breaker", "orders", "extracted", "enforce")
+
+	registered := consulConfig()
+	registered.Address = agent
+	client, err := api.NewClient(registered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	passing := func() int {
+		all, _, err := client.Health().Service(prefix, "", true, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	for deadline := time.Now().Add(20 * time.Second); passing() != 1 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	}
+	if passing() != 1 {
+		t.Error("the proxy is no service whose check passes")
+	}
+	copies := filepath.Join(dir, "copies")
+	h.types("document", "pull", copies)
+	content, err := os.ReadFile(filepath.Join(copies, "orders.yaml"))
+	if err != nil || !strings.Contains(string(content), "weight: 100%") || !strings.Contains(string(content), "extracted: enforce") {
+		t.Errorf("pulled %s, %v", content, err)
+	}
+	down()
+	if passing() != 0 {
+		t.Error("the proxy is gone and its service is not")
+	}
+}
+
+func consulConfig() *api.Config {
+	c := api.DefaultConfig()
+	c.Transport.DisableKeepAlives = true
+	return c
+}
+
+func fetch(t *testing.T, clients string) string {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + clients + "/api/orders/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	content := make([]byte, 64)
+	n, _ := res.Body.Read(content)
+	return string(content[:n])
+}
