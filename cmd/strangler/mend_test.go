@@ -166,7 +166,10 @@ func TestBrokenDocumentAtRunTime(t *testing.T) {
 	path := filepath.Join(h.dir, "routes", "broken.yaml")
 	good, err := os.ReadFile(path)
 	h.must(err)
-	h.must(os.WriteFile(path, []byte(strings.Replace(string(good), "weight: 10%", "weight: 101%", 1)), 0o644))
+	// As editors do it: a file that is written in place is empty for a moment, and that
+	// would be the first problem shown.
+	h.must(os.WriteFile(path+".next", []byte(strings.Replace(string(good), "weight: 10%", "weight: 101%", 1)), 0o644))
+	h.must(os.Rename(path+".next", path))
 	s := h.eventually("the problem shown", func(s capability.Status) bool { return len(s.Problems) > 0 })
 	if p := s.Problems[0]; p.Path != "traffic.weight" || p.Line == 0 || p.Mend == "" || s.Effective.Weight != 1000 {
 		t.Errorf("problem %+v, weight %s", p, s.Effective.Weight)

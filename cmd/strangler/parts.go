@@ -87,6 +87,13 @@ func (p *parts) serveAdmin(ctx context.Context) error {
 	return nil
 }
 
+// close gives back the listeners that nobody served.
+func (p *parts) close() {
+	if err := p.listeners.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		p.log.Warn("close listeners", "error", err)
+	}
+}
+
 // together runs everything until the first of them returns, then ends the
 // others, in no order; it returns when all have.
 func together(ctx context.Context, runs ...func(context.Context) error) error {

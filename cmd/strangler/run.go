@@ -24,6 +24,7 @@ recorded state they are warnings, because a restart must not become an outage.`,
 			if err != nil {
 				return err
 			}
+			defer p.close()
 			if err := c.admit(cmd.Context(), p); err != nil {
 				return err
 			}
@@ -55,6 +56,7 @@ func (c *cli) proxy() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer p.close()
 			if err := c.admitDocuments(cmd.Context(), p); err != nil {
 				return err
 			}
@@ -84,6 +86,7 @@ func (c *cli) controller() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer p.close()
 			if err := c.admitDocuments(cmd.Context(), p); err != nil {
 				return err
 			}
