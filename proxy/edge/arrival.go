@@ -12,7 +12,7 @@ import (
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.handlers.Add(1)
 	defer s.handlers.Add(-1)
-	a := &answer{ResponseWriter: w, server: s}
+	a := &answer{ResponseWriter: w, server: s, old: !r.ProtoAtLeast(1, 1)}
 	g, _ := r.Context().Value(guardKey{}).(*guard)
 	if g != nil && r.ProtoMajor == 1 {
 		a.guard, a.number = g, g.served
@@ -66,6 +66,7 @@ type answer struct {
 	server *Server
 	guard  *guard // of HTTP/1; nil else
 	number int    // of the request on its connection
+	old    bool   // HTTP/1.0
 	stall  *stall // of HTTP/2; nil else
 	wrote  bool
 	closes bool // the client was told that the connection ends, or has it for itself
@@ -82,6 +83,8 @@ func (a *answer) malformed() bool {
 
 func (a *answer) WriteHeader(code int) {
 	switch {
+	case code < 200 && a.old:
+		return // HTTP/1.0 has none, and a client would take it for the answer (RFC 9110, 15.2)
 	case code >= 200:
 		a.begin()
 	case code == http.StatusSwitchingProtocols:
