@@ -28,12 +28,21 @@ type line struct {
 func (l *line) exchange(req *http.Request, body *carried) (*http.Response, error) {
 	before := l.wire.written.Load()
 	l.used.Store(true)
-	res, err := l.conn.RoundTrip(body.request(req))
+	out := body.request(req)
+	letGo := func() {}
+	if l.shared && body != nil {
+		out, letGo = detachable(out, body.current)
+	}
+	res, err := l.conn.RoundTrip(out)
 	if err == nil {
 		body.answered()
 		res.Request = req
+		if l.shared && body != nil {
+			res.Body = &detached{res.Body, letGo}
+		}
 		return res, nil
 	}
+	letGo()
 	body.failed()
 	if l.wire.written.Load() == before || l.shared && unprocessed(err) {
 		return nil, fmt.Errorf("%w: %w", ErrUnsent, err)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // spooled is how much of a body's beginning is kept, in bytes. Over HTTP/1.1 next
@@ -133,21 +134,33 @@ type parcel struct {
 	mu      sync.Mutex
 	closed  bool // by the transport; guarded by mu
 	settled bool // this attempt was answered; guarded by mu
+
+	reading bool               // guarded by mu
+	stuck   func() *time.Timer // ends the attempt in a moment; nil: it ends by itself. Guarded by mu
+	ending  *time.Timer        // guarded by mu; nil unless stuck was called
 }
 
 func (p *parcel) Read(b []byte) (int, error) {
 	p.mu.Lock()
 	closed := p.closed
+	p.reading = !closed
 	p.mu.Unlock()
 	if closed {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	return p.spool.Read(b)
+	n, err := p.spool.Read(b)
+	p.mu.Lock()
+	p.reading = false
+	p.mu.Unlock()
+	return n, err
 }
 
 func (p *parcel) Close() error {
 	p.mu.Lock()
 	through := p.settled && !p.closed
+	if !p.settled && !p.closed && p.reading && p.stuck != nil {
+		p.ending = p.stuck()
+	}
 	p.closed = true
 	p.mu.Unlock()
 	if through {
@@ -160,6 +173,9 @@ func (p *parcel) settle() {
 	p.mu.Lock()
 	through := p.closed && !p.settled
 	p.settled = true
+	if p.ending != nil {
+		p.ending.Stop()
+	}
 	p.mu.Unlock()
 	if through {
 		_ = p.spool.Close() // the transport had no use for the result
