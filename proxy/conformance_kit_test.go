@@ -137,7 +137,7 @@ func (c pairing) before(t *testing.T, up *httptest.Server, address string, adjus
 	options := Options{ID: "p1", Legacy: u, NewLeg: c.newLeg, Log: slog.New(slog.NewJSONHandler(r.log, nil))}
 	r.doc = ordersDocument(address)
 	r.doc.Extracted = u
-	r.doc.Resilience.Timeout = time.Minute
+	r.doc.Resilience.Timeout = 20 * time.Second
 	for _, f := range adjust {
 		f(&options, &r.doc)
 	}
@@ -210,7 +210,7 @@ func (r *rig) open(certificate certificateOfTests) {
 	transport.Protocols.SetHTTP1(r.front.major == 1)
 	transport.Protocols.SetHTTP2(r.front.major == 2 && r.front.tls)
 	transport.Protocols.SetUnencryptedHTTP2(r.front.major == 2 && !r.front.tls)
-	r.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	r.client = &http.Client{Transport: transport, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	r.t.Cleanup(transport.CloseIdleConnections)
 }
 
