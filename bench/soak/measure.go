@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// reading is what the strangler holds while it has nothing to do.
+type reading struct {
+	Goroutines  int           `json:"goroutines"`
+	Heap        int64         `json:"heap_bytes"` // after forced collections
+	Descriptors int           `json:"descriptors"`
+	Waited      time.Duration `json:"waited_ns"` // until nothing moved any more
+}
+
+const (
+	collections = 3 // of which the second empties the pools, whose contents the first one only moves aside
+	stillFor    = 3 * time.Second
+	stillWithin = 60 * time.Second // above the half minute for which idle connections are kept
+)
+
+// What the readings may differ by. Goroutines and descriptors come and go with the strangler's own work: the connection
+// of the very question, a document that is being looked at, a registration that is being renewed. A leak of one in ten
+// thousand requests is above that. The heap may grow by a tenth; of a heap of a few MiB a tenth is less than one body's
+// buffers, spans that are partly used and the metrics' last new label, hence the floor.
+const (
+	spareGoroutines  = 6
+	spareDescriptors = 4
+	heapFloor        = 1 << 20
+)
+
+// read takes the figures as they are.
+func (s *strangler) read(ctx context.Context) (reading, error) {
+	text, err := s.ask(ctx, "/metrics")
+	if err != nil {
+		return reading{}, err
+	}
+	var r reading
+	for name, into := range map[string]func(float64){
+		"go_goroutines":                func(v float64) { r.Goroutines = int(v) },
+		"go_memstats_heap_alloc_bytes": func(v float64) { r.Heap = int64(v) },
+		"process_open_fds":             func(v float64) { r.Descriptors = int(v) },
+	} {
+		value, err := sample(text, name)
+		if err != nil {
+			return reading{}, err
+		}
+		into(value)
+	}
+	return r, nil
+}
+
+// sample finds one series without labels in Prometheus's text format.
+func sample(text []byte, name string) (float64, error) {
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			v, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				return 0, fmt.Errorf("read %s: %w", name, err)
+			}
+			return v, nil
+		}
+	}
+	return 0, fmt.Errorf("the metrics have no %s", name)
+}
+
+// settled waits until goroutines and descriptors have neither moved for a while nor are more than the reading it is
+// compared with allows, then collects garbage and reads. The caller has stopped the traffic and closed what was idle.
+// What goes on moving until the wait is over is read as it is.
+func (s *strangler) settled(ctx context.Context, before *reading) (reading, error) {
+	began := time.Now()
+	poll := time.NewTicker(250 * time.Millisecond)
+	defer poll.Stop()
+	var last reading
+	for since := began; time.Since(began) < stillWithin; {
+		now, err := s.read(ctx)
+		if err != nil {
+			return reading{}, err
+		}
+		if now.Goroutines != last.Goroutines || now.Descriptors != last.Descriptors {
+			last, since = now, time.Now()
+		}
+		if time.Since(since) > stillFor && (before == nil || len(now.leaks(*before)) == 0) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return reading{}, context.Cause(ctx)
+		case <-s.process.Done():
+			return reading{}, errEnded
+		case <-poll.C:
+		}
+	}
+	waited := time.Since(began)
+	for range collections {
+		if _, err := s.ask(ctx, "/debug/pprof/heap?gc=1"); err != nil {
+			return reading{}, err
+		}
+	}
+	r, err := s.read(ctx)
+	r.Waited = waited
+	return r, err
+}
+
+// leaks says what is more than before, beyond what may be; the heap is not among it.
+func (r reading) leaks(before reading) []string {
+	var all []string
+	if r.Goroutines > before.Goroutines+spareGoroutines {
+		all = append(all, fmt.Sprintf("%d goroutines, where there were %d after a tenth", r.Goroutines, before.Goroutines))
+	}
+	if r.Descriptors > before.Descriptors+spareDescriptors {
+		all = append(all, fmt.Sprintf("%d descriptors, where there were %d after a tenth", r.Descriptors, before.Descriptors))
+	}
+	return all
+}
+
+// grown says whether the heap is larger than before by more than may be.
+func (r reading) grown(before reading) []string {
+	if most := before.Heap + max(before.Heap/10, heapFloor); r.Heap > most {
+		return []string{fmt.Sprintf("heap of %.2f MiB, where it was %.2f MiB after a tenth", mib(r.Heap), mib(before.Heap))}
+	}
+	return nil
+}
+
+func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
