@@ -62,8 +62,14 @@ func dribble(conn net.Conn, text string) {
 
 func half(conn net.Conn, text string) { send(conn, text[:len(text)-5]) }
 
-// head is cut in the middle of a header.
+// inHead is cut in the middle of a header.
 func inHead(text string) string { return text[:strings.Index(text, "Content")+4] }
+
+// closing is sized, and says that the connection is of no more use: it would be given the next request otherwise, which
+// nobody reads.
+func closing(id string) string {
+	return strings.Replace(sized(id), "\r\n", "\r\nConnection: close\r\n", 1)
+}
 
 func sized(id string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\n%s: %s\r\nContent-Length: 10\r\n\r\n0123456789", headerID, id)
@@ -103,7 +109,7 @@ var faults = []fault{
 	{name: "answers early", early: true, hangs: true, answer: func(id string) string {
 		return fmt.Sprintf("HTTP/1.1 413 Too Large\r\n%s: %s\r\nContent-Length: 10\r\nConnection: close\r\n\r\ntoo large\n", headerID, id)
 	}, read: tooLarge, write: tooLarge},
-	{name: "a byte a second", slow: true, answer: sized, act: func(c net.Conn, text string) {
+	{name: "a byte a second", slow: true, answer: closing, act: func(c net.Conn, text string) {
 		send(c, text[:len(text)-6])
 		dribble(c, text[len(text)-6:])
 	}, read: outcome{status: http.StatusOK, body: "0123456789"}, write: broken},

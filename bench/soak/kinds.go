@@ -160,11 +160,12 @@ func (t *traffic) expectRefused(ctx context.Context, c *call) error {
 // early is answered long before its body is through.
 func (t *traffic) early(ctx context.Context, c *call) error {
 	p := piece{at: 0, size: most}
-	res, err := t.do(c, t.h1, t.sending(ctx, c, http.MethodPost, "/bulk/early", p, bytes.NewReader(t.content.of(p))))
+	res, err := t.alone(t.sending(ctx, c, http.MethodPost, "/bulk/early", p, bytes.NewReader(t.content.of(p))))
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	return errors.Join(err, expect("status", http.StatusRequestEntityTooLarge, res.StatusCode), expect("text", "too large\n", string(text)))
+	return errors.Join(err, expect("id", c.id, res.Header.Get(headerID)), expect("status", http.StatusRequestEntityTooLarge, res.StatusCode),
+		expect("text", "too large\n", string(text)))
 }

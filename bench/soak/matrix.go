@@ -61,13 +61,14 @@ func (m *matrix) run(ctx context.Context, stride int) {
 		f := faults[n]
 		m.active.Store(&f.name)
 		var all sync.WaitGroup
-		for _, s := range shapes {
+		for at, s := range shapes {
 			for _, falls := range []bool{false, true} {
 				for _, h2 := range []bool{false, true} {
 					if h2 && !m.traffic.options.h2c {
 						continue
 					}
-					all.Go(func() { m.one(ctx, f, s, falls, h2) })
+					warm := (at%2 == 0) != falls // half of them meet the fault on a connection that has been used before
+					all.Go(func() { m.one(ctx, trial{f, s, falls, h2, warm && !f.refuses}) })
 				}
 			}
 		}
@@ -76,75 +77,138 @@ func (m *matrix) run(ctx context.Context, stride int) {
 	}
 }
 
-func (m *matrix) one(ctx context.Context, f fault, s shape, falls, h2 bool) {
-	id := fmt.Sprintf("%s%d", matrixMark, m.number.Add(1))
-	kind := "fault"
-	if h2 {
-		kind = "h2-fault"
-	}
-	name := fmt.Sprintf("%s: %s", f.name, s.name)
-	if falls {
-		name += ", falling back"
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	started := time.Now()
-	err := m.exchange(ctx, f, s, falls, h2, id)
-	if err == nil {
-		err = m.arrived(f, s, falls, id)
-	}
-	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
-		return // told to stop
-	}
-	m.account.count(kind, id+" "+name, time.Since(started), err)
+// trial is one cell of the matrix.
+type trial struct {
+	fault
+	shape
+	falls bool // the capability retries and falls back
+	h2    bool // the client speaks HTTP/2
+	warm  bool // the proxy has a used connection to the upstream
 }
 
-func target(f fault, s shape, falls bool) string {
-	capability := "failing"
-	switch {
-	case f.refuses && falls:
-		capability = "refusing-mended"
-	case f.refuses:
-		capability = "refusing"
-	case falls:
-		capability = "failing-mended"
+func (c trial) String() string {
+	name := fmt.Sprintf("%s: %s", c.fault.name, c.shape.name)
+	if c.falls {
+		name += ", falling back"
 	}
-	path := "/" + capability + "/" + s.path
-	if f.slow {
+	if c.warm {
+		name += ", on a used connection"
+	}
+	return name
+}
+
+func (c trial) target() string {
+	path := "/failing"
+	if c.refuses {
+		path = "/refusing"
+	}
+	if c.falls {
+		path += "-mended"
+	}
+	path += "/" + c.path
+	if c.slow {
 		path += "slow/"
 	}
 	return path + "echo?at=0&size=5"
 }
 
-// exchange sends one request and compares what comes back. The request goes over a connection of its own, because
-// net/http sends some requests again by itself when a kept one turns out dead.
-func (m *matrix) exchange(ctx context.Context, f fault, s shape, falls, h2 bool, id string) error {
+// mended says that a read gets the monolith's answer. One with a body only where nothing of it was sent.
+func (c trial) mended() bool {
+	return c.falls && c.stands && c.shape.read && (c.refuses || c.body == 0)
+}
+
+// want is what the client must get.
+func (c trial) want() outcome {
+	switch {
+	case !c.shape.read:
+		return c.fault.write
+	case c.mended():
+		return outcome{status: http.StatusOK}
+	}
+	return c.fault.read
+}
+
+// wantArrivals is where the request must come, and how often. A write comes once, or never where nobody takes it; a read
+// that is mended is retried once, and then goes to the monolith.
+func (c trial) wantArrivals() arrivals {
+	switch {
+	case c.mended() && c.refuses:
+		return arrivals{legacy: 1}
+	case c.mended():
+		return arrivals{failing: 2, legacy: 1}
+	case c.refuses:
+		return arrivals{}
+	}
+	return arrivals{failing: 1}
+}
+
+func (m *matrix) one(ctx context.Context, c trial) {
+	id := fmt.Sprintf("%s%d", matrixMark, m.number.Add(1))
+	kind := "fault"
+	if c.h2 {
+		kind = "h2-fault"
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	started := time.Now()
+	var err error
+	if c.warm {
+		err = m.warm(ctx, c)
+	}
+	if err == nil {
+		err = m.exchange(ctx, c, id)
+	}
+	if err == nil {
+		err = expect("arrivals {failing legacy}", c.wantArrivals(), m.ledger.of(id))
+	}
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return // told to stop
+	}
+	m.account.count(kind, id+" "+c.String(), time.Since(started), err)
+}
+
+// warm has a request answered well, so that the proxy has a connection to use again.
+func (m *matrix) warm(ctx context.Context, c trial) error {
+	r := m.traffic.request(ctx, &call{id: "warm", user: "warm"}, http.MethodGet, c.target(), nil)
+	res, err := m.traffic.h1.RoundTrip(r)
+	if err != nil {
+		return fmt.Errorf("warm up: %w", err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	return errors.Join(err, expect("warm up:", "well\n", string(text)))
+}
+
+// exchange sends one request and compares what comes back.
+func (m *matrix) exchange(ctx context.Context, c trial, id string) error {
 	var body io.Reader
-	size := s.body
-	if f.early && s.body > 0 {
+	size := c.body
+	if c.early && size > 0 {
 		size = most // more than fits into the buffers on its way
 	}
 	if size > 0 {
 		body = strings.NewReader(strings.Repeat("x", size))
-		if s.chunked {
+		if c.chunked {
 			body = io.MultiReader(body)
 		}
 	}
-	c := &call{id: id, user: id}
-	r := m.traffic.request(ctx, c, s.method, target(f, s, falls), body)
-	r.Header.Set(headerFault, f.name)
-	by := m.traffic.h2
-	if !h2 {
-		by = &http.Transport{DisableKeepAlives: true, DisableCompression: true}
+	r := m.traffic.request(ctx, &call{id: id, user: id}, c.method, c.target(), body)
+	r.Header.Set(headerFault, c.fault.name)
+	want := c.want()
+	by := m.traffic.alone
+	if c.h2 {
+		by = m.traffic.h2.RoundTrip
 	}
-	res, err := by.RoundTrip(r)
-	if err != nil {
-		return mismatch{f.want(s, falls).String(), err.Error()}
+	res, err := by(r)
+	switch {
+	case err != nil && want.broken && ctx.Err() == nil:
+		return nil // what little there was of the answer had not been sent on; the client knows that it has nothing
+	case err != nil:
+		return mismatch{want.String(), err.Error()}
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	got := outcome{status: res.StatusCode, broken: err != nil}
-	want := f.want(s, falls)
 	if want.body != "" {
 		got.body = string(text)
 	}
@@ -152,32 +216,4 @@ func (m *matrix) exchange(ctx context.Context, f fault, s shape, falls, h2 bool,
 		return mismatch{want.String(), fmt.Sprintf("%s: %.200s (%v)", got, text, err)}
 	}
 	return nil
-}
-
-// want is the cell of the matrix.
-func (f fault) want(s shape, falls bool) outcome {
-	switch {
-	case !s.read:
-		return f.write
-	case falls && f.stands && (f.refuses || s.body == 0):
-		return outcome{status: http.StatusOK} // the monolith's
-	}
-	return f.read
-}
-
-// arrived holds the outcome against where the request came. A write comes once, or never where nobody takes it; a read
-// that falls back may come to the failing upstream twice, and to the monolith once.
-func (m *matrix) arrived(f fault, s shape, falls bool, id string) error {
-	got := m.ledger.of(id)
-	want := arrivals{failing: 1}
-	if f.refuses {
-		want.failing = 0
-	}
-	if falls && s.read && f.stands && (f.refuses || s.body == 0) {
-		want.legacy = 1
-		if !f.refuses {
-			want.failing = 2 // it is retried once
-		}
-	}
-	return expect("arrivals {failing legacy}", want, got)
 }

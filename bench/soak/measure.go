@@ -24,6 +24,11 @@ const (
 	stillWithin = 60 * time.Second // above the half minute for which idle connections are kept
 )
 
+// flicker is what comes and goes all the time: the strangler looks at its folders every second.
+const flicker = 2
+
+func apart(a, b int) int { return max(a-b, b-a) }
+
 // What the readings may differ by. Goroutines and descriptors come and go with the strangler's own work: the connection
 // of the very question, a document that is being looked at, a registration that is being renewed. A leak of one in ten
 // thousand requests is above that. The heap may grow by a tenth; of a heap of a few MiB a tenth is less than one body's
@@ -83,7 +88,7 @@ func (s *strangler) settled(ctx context.Context, before *reading) (reading, erro
 		if err != nil {
 			return reading{}, err
 		}
-		if now.Goroutines != last.Goroutines || now.Descriptors != last.Descriptors {
+		if apart(now.Goroutines, last.Goroutines) > flicker || apart(now.Descriptors, last.Descriptors) > flicker {
 			last, since = now, time.Now()
 		}
 		if time.Since(since) > stillFor && (before == nil || len(now.leaks(*before)) == 0) {
