@@ -4,7 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -103,24 +106,42 @@ func (s *strangler) settled(ctx context.Context, before *reading) (reading, erro
 		}
 	}
 	waited := time.Since(began)
+	var heap []byte
 	for range collections {
-		if _, err := s.ask(ctx, "/debug/pprof/heap?gc=1"); err != nil {
+		var err error
+		if heap, err = s.ask(ctx, "/debug/pprof/heap?gc=1"); err != nil {
 			return reading{}, err
 		}
 	}
 	r, err := s.read(ctx)
 	r.Waited = waited
-	return r, err
+	return r, errors.Join(err, s.keep(ctx, heap, before))
+}
+
+// keep leaves the profiles beside the log, for whoever wants to know what has grown:
+// go tool pprof -base heap-1.pb.gz heap-2.pb.gz.
+func (s *strangler) keep(ctx context.Context, heap []byte, before *reading) error {
+	which := "1"
+	if before != nil {
+		which = "2"
+	}
+	goroutines, err := s.ask(ctx, "/debug/pprof/goroutine?debug=2")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(s.log)
+	return errors.Join(os.WriteFile(filepath.Join(dir, "heap-"+which+".pb.gz"), heap, 0o644),
+		os.WriteFile(filepath.Join(dir, "goroutines-"+which+".txt"), goroutines, 0o644))
 }
 
 // leaks says what is more than before, beyond what may be; the heap is not among it.
 func (r reading) leaks(before reading) []string {
 	var all []string
 	if r.Goroutines > before.Goroutines+spareGoroutines {
-		all = append(all, fmt.Sprintf("%d goroutines, where there were %d after a tenth", r.Goroutines, before.Goroutines))
+		all = append(all, fmt.Sprintf("%d goroutines, where there were %d at first", r.Goroutines, before.Goroutines))
 	}
 	if r.Descriptors > before.Descriptors+spareDescriptors {
-		all = append(all, fmt.Sprintf("%d descriptors, where there were %d after a tenth", r.Descriptors, before.Descriptors))
+		all = append(all, fmt.Sprintf("%d descriptors, where there were %d at first", r.Descriptors, before.Descriptors))
 	}
 	return all
 }
@@ -128,7 +149,7 @@ func (r reading) leaks(before reading) []string {
 // grown says whether the heap is larger than before by more than may be.
 func (r reading) grown(before reading) []string {
 	if most := before.Heap + max(before.Heap/10, heapFloor); r.Heap > most {
-		return []string{fmt.Sprintf("heap of %.2f MiB, where it was %.2f MiB after a tenth", mib(r.Heap), mib(before.Heap))}
+		return []string{fmt.Sprintf("heap of %.2f MiB, where it was %.2f MiB at first", mib(r.Heap), mib(before.Heap))}
 	}
 	return nil
 }

@@ -9,21 +9,22 @@ import (
 	"time"
 )
 
-// play runs the two parts: a tenth, and the rest. Each has its share of requests, reloads and endpoint changes, and the
+// play runs the two parts: the first tenth, and the rest. Each has its share of requests, reloads and endpoint changes, and the
 // whole fault matrix, so that everything that is made once has been made before the first reading.
 func (s *soak) play(ctx context.Context) error {
 	began := time.Now()
 	defer func() { s.took = time.Since(began) }()
 	stop := s.tell(ctx, began)
 	defer stop()
-	if err := s.part(ctx, 0, 1); err != nil {
+	warm := s.warm()
+	if err := s.part(ctx, 0, warm); err != nil {
 		return err
 	}
 	var err error
 	if s.first, err = s.quiesce(ctx, nil); err != nil {
 		return fmt.Errorf("first reading: %w", err)
 	}
-	if err := s.part(ctx, 1, 10); err != nil {
+	if err := s.part(ctx, warm, s.requests); err != nil {
 		return err
 	}
 	if s.last, err = s.quiesce(ctx, &s.first); err != nil {
@@ -32,7 +33,14 @@ func (s *soak) play(ctx context.Context) error {
 	return nil
 }
 
-// part plays from one tenth to another. Whatever is ahead waits for what is behind.
+// warm is after how many requests the first reading is taken: a tenth of them, but of a small run up to a half, because
+// it takes about two thousand until every kind has met every route, endpoint and protocol.
+func (s *soak) warm() int {
+	const enough = 2000
+	return max(s.requests/10, min(s.requests/2, enough))
+}
+
+// part plays from one number of requests to another. Whatever is ahead waits for what is behind.
 func (s *soak) part(ctx context.Context, from, to int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -48,8 +56,10 @@ func (s *soak) part(ctx context.Context, from, to int) error {
 		}
 	})
 	var all sync.WaitGroup
-	all.Go(func() { s.traffic.run(ctx, s.requests*to/10, s.abreast) })
-	all.Go(func() { s.paced(ctx, s.reloads*from/10, s.reloads*to/10, s.reloads, s.changes.reload) })
+	all.Go(func() { s.traffic.run(ctx, to, s.abreast) })
+	all.Go(func() {
+		s.paced(ctx, s.reloads*from/s.requests, s.reloads*to/s.requests, s.reloads, s.changes.reload)
+	})
 	all.Go(func() {
 		s.paced(ctx, s.options.changes*from/10, s.options.changes*to/10, s.options.changes, s.changes.endpoint)
 	})

@@ -29,7 +29,7 @@ type soak struct {
 	traffic   *traffic
 	matrix    *matrix
 	changes   *changes
-	first     reading // after a tenth
+	first     reading // after a tenth of the requests
 	last      reading
 	took      time.Duration
 	closed    bool

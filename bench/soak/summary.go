@@ -22,7 +22,7 @@ type summary struct {
 	Unwanted  int64            `json:"unexpected"`
 	Findings  []finding        `json:"findings"` // the first of them
 	Problems  []string         `json:"problems"` // of the run as a whole
-	First     reading          `json:"after_a_tenth"`
+	First     reading          `json:"at_first"`
 	Last      reading          `json:"at_the_end"`
 	Kinds     map[string]tally `json:"kinds"`
 	judgeHeap bool
@@ -66,7 +66,7 @@ func (r *summary) print(out io.Writer) {
 		fmt.Fprintf(table, "%s\t%d\t%d\t%.1f ms\t%.1f ms\t\n", kind, t.Requests, t.Wrong, ms(t.total)/float64(max(t.Requests, 1)), ms(t.Longest))
 	}
 	fmt.Fprintln(table, "\t\t\t\t\t")
-	fmt.Fprintln(table, "what is held\tafter a tenth\tat the end\t\t\t")
+	fmt.Fprintln(table, "what is held\tat first\tat the end\t\t\t")
 	fmt.Fprintf(table, "goroutines\t%d\t%d\t\t\t\n", r.First.Goroutines, r.Last.Goroutines)
 	fmt.Fprintf(table, "heap\t%.2f MiB\t%.2f MiB\t\t\t\n", mib(r.First.Heap), mib(r.Last.Heap))
 	fmt.Fprintf(table, "descriptors\t%d\t%d\t\t\t\n", r.First.Descriptors, r.Last.Descriptors)
