@@ -2,10 +2,10 @@
 
 MODULES  := $(patsubst ./%,%,$(patsubst %/,%,$(dir $(wildcard go.mod */go.mod))))
 PACKAGES := $(patsubst ././...,./...,$(patsubst %,./%/...,$(MODULES)))
-PROGRAMS := ./cmd/strangler ./legacy-monolith/cmd/shop ./extracted/orders/cmd/orders ./extracted/catalog/cmd/catalog ./bench/demo
+PROGRAMS := ./cmd/strangler ./legacy-monolith/cmd/shop ./extracted/orders/cmd/orders ./extracted/catalog/cmd/catalog ./bench/demo ./bench/soak
 RACE     := $(if $(CI),-race)
 
-.PHONY: help build test race lint demo up
+.PHONY: help build test race lint demo up soak
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,3 +29,6 @@ demo: build ## strangle the shop's orders under load and back, and print the acc
 
 up: build ## start the demonstration and leave it running for you to click through
 	bin/demo --up
+
+soak: build ## 300,000 requests of every protocol through reloads, endpoint changes and faults; some ten minutes
+	bin/soak
