@@ -16,6 +16,7 @@ type line struct {
 	wire   *wire
 	shared bool // HTTP/2: carries many requests at once
 	used   atomic.Bool
+	body   atomic.Pointer[parcel] // of the last request that had one
 
 	generation int       // of HTTP/1.1: by which it is closed instead of parked
 	parked     bool      // guarded by lines.mu
@@ -28,12 +29,11 @@ type line struct {
 func (l *line) exchange(req *http.Request, body *carried) (*http.Response, error) {
 	before := l.wire.written.Load()
 	l.used.Store(true)
-	out := body.request(req)
-	letGo := func() {}
+	out, letGo := body.request(req, before), func() {}
 	if l.shared && body != nil {
-		out, letGo = detachable(out, body.current)
+		out, letGo = detachable(out)
 	}
-	res, err := l.conn.RoundTrip(out)
+	res, err := l.roundTrip(out, body.parcel())
 	if err == nil {
 		body.answered()
 		res.Request = req
@@ -69,6 +69,17 @@ func (l *line) changed(conn *http.ClientConn) {
 type wire struct {
 	net.Conn
 	written atomic.Int64
+	broken  atomic.Pointer[func()] // is told of every failure to read; nil: nobody is
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if err != nil {
+		if tell := w.broken.Load(); tell != nil {
+			(*tell)()
+		}
+	}
+	return n, err
 }
 
 func (w *wire) Write(p []byte) (int, error) {

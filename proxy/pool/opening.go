@@ -79,6 +79,8 @@ func (ls *lines) dial(ctx context.Context, upgrade bool, o *opening) (*line, err
 		return nil, fmt.Errorf("connect to %s: %w", ls.dialer.address, err)
 	}
 	l := &line{lines: ls, conn: conn, wire: w, shared: shared}
+	broken := l.broken
+	w.broken.Store(&broken)
 	ls.add(l, upgrade, o)
 	return l, nil
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // spooled is how much of a body's beginning is kept, in bytes. Over HTTP/1.1 next
@@ -98,15 +97,24 @@ func (c *carried) close() {
 
 func (c *carried) rewind() bool { return c == nil || c.spool.Rewind() }
 
-// request returns the request with a body for one attempt.
-func (c *carried) request(req *http.Request) *http.Request {
+// request returns the request with a body for one attempt, whose connection had
+// written so many bytes before.
+func (c *carried) request(req *http.Request, before int64) *http.Request {
 	if c == nil {
 		return req
 	}
-	c.current = &parcel{spool: c.spool}
+	c.current = &parcel{spool: c.spool, before: before, stuck: make(chan struct{})}
 	out := req.WithContext(req.Context())
 	out.Body, out.GetBody = c.current, nil
 	return out
+}
+
+// parcel returns the body of the present attempt.
+func (c *carried) parcel() *parcel {
+	if c == nil {
+		return nil
+	}
+	return c.current
 }
 
 // answered ends the spooling: the request has arrived.
@@ -129,15 +137,15 @@ func (c *carried) failed() {
 // another attempt follows, so that closing reaches the body only once an answer
 // has come.
 type parcel struct {
-	spool *Spool
+	spool  *Spool
+	before int64         // what its connection had written
+	stuck  chan struct{} // closed when the attempt has ended without an answer while a read is under way
 
 	mu      sync.Mutex
-	closed  bool // by the transport; guarded by mu
+	closed  bool // by the transport, or abandoned; guarded by mu
 	settled bool // this attempt was answered; guarded by mu
-
-	reading bool               // guarded by mu
-	stuck   func() *time.Timer // ends the attempt in a moment; nil: it ends by itself. Guarded by mu
-	ending  *time.Timer        // guarded by mu; nil unless stuck was called
+	reading bool // guarded by mu
+	told    bool // stuck is closed; guarded by mu
 }
 
 func (p *parcel) Read(b []byte) (int, error) {
@@ -155,11 +163,32 @@ func (p *parcel) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// abandon takes the body away from the attempt unless that was answered, and
+// reports whether a read is under way.
+func (p *parcel) abandon() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.settled {
+		return false
+	}
+	p.closed = true
+	return p.tell()
+}
+
+// tell is called with mu held.
+func (p *parcel) tell() bool {
+	if p.reading && !p.told {
+		p.told = true
+		close(p.stuck)
+	}
+	return p.reading
+}
+
 func (p *parcel) Close() error {
 	p.mu.Lock()
 	through := p.settled && !p.closed
-	if !p.settled && !p.closed && p.reading && p.stuck != nil {
-		p.ending = p.stuck()
+	if !p.settled {
+		p.tell()
 	}
 	p.closed = true
 	p.mu.Unlock()
@@ -173,9 +202,6 @@ func (p *parcel) settle() {
 	p.mu.Lock()
 	through := p.closed && !p.settled
 	p.settled = true
-	if p.ending != nil {
-		p.ending.Stop()
-	}
 	p.mu.Unlock()
 	if through {
 		_ = p.spool.Close() // the transport had no use for the result
