@@ -206,6 +206,7 @@ func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http
 // addressed is the request as one endpoint gets it.
 func (x *exchange) addressed(req *http.Request, e *pool.Endpoint, r translation) *http.Request {
 	out := req.WithContext(informational(req.Context()))
+	out.Trailer = x.request.Trailer // httputil's is a copy, which the end of the body does not fill in
 	u := *req.URL
 	u.Scheme, u.Host = e.URL().Scheme, e.URL().Host
 	setWirePath(&u, r.path(x.path.Raw))
