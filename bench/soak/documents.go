@@ -106,7 +106,7 @@ var changeable = []string{"plain", "shop", "bulk", "streams", "calls"}
 const endpointsEach = 4
 
 // newBook lays out the documents; each changeable one begins with all of its servers.
-func newBook(dir string, servers map[string][]*server, failing string, h2c bool) *book {
+func newBook(dir string, servers map[string][]*server, failing, breaking string, h2c bool) *book {
 	b := &book{dir: dir}
 	add := func(d *document) {
 		d.servers = slices.Clone(servers[d.name])
@@ -123,14 +123,21 @@ func newBook(dir string, servers map[string][]*server, failing string, h2c bool)
 		// The monolith is not asked for calls: it speaks HTTP/1.1.
 		add(&document{name: "calls", routes: []string{"{path: /soak.Calls/**}"}, weight: 100, fixed: true, protocol: "h2c"})
 	}
-	for _, name := range []string{"failing", "failing-mended", "refusing", "refusing-mended"} {
-		add(&document{name: name, address: failing, weight: 100, fixed: true, timeout: faultsTimeout, mended: strings.HasSuffix(name, "mended"),
+	faulty := func(name, address, protocol string, mended bool) {
+		add(&document{name: name, address: address, protocol: protocol, weight: 100, fixed: true, timeout: faultsTimeout, mended: mended,
 			routes: []string{
 				fmt.Sprintf("{path: /%s/**}", name),
 				fmt.Sprintf("{path: /%s/search/**, class: read}", name),
 				fmt.Sprintf("{path: /%s/slow/**, timeout: %s}", name, slowTimeout),
 				fmt.Sprintf("{path: /%s/search/slow/**, class: read, timeout: %s}", name, slowTimeout),
 			}})
+	}
+	for name, mended := range map[string]bool{"failing": false, "failing-mended": true, "refusing": false, "refusing-mended": true} {
+		faulty(name, failing, "", mended)
+	}
+	if h2c {
+		faulty("breaking", breaking, "h2c", false)
+		faulty("breaking-mended", breaking, "h2c", true)
 	}
 	return b
 }

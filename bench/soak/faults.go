@@ -12,14 +12,15 @@ import (
 // fault is one way in which an upstream fails, and what its clients must see.
 type fault struct {
 	name    string
-	refuses bool                             // no connection is taken
-	early   bool                             // the answer comes before the body is read
-	hangs   bool                             // the connection stays open until the proxy closes it
-	slow    bool                             // it is asked on the routes with the long timeout
-	answer  func(id string) string           // what is sent, in whole or in part
-	act     func(conn net.Conn, text string) // after the request was read
-	read    outcome                          // of a read
-	write   outcome                          // of a write; nothing of it is ever sent twice
+	refuses bool                                     // no connection is taken
+	early   bool                                     // the answer comes before the body is read
+	hangs   bool                                     // the connection stays open until the proxy closes it
+	slow    bool                                     // it is asked on the routes with the long timeout
+	answer  func(id string) string                   // what is sent, in whole or in part
+	act     func(conn net.Conn, text string)         // after the request was read
+	stream  func(http.ResponseWriter, *http.Request) // in place of answer and act: at the upstream that speaks HTTP/2
+	read    outcome                                  // of a read
+	write   outcome                                  // of a write; nothing of it is ever sent twice
 	// stands says that a read which may fall back is answered by the monolith instead. A read with a body may only where
 	// nothing was sent.
 	stands bool
@@ -82,6 +83,7 @@ func chunked(id string) string {
 func constantly(text string) func(string) string { return func(string) string { return text } }
 
 var (
+	whole     = outcome{status: http.StatusOK, body: "0123456789"}
 	broken    = outcome{status: http.StatusOK, broken: true}
 	bad       = outcome{status: http.StatusBadGateway}
 	timedOut  = outcome{status: http.StatusGatewayTimeout}
@@ -112,6 +114,6 @@ var faults = []fault{
 	{name: "a byte a second", slow: true, answer: closing, act: func(c net.Conn, text string) {
 		send(c, text[:len(text)-6])
 		dribble(c, text[len(text)-6:])
-	}, read: outcome{status: http.StatusOK, body: "0123456789"}, write: broken},
+	}, read: whole, write: broken},
 	{name: "a byte of header a second", slow: true, answer: sized, act: dribble, read: timedOut, write: timedOut},
 }

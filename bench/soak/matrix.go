@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,10 +58,14 @@ func (m *matrix) now() string {
 // run goes through the faults in turn, with all shapes of one at once. With a stride, some faults are left out.
 func (m *matrix) run(ctx context.Context, stride int) {
 	defer m.active.Store(nil)
-	for n := 0; n < len(faults) && ctx.Err() == nil; n += stride {
-		f := faults[n]
+	all := faults
+	if m.traffic.options.h2c {
+		all = slices.Concat(faults, streamFaults)
+	}
+	for n := 0; n < len(all) && ctx.Err() == nil; n += stride {
+		f := all[n]
 		m.active.Store(&f.name)
-		var all sync.WaitGroup
+		var trials sync.WaitGroup
 		for at, s := range shapes {
 			for _, falls := range []bool{false, true} {
 				for _, h2 := range []bool{false, true} {
@@ -68,11 +73,11 @@ func (m *matrix) run(ctx context.Context, stride int) {
 						continue
 					}
 					warm := (at%2 == 0) != falls // half of them meet the fault on a connection that has been used before
-					all.Go(func() { m.one(ctx, trial{f, s, falls, h2, warm && !f.refuses}) })
+					trials.Go(func() { m.one(ctx, trial{f, s, falls, h2, warm && !f.refuses}) })
 				}
 			}
 		}
-		all.Wait()
+		trials.Wait()
 		m.done.Add(1)
 	}
 }
@@ -99,8 +104,11 @@ func (c trial) String() string {
 
 func (c trial) target() string {
 	path := "/failing"
-	if c.refuses {
+	switch {
+	case c.refuses:
 		path = "/refusing"
+	case c.stream != nil:
+		path = "/breaking"
 	}
 	if c.falls {
 		path += "-mended"

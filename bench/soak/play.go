@@ -61,7 +61,7 @@ func (s *soak) part(ctx context.Context, from, to int) error {
 		s.paced(ctx, s.reloads*from/s.requests, s.reloads*to/s.requests, s.reloads, s.changes.reload)
 	})
 	all.Go(func() {
-		s.paced(ctx, s.options.changes*from/10, s.options.changes*to/10, s.options.changes, s.changes.endpoint)
+		s.paced(ctx, s.options.changes*from/s.requests, s.options.changes*to/s.requests, s.options.changes, s.changes.endpoint)
 	})
 	stride := 1
 	if s.short {
@@ -138,6 +138,7 @@ func (s *soak) quiesce(ctx context.Context, before *reading) (reading, error) {
 		}
 	}
 	s.failing.hangUp()
+	s.breaking.hangUp()
 	return s.proxy.settled(ctx, before)
 }
 

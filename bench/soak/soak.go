@@ -25,6 +25,7 @@ type soak struct {
 	servers   map[string][]*server // by capability; the monolith's under its side's name
 	failing   *failing
 	refusing  *refusing
+	breaking  *server // of the matrix; HTTP/2
 	proxy     *strangler
 	traffic   *traffic
 	matrix    *matrix
@@ -91,6 +92,9 @@ func (s *soak) startUpstreams() (err error) {
 	if err := start(legacy, legacy, 2); err != nil {
 		return err
 	}
+	if s.breaking, err = startServer("breaking", "extracted", newBreaking(s.matrix.ledger).at); err != nil {
+		return err
+	}
 	if s.failing, err = startFailing(s.account, s.matrix.ledger); err != nil {
 		return err
 	}
@@ -132,7 +136,7 @@ func (s *soak) startProxy(ctx context.Context) error {
 			changing[name] = all
 		}
 	}
-	book := newBook(filepath.Join(s.dir, "routes"), changing, s.failing.address, s.h2c)
+	book := newBook(filepath.Join(s.dir, "routes"), changing, s.failing.address, s.breaking.address, s.h2c)
 	if err := book.write(); err != nil {
 		return err
 	}
@@ -187,6 +191,9 @@ func (s *soak) close() error {
 		}
 	}
 	all.Wait()
+	if s.breaking != nil {
+		errs = append(errs, s.breaking.stop())
+	}
 	if s.failing != nil {
 		errs = append(errs, s.failing.stop())
 	}
