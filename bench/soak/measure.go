@@ -35,14 +35,14 @@ func apart(a, b int) int { return max(a-b, b-a) }
 // What the readings may differ by. Goroutines and descriptors come and go with the strangler's own work: the connection
 // of the very question, a document that is being looked at, a registration that is being renewed. A leak of one in ten
 // thousand requests is above that. The heap may grow by a tenth; of a heap of a few MiB a tenth is less than one body's
-// buffers, spans that are partly used and the metrics' last new label, hence the floor.
+// buffers and the metrics' last new labels, hence the floor.
 const (
 	spareGoroutines  = 6
 	spareDescriptors = 4
 	heapFloor        = 1 << 20
 )
 
-// read takes the figures as they are.
+// read takes the figures as they are, but for the heap's.
 func (s *strangler) read(ctx context.Context) (reading, error) {
 	text, err := s.ask(ctx, "/metrics")
 	if err != nil {
@@ -50,9 +50,8 @@ func (s *strangler) read(ctx context.Context) (reading, error) {
 	}
 	var r reading
 	for name, into := range map[string]func(float64){
-		"go_goroutines":                func(v float64) { r.Goroutines = int(v) },
-		"go_memstats_heap_alloc_bytes": func(v float64) { r.Heap = int64(v) },
-		"process_open_fds":             func(v float64) { r.Descriptors = int(v) },
+		"go_goroutines":    func(v float64) { r.Goroutines = int(v) },
+		"process_open_fds": func(v float64) { r.Descriptors = int(v) },
 	} {
 		value, err := sample(text, name)
 		if err != nil {
@@ -63,7 +62,7 @@ func (s *strangler) read(ctx context.Context) (reading, error) {
 	return r, nil
 }
 
-// sample finds one series without labels in Prometheus's text format.
+// sample finds the figure behind a name that begins a line, as series without labels have it in Prometheus's text format.
 func sample(text []byte, name string) (float64, error) {
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for lines.Scan() {
@@ -106,32 +105,47 @@ func (s *strangler) settled(ctx context.Context, before *reading) (reading, erro
 		}
 	}
 	waited := time.Since(began)
-	var heap []byte
-	for range collections {
-		var err error
-		if heap, err = s.ask(ctx, "/debug/pprof/heap?gc=1"); err != nil {
-			return reading{}, err
-		}
+	heap, err := s.collected(ctx)
+	if err != nil {
+		return reading{}, err
 	}
 	r, err := s.read(ctx)
-	r.Waited = waited
-	return r, errors.Join(err, s.keep(ctx, heap, before))
+	r.Heap, r.Waited = heap, waited
+	return r, errors.Join(err, s.keep(ctx, before))
+}
+
+// collected forces collections and returns the bytes of the heap after the last. The profile as text begins with the very
+// figures that the metrics have, taken between the collection and the profile: what the profile and the metrics need
+// themselves is a MiB and more of garbage, which grows with the number of places that have ever allocated.
+func (s *strangler) collected(ctx context.Context) (int64, error) {
+	var text []byte
+	for range collections {
+		var err error
+		if text, err = s.ask(ctx, "/debug/pprof/heap?gc=1&debug=1"); err != nil {
+			return 0, err
+		}
+	}
+	heap, err := sample(text, "# HeapAlloc =")
+	return int64(heap), err
 }
 
 // keep leaves the profiles beside the log, for whoever wants to know what has grown:
 // go tool pprof -base heap-1.pb.gz heap-2.pb.gz.
-func (s *strangler) keep(ctx context.Context, heap []byte, before *reading) error {
+func (s *strangler) keep(ctx context.Context, before *reading) error {
 	which := "1"
 	if before != nil {
 		which = "2"
 	}
-	goroutines, err := s.ask(ctx, "/debug/pprof/goroutine?debug=2")
-	if err != nil {
-		return err
+	for path, name := range map[string]string{"heap": "heap-" + which + ".pb.gz", "goroutine?debug=2": "goroutines-" + which + ".txt"} {
+		profile, err := s.ask(ctx, "/debug/pprof/"+path)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(filepath.Dir(s.log), name), profile, 0o644); err != nil {
+			return fmt.Errorf("keep a profile: %w", err)
+		}
 	}
-	dir := filepath.Dir(s.log)
-	return errors.Join(os.WriteFile(filepath.Join(dir, "heap-"+which+".pb.gz"), heap, 0o644),
-		os.WriteFile(filepath.Join(dir, "goroutines-"+which+".txt"), goroutines, 0o644))
+	return nil
 }
 
 // leaks says what is more than before, beyond what may be; the heap is not among it.

@@ -154,11 +154,14 @@ func TestCells(t *testing.T) {
 
 func TestSample(t *testing.T) {
 	t.Parallel()
-	text := []byte("# TYPE go_goroutines gauge\ngo_goroutines 41\ngo_memstats_heap_alloc_bytes 2.5e+06\ngo_goroutines_other 1\n")
+	text := []byte("# TYPE go_goroutines gauge\ngo_goroutines 41\ngo_memstats_heap_alloc_bytes 2.5e+06\ngo_goroutines_other 1\n# HeapAlloc = 3061400\n")
 	if v, err := sample(text, "go_memstats_heap_alloc_bytes"); v != 2.5e6 || err != nil {
 		t.Errorf("%v, %v", v, err)
 	}
 	if v, err := sample(text, "go_goroutines"); v != 41 || err != nil {
+		t.Errorf("%v, %v", v, err)
+	}
+	if v, err := sample(text, "# HeapAlloc ="); v != 3_061_400 || err != nil {
 		t.Errorf("%v, %v", v, err)
 	}
 	if _, err := sample(text, "process_open_fds"); err == nil {
