@@ -63,8 +63,9 @@ var streamFaults = []fault{
 	{name: "h2 answers early", early: true, stream: func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
 	}, read: tooLarge, write: tooLarge},
-	// The server says that it will go, and ends what it has begun.
-	{name: "h2 goes away", stream: func(w http.ResponseWriter, _ *http.Request) {
+	// The server says that it will go, and ends what it has begun. Each answer ends its connection: side by side, requests
+	// could be turned away from one new connection after another.
+	{name: "h2 goes away", alone: true, stream: func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close") // net/http makes a GOAWAY of it
 		piecemeal(w, 10)
 	}, read: whole, write: whole},

@@ -15,6 +15,7 @@ type fault struct {
 	refuses bool                                     // no connection is taken
 	early   bool                                     // the answer comes before the body is read
 	hangs   bool                                     // the connection stays open until the proxy closes it
+	alone   bool                                     // its trials are made one after another, because they share a connection
 	slow    bool                                     // it is asked on the routes with the long timeout
 	answer  func(id string) string                   // what is sent, in whole or in part
 	act     func(conn net.Conn, text string)         // after the request was read

@@ -73,7 +73,12 @@ func (m *matrix) run(ctx context.Context, stride int) {
 						continue
 					}
 					warm := (at%2 == 0) != falls // half of them meet the fault on a connection that has been used before
-					trials.Go(func() { m.one(ctx, trial{f, s, falls, h2, warm && !f.refuses}) })
+					one := trial{f, s, falls, h2, warm && !f.refuses}
+					if f.alone {
+						m.one(ctx, one)
+						continue
+					}
+					trials.Go(func() { m.one(ctx, one) })
 				}
 			}
 		}

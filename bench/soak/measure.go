@@ -25,6 +25,9 @@ const (
 	collections = 3 // of which the second empties the pools, whose contents the first one only moves aside
 	stillFor    = 3 * time.Second
 	stillWithin = 60 * time.Second // above the half minute for which idle connections are kept
+	// idleTimers is how long net/http holds on to an HTTP/2 connection that is closed: until the timer fires that would
+	// have closed it for being idle.
+	idleTimers = 31 * time.Second
 )
 
 // flicker is what comes and goes all the time: the strangler looks at its folders every second.
@@ -77,10 +80,10 @@ func sample(text []byte, name string) (float64, error) {
 	return 0, fmt.Errorf("the metrics have no %s", name)
 }
 
-// settled waits until goroutines and descriptors have neither moved for a while nor are more than the reading it is
-// compared with allows, then collects garbage and reads. The caller has stopped the traffic and closed what was idle.
-// What goes on moving until the wait is over is read as it is.
-func (s *strangler) settled(ctx context.Context, before *reading) (reading, error) {
+// settled waits until goroutines and descriptors do not move any more, and none of the figures is more than the reading it
+// is compared with allows; then it reads. The caller has stopped the traffic and closed what was idle. What is still too much
+// when the wait is over is read as it is. A first reading waits for the idle timers, which would make it too large.
+func (s *strangler) settled(ctx context.Context, before *reading, least time.Duration) (reading, error) {
 	began := time.Now()
 	poll := time.NewTicker(250 * time.Millisecond)
 	defer poll.Stop()
@@ -93,8 +96,14 @@ func (s *strangler) settled(ctx context.Context, before *reading) (reading, erro
 		if apart(now.Goroutines, last.Goroutines) > flicker || apart(now.Descriptors, last.Descriptors) > flicker {
 			last, since = now, time.Now()
 		}
-		if time.Since(since) > stillFor && (before == nil || len(now.leaks(*before)) == 0) {
-			break
+		if time.Since(since) > stillFor && time.Since(began) > least {
+			if now.Heap, err = s.collected(ctx); err != nil {
+				return reading{}, err
+			}
+			if before == nil || len(now.leaks(*before))+len(now.grown(*before)) == 0 {
+				break
+			}
+			since = time.Now()
 		}
 		select {
 		case <-ctx.Done():

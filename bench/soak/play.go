@@ -139,7 +139,11 @@ func (s *soak) quiesce(ctx context.Context, before *reading) (reading, error) {
 	}
 	s.failing.hangUp()
 	s.breaking.hangUp()
-	return s.proxy.settled(ctx, before)
+	least := time.Duration(0)
+	if before == nil && !s.short {
+		least = idleTimers
+	}
+	return s.proxy.settled(ctx, before, least)
 }
 
 // forsaken checks that the proxy keeps no connection to endpoints that were withdrawn.
