@@ -22,17 +22,21 @@ type document struct {
 	weight   int    // per cent
 	fixed    bool   // the weight is not changed
 	timeout  time.Duration
-	mended   bool // it retries and falls back
+	mended   bool   // it retries and falls back
+	breaker  string // empty: one that stays closed
 }
 
-// The breakers stay closed: an open one would answer instead of the fault that is to be seen.
+// stayClosed keeps a breaker closed, since an open one would answer instead of the fault that is to be seen, and has it
+// count everything from first to last.
+const stayClosed = "requests: 1000000, window: 1h"
+
 const documentText = `capability: %s
 routes:
   - %s
 extracted:
   endpoints: [%s]%s
 traffic: {owner: legacy, weight: %d%%, subject: "header:X-User"}
-resilience: {timeout: %s, %s, breaker: {requests: 1000000}}
+resilience: {timeout: %s, %s, breaker: {%s}}
 `
 
 func (d *document) addresses() []string {
@@ -61,7 +65,11 @@ func (d *document) text() string {
 	if d.mended {
 		resilience = "retries: 1, fallback: reads"
 	}
-	return fmt.Sprintf(documentText, d.name, strings.Join(routes, "\n  - "), strings.Join(d.addresses(), ", "), protocol, d.weight, d.timeout, resilience)
+	breaker := d.breaker
+	if breaker == "" {
+		breaker = stayClosed
+	}
+	return fmt.Sprintf(documentText, d.name, strings.Join(routes, "\n  - "), strings.Join(d.addresses(), ", "), protocol, d.weight, d.timeout, resilience, breaker)
 }
 
 // book is the folder of documents.
@@ -132,6 +140,7 @@ func newBook(dir string, servers map[string][]*server, failing, breaking string,
 				fmt.Sprintf("{path: /%s/search/slow/**, class: read, timeout: %s}", name, slowTimeout),
 			}})
 	}
+	add(&document{name: openingName, routes: []string{"{path: /" + openingName + "/**}"}, address: failing, weight: 100, fixed: true, timeout: faultsTimeout, breaker: openingBreaker})
 	for name, mended := range map[string]bool{"failing": false, "failing-mended": true, "refusing": false, "refusing-mended": true} {
 		faulty(name, failing, "", mended)
 	}

@@ -20,6 +20,7 @@ type shape struct {
 	path         string
 	body         int  // bytes
 	chunked      bool // does not say how long the body is
+	key          bool // says that it may be repeated, which not everybody is to believe
 }
 
 var shapes = []shape{
@@ -29,6 +30,7 @@ var shapes = []shape{
 	{name: "PUT", method: http.MethodPut, body: 64 << 10},
 	{name: "PUT in chunks", method: http.MethodPut, body: 64 << 10, chunked: true},
 	{name: "DELETE", method: http.MethodDelete},
+	{name: "POST with a key", method: http.MethodPost, key: true},
 }
 
 // The third axis is the capability: one that gives up, and one that tries again and falls back.
@@ -39,12 +41,13 @@ const (
 
 // matrix runs every fault against every shape.
 type matrix struct {
-	traffic *traffic
-	account *account
-	ledger  *ledger
-	active  atomic.Pointer[string]
-	number  atomic.Int64
-	done    atomic.Int64 // faults
+	traffic   *traffic
+	account   *account
+	ledger    *ledger
+	strangler *strangler
+	active    atomic.Pointer[string]
+	number    atomic.Int64
+	done      atomic.Int64 // faults
 }
 
 // now names the fault that is being tried.
@@ -58,6 +61,13 @@ func (m *matrix) now() string {
 // run goes through the faults in turn, with all shapes of one at once. With a stride, some faults are left out.
 func (m *matrix) run(ctx context.Context, stride int) {
 	defer m.active.Store(nil)
+	for _, s := range []shape{shapes[0], shapes[3]} {
+		name := "opening the breaker by " + s.name
+		m.active.Store(&name)
+		if err := m.open(ctx, s); err != nil && ctx.Err() == nil {
+			m.account.found("breaker", name, err)
+		}
+	}
 	all := faults
 	if m.traffic.options.h2c {
 		all = slices.Concat(faults, streamFaults)
@@ -65,6 +75,11 @@ func (m *matrix) run(ctx context.Context, stride int) {
 	for n := 0; n < len(all) && ctx.Err() == nil; n += stride {
 		f := all[n]
 		m.active.Store(&f.name)
+		before, err := m.strangler.breakers(ctx)
+		if err != nil && ctx.Err() == nil {
+			m.account.found("breaker", f.name, err)
+		}
+		hear := map[string]counts{}
 		var trials sync.WaitGroup
 		for at, s := range shapes {
 			for _, falls := range []bool{false, true} {
@@ -74,6 +89,7 @@ func (m *matrix) run(ctx context.Context, stride int) {
 					}
 					warm := (at%2 == 0) != falls // half of them meet the fault on a connection that has been used before
 					one := trial{f, s, falls, h2, warm && !f.refuses}
+					hear[one.capability()] = hear[one.capability()].plus(one.hears())
 					if f.alone {
 						m.one(ctx, one)
 						continue
@@ -83,7 +99,24 @@ func (m *matrix) run(ctx context.Context, stride int) {
 			}
 		}
 		trials.Wait()
+		m.heard(ctx, f, before, hear)
 		m.done.Add(1)
+	}
+}
+
+// heard compares what the breakers have heard of a fault's trials with what they had to hear.
+func (m *matrix) heard(ctx context.Context, f fault, before, hear map[string]counts) {
+	after, err := m.strangler.breakers(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			m.account.found("breaker", f.name, err)
+		}
+		return
+	}
+	for name, want := range hear {
+		if err := counted(name, before[name], after[name], want); err != nil && ctx.Err() == nil {
+			m.account.found("breaker", f.name, err)
+		}
 	}
 }
 
@@ -107,18 +140,23 @@ func (c trial) String() string {
 	return name
 }
 
-func (c trial) target() string {
-	path := "/failing"
+// capability is the one that has the fault's upstream.
+func (c trial) capability() string {
+	name := "failing"
 	switch {
 	case c.refuses:
-		path = "/refusing"
+		name = "refusing"
 	case c.stream != nil:
-		path = "/breaking"
+		name = "breaking"
 	}
 	if c.falls {
-		path += "-mended"
+		name += "-mended"
 	}
-	path += "/" + c.path
+	return name
+}
+
+func (c trial) target() string {
+	path := "/" + c.capability() + "/" + c.path
 	if c.slow {
 		path += "slow/"
 	}
@@ -207,6 +245,9 @@ func (m *matrix) exchange(ctx context.Context, c trial, id string) error {
 	}
 	r := m.traffic.request(ctx, &call{id: id, user: id}, c.method, c.target(), body)
 	r.Header.Set(headerFault, c.fault.name)
+	if c.key {
+		r.Header.Set("Idempotency-Key", id)
+	}
 	want := c.want()
 	by := m.traffic.alone
 	if c.h2 {

@@ -144,7 +144,7 @@ func (s *soak) startProxy(ctx context.Context) error {
 		return err
 	}
 	s.traffic = newTraffic(s.options, address, s.answers.content, s.answers.meetings, s.account)
-	s.matrix.traffic = s.traffic
+	s.matrix.traffic, s.matrix.strangler = s.traffic, s.proxy
 	s.changes = &changes{book: book, servers: changing, strangler: s.proxy, traffic: s.traffic, account: s.account}
 	for _, name := range []string{"refusing", "refusing-mended"} {
 		d := book.named(name)

@@ -204,3 +204,46 @@ func TestFlags(t *testing.T) {
 		}
 	}
 }
+
+// A breaker hears of a request once, whatever was tried in between; the request that warms up a connection is another.
+func TestHears(t *testing.T) {
+	t.Parallel()
+	named := func(name string) fault {
+		return faults[slices.IndexFunc(faults, func(f fault) bool { return f.name == name })]
+	}
+	get, put := shapes[0], shapes[3]
+	for _, c := range []struct {
+		trial trial
+		want  counts
+	}{
+		{trial{fault: named("resets at once"), shape: get}, counts{Requests: 1, Failures: 1}},
+		{trial{fault: named("resets at once"), shape: get, falls: true}, counts{Requests: 1, Failures: 1, Legacy: 1}},
+		{trial{fault: named("resets at once"), shape: put, falls: true, warm: true}, counts{Requests: 2, Failures: 1}},
+		{trial{fault: named("answers early"), shape: put}, counts{Requests: 1}},
+		{trial{fault: named("closes in the body"), shape: get}, counts{Requests: 1, Broken: 1}},
+		{trial{fault: named("a byte a second"), shape: get}, counts{Requests: 1}},
+		{trial{fault: named("a byte a second"), shape: put}, counts{Requests: 1, Broken: 1}},
+	} {
+		if got := c.trial.hears(); got != c.want {
+			t.Errorf("%s: %+v, not %+v", c.trial, got, c.want)
+		}
+	}
+}
+
+func TestOneTooManyIsCounted(t *testing.T) {
+	t.Parallel()
+	before, want := counts{Requests: 10, Failures: 3, Legacy: 2}, counts{Requests: 4, Failures: 2, Legacy: 1, Broken: 1}
+	for added, good := range map[counts]bool{
+		{Requests: 4, Failures: 2, Legacy: 1}: true,
+		{Requests: 4, Failures: 3, Legacy: 1}: true, // an answer that broke off
+		{Requests: 4, Failures: 4, Legacy: 1}: false,
+		{Requests: 4, Failures: 1, Legacy: 1}: false,
+		{Requests: 5, Failures: 2, Legacy: 1}: false,
+		{Requests: 3, Failures: 2, Legacy: 1}: false,
+		{Requests: 4, Failures: 2, Legacy: 2}: false,
+	} {
+		if err := counted("failing", before, before.plus(added), want); (err == nil) != good {
+			t.Errorf("%+v: %v", added, err)
+		}
+	}
+}
