@@ -134,6 +134,18 @@ data:
 	}
 }
 
+// Who is always or never there is named as the proxy names addresses.
+func TestAddressesOfSubjects(t *testing.T) {
+	d, problems := document("f.yaml", []byte(smallest+"traffic: {subject: address, always: ['::ffff:192.0.2.7', '2001:DB8:0::1']}\n"), environment)
+	if want := []string{"192.0.2.7", "2001:db8::1"}; len(problems) > 0 || !reflect.DeepEqual(d.Traffic.Always, want) {
+		t.Errorf("got %v, %v", d.Traffic.Always, problems)
+	}
+	_, problems = document("f.yaml", []byte(smallest+"traffic: {subject: address, always: ['::1'], never: ['0::1']}\n"), environment)
+	if len(problems) != 1 || problems[0].Path != "traffic.never[0]" {
+		t.Errorf("got %v", problems)
+	}
+}
+
 // Each row is a document with one thing wrong: what is said, in the form that
 // editors jump to.
 func TestDocumentProblems(t *testing.T) {

@@ -28,6 +28,13 @@ func TestShippedFiles(t *testing.T) {
 		t.Errorf("directories are %s and %s, want them beside the file", c.Routes, c.State)
 	}
 
+	if _, problems := Load(filepath.Join(root, "deploy", "config.yaml")); len(problems) > 0 {
+		t.Errorf("deploy/config.yaml: %v", problems)
+	}
+	if _, problems := Documents("deploy/routes", documentsIn(t, "deploy/routes")); len(problems) > 0 {
+		t.Errorf("deploy/routes: %v", problems)
+	}
+
 	documents, problems := Documents(c.Routes, shipped(t))
 	if len(problems) > 0 {
 		t.Fatalf("routes: %v", problems)
@@ -44,15 +51,20 @@ func TestShippedFiles(t *testing.T) {
 	}
 }
 
-func shipped(t testing.TB) map[string][]byte {
+func shipped(t testing.TB) map[string][]byte { return documentsIn(t, "routes") }
+
+func documentsIn(t testing.TB, dir string) map[string][]byte {
 	t.Helper()
-	entries, err := os.ReadDir(filepath.Join(root, "routes"))
+	entries, err := os.ReadDir(filepath.Join(root, dir))
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(entries) == 0 {
+		t.Fatalf("%s is empty", dir)
+	}
 	contents := map[string][]byte{}
 	for _, entry := range entries {
-		if contents[entry.Name()], err = os.ReadFile(filepath.Join(root, "routes", entry.Name())); err != nil {
+		if contents[entry.Name()], err = os.ReadFile(filepath.Join(root, dir, entry.Name())); err != nil {
 			t.Fatal(err)
 		}
 	}
