@@ -32,7 +32,7 @@ type Registrar struct {
 	log          *slog.Logger
 	bounds       bounds
 	look         time.Duration // between two looks whether the agent still knows
-	changes      chan struct{} // one slot: registered, for tests
+	changes      chan struct{} // one slot: the agent has not known the proxy, or not answered, and now does
 }
 
 // The times of the check. A proxy that is gone for good is taken out of the catalog
@@ -69,7 +69,7 @@ func NewRegistrar(o RegistrarOptions) *Registrar {
 func (r *Registrar) Run(ctx context.Context) error {
 	failures, registered := 0, false
 	for ctx.Err() == nil {
-		err := r.once(ctx, registered)
+		again, err := r.once(ctx, registered)
 		pause := r.look
 		switch {
 		case ctx.Err() != nil:
@@ -80,6 +80,10 @@ func (r *Registrar) Run(ctx context.Context) error {
 			pause = r.bounds.pause(failures)
 			failures++
 		default:
+			if again || failures > 0 {
+				r.log.Info("registered in consul", slog.String("address", r.registration.Address), slog.Int("port", r.registration.Port))
+				signal(r.changes)
+			}
 			failures, registered = 0, true
 		}
 		if !sleep(ctx, pause) {
@@ -98,23 +102,21 @@ func (r *Registrar) Run(ctx context.Context) error {
 }
 
 // once registers the proxy, the first time whatever the agent knows from an earlier
-// run, and then if it does not know the proxy any more.
-func (r *Registrar) once(ctx context.Context, registered bool) error {
+// run, and then if it does not know the proxy any more; then again is true.
+func (r *Registrar) once(ctx context.Context, registered bool) (again bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.bounds.answer)
 	defer cancel()
-	_, _, err := r.agent.Service(r.registration.ID, (&api.QueryOptions{}).WithContext(ctx))
+	_, _, err = r.agent.Service(r.registration.ID, (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil && !missing(err) {
-		return fmt.Errorf("ask the agent for %s: %w", r.registration.ID, err)
+		return false, fmt.Errorf("ask the agent for %s: %w", r.registration.ID, err)
 	}
 	if registered && err == nil {
-		return nil
+		return false, nil
 	}
 	if err := r.agent.ServiceRegisterOpts(r.registration, api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx)); err != nil {
-		return fmt.Errorf("register %s: %w", r.registration.ID, err)
+		return false, fmt.Errorf("register %s: %w", r.registration.ID, err)
 	}
-	r.log.Info("registered in consul", slog.String("address", r.registration.Address), slog.Int("port", r.registration.Port))
-	signal(r.changes)
-	return nil
+	return true, nil
 }
 
 // missing says that the agent answered that it does not know the service.
