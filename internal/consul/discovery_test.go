@@ -144,6 +144,7 @@ func TestOutage(t *testing.T) {
 	one := c.add(outage, "http://127.0.0.1:7021")
 	two := c.add(outage, "http://127.0.0.1:7022")
 	d.await(t, outage, one, two)
+	d.written()
 	if err := agent.Stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -74,8 +74,7 @@ func TestWeightsAndZones(t *testing.T) {
 	for d.Instances(weighed)[0].Weight != 30 {
 		awaitSignal(t, d.Changes())
 	}
-	d.mu.Lock()   // until it is saved, too
-	d.mu.Unlock() //nolint:staticcheck // nothing is to be done under it
+	d.written()
 	cold, err := NewDiscovery(Options{Address: "127.0.0.1:1", Snapshot: saved})
 	if err != nil {
 		t.Fatal(err)
@@ -97,6 +96,7 @@ func TestWatchReplaces(t *testing.T) {
 	one, two := c.add(goes, "http://127.0.0.1:7071"), c.add(stays, "http://127.0.0.1:7072")
 	d.await(t, goes, one)
 	d.await(t, stays, two)
+	d.written()
 	d.Watch(stays)
 	if got := d.Endpoints(goes); len(got) != 0 {
 		t.Errorf("given up, and has %v", got)

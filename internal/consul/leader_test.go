@@ -107,6 +107,7 @@ func TestNobodyLeads(t *testing.T) {
 	d.Watch(headless)
 	one := c.add(headless, "http://127.0.0.1:7094")
 	d.await(t, headless, one)
+	d.written()
 	for _, a := range cluster.Agents() {
 		if a != follower {
 			if err := a.Kill(); err != nil {

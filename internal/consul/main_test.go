@@ -68,6 +68,12 @@ func (d *Discovery) await(t *testing.T, service string, want ...string) {
 	}
 }
 
+// written blocks until what was awaited is on disk, too: it is served first.
+func (d *Discovery) written() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+}
+
 // catalog registers instances with a real agent.
 type catalog struct {
 	t       *testing.T
