@@ -4,7 +4,9 @@ import "time"
 
 // bounds are the times of the watches.
 type bounds struct {
-	wait     time.Duration // of one blocking query
+	// wait is that of one blocking query. A server that came back without its data has
+	// a lower index, and lets a question with the old one wait that long.
+	wait     time.Duration
 	recheck  time.Duration // of one, while an answer is in doubt
 	grace    time.Duration // for Consul's answer beyond the wait
 	stale    time.Duration // oldest answer of a follower that is taken
@@ -17,7 +19,7 @@ type bounds struct {
 
 func defaultBounds() bounds {
 	return bounds{
-		wait: 5 * time.Minute, recheck: 2 * time.Second, grace: 15 * time.Second, stale: 10 * time.Second,
+		wait: time.Minute, recheck: 2 * time.Second, grace: 15 * time.Second, stale: 10 * time.Second,
 		probe: time.Second, patience: 30 * time.Second, backoff: 250 * time.Millisecond, longest: 15 * time.Second,
 		answer: 3 * time.Second,
 	}

@@ -15,7 +15,7 @@ func TestAgentComesBackEmpty(t *testing.T) {
 	t.Parallel()
 	agent, service := testbed.ConsulServer(t), unique("returned")
 	c := newCatalog(t, agent.Address())
-	d := run(t, Options{Address: agent.Address()}, nil)
+	d := run(t, Options{Address: agent.Address()}, func(b *bounds) { b.wait = 500 * time.Millisecond })
 	d.Watch(service)
 	one, _ := instance(t)
 	two, _ := instance(t)

@@ -91,7 +91,7 @@ func TestLeaderIsLost(t *testing.T) {
 
 // Two of three servers are gone, and nobody leads. A server that still runs answers
 // what it knows to whoever takes old answers: ours are too old soon, and then no
-// answers; in no case empty ones.
+// answers; in no case empty ones, although it may not have applied what it got last.
 func TestNobodyLeads(t *testing.T) {
 	t.Parallel()
 	cluster := testbed.ConsulCluster(t)

@@ -190,6 +190,25 @@ func TestStaleAnswers(t *testing.T) {
 	d.await(t, "s", "http://127.0.0.1:1")
 }
 
+// A follower is not heard on losses, were they of what does not answer: it may be
+// behind without knowing.
+func TestLossesAreTheLeadersToTell(t *testing.T) {
+	address, asked := script(t,
+		map[string]string{"Index": "5", "body": instanceA},
+		map[string]string{"Index": "6"},
+		map[string]string{"Index": "7", "body": instanceA},
+		map[string]string{"Index": "8"},
+		map[string]string{"Index": "9"},
+	)
+	d := start(t, Options{Address: address}, nil)
+	d.Watch("s")
+	expectQuestions(t, asked, "index= stale", "index=5 stale", "index=", "index=7 stale")
+	d.await(t, "s", "http://127.0.0.1:1")
+	expectQuestions(t, asked, "index=")
+	d.await(t, "s") // the leader says so, and a probe too
+	expectQuestions(t, asked, "index=9 stale")
+}
+
 // Consul leaves out what a token may not read, and says so in a header alone.
 func TestFilteredAnswerIsNoAnswer(t *testing.T) {
 	address, asked := script(t,

@@ -89,7 +89,16 @@ func (d *Discovery) once(ctx context.Context, v *view) error {
 	}
 	if err == nil {
 		var usable bool
-		if usable, err = v.judge(meta, d.bounds.stale); usable {
+		asked := v.fresh
+		usable, err = v.judge(meta, d.bounds.stale)
+		switch {
+		case !usable:
+		case !asked && len(suspects(v.good, answer, !v.doubt.IsZero())) > 0:
+			// A follower whose leader died a moment ago may not have applied what is
+			// committed, and does not know that. Only a leader is heard on losses.
+			v.index, v.fresh = 0, true
+			return nil
+		default:
 			d.settle(ctx, v, answer, time.Now())
 			return nil
 		}
