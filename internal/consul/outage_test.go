@@ -74,6 +74,7 @@ func TestStoreOfAConsulThatLostEverything(t *testing.T) {
 	t.Parallel()
 	agent := testbed.ConsulServer(t)
 	s := openStore(t, agent.Address(), "lost", t.TempDir())
+	s.bounds.wait = 500 * time.Millisecond
 	signals := s.watching(t)
 	s.put(t, "a.yaml", "name a\nweight 1%\n")
 	s.publish(t, "a", 1, 1)
