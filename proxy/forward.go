@@ -10,6 +10,7 @@ import (
 	"net/textproto"
 	"strings"
 	"sync"
+	"time"
 
 	"strangler/proxy/edge"
 	"strangler/proxy/pool"
@@ -17,6 +18,13 @@ import (
 
 // headerSide tells the client, and whoever debugs with curl, who answered.
 const headerSide = "X-Strangler-Side"
+
+// flushWithin bounds how long a piece of an answer waits in a buffer for the next
+// one, and the headers for the first. It is for answers whose length is known but
+// which trickle: event streams, and answers of unknown length as those of gRPC, are
+// flushed with every piece. Doing that for all costs small answers, which else
+// leave in one write with their headers, a second write and a fifth more time.
+const flushWithin = 10 * time.Millisecond
 
 // newReverseProxy makes the one reverse proxy of all requests. Side, endpoint and
 // retries are the business of RoundTrip; here is what HTTP wants of any proxy.
@@ -26,6 +34,7 @@ func (p *Proxy) newReverseProxy() *httputil.ReverseProxy {
 		Rewrite:        rewrite,
 		ModifyResponse: modify,
 		ErrorHandler:   p.answerFailure,
+		FlushInterval:  flushWithin,
 		BufferPool:     &buffers{},
 		ErrorLog:       quiet(p.log),
 	}

@@ -128,6 +128,32 @@ func TestEventsAreFlushedAtOnceAndOutliveTheTimeout(t *testing.T) {
 	close(next)
 }
 
+// An upstream that announces a length and takes its time is passed on as it comes.
+func TestKnownLengthTrickles(t *testing.T) {
+	next := make(chan bool)
+	s := serve(t, state(1, capability.Legacy, 0), func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "3")
+		for _, piece := range []string{"", "a", "b", "c"} {
+			_, _ = io.WriteString(w, piece)
+			_ = http.NewResponseController(w).Flush()
+			<-next
+		}
+	}, nil)
+	defer close(next)
+	res, err := s.client.Get(s.url + "/api/orders/1") // comes back though there is no body yet
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for _, piece := range []string{"a", "b", "c"} {
+		next <- true
+		b := make([]byte, 1)
+		if _, err := io.ReadFull(res.Body, b); err != nil || string(b) != piece {
+			t.Fatalf("read %q, %v", b, err)
+		}
+	}
+}
+
 // Forwarding a 1xx must not erase our headers, and must not carry the
 // upstream's connection headers (golang/go#81207, golang/go#81319).
 func TestEarlyHints(t *testing.T) {
