@@ -220,6 +220,8 @@ func (p *Proxy) finish(x *exchange) {
 			x.reason = ReasonShutdown
 		} else if ctx.Err() != nil {
 			x.reason = ReasonGone
+		} else if x.upload != nil && x.upload.malformed.Load() {
+			x.reason = ReasonMalformed
 		}
 	}
 	p.record(x)

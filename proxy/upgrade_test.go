@@ -4,12 +4,17 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +28,7 @@ import (
 const websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 // changing answers a request with that head, and gives its connection to f.
-func changing(head string, f func(conn *net.TCPConn, r *bufio.Reader)) http.HandlerFunc {
+func changing(head string, f func(conn net.Conn, r *bufio.Reader)) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -31,13 +36,13 @@ func changing(head string, f func(conn *net.TCPConn, r *bufio.Reader)) http.Hand
 		}
 		defer conn.Close()
 		if _, err := io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n"+head+"\r\n"); err == nil && f != nil {
-			f(conn.(*net.TCPConn), rw.Reader)
+			f(conn, rw.Reader)
 		}
 	}
 }
 
 // shouting answers when the client has said all, and in capitals.
-func shouting(conn *net.TCPConn, r *bufio.Reader) {
+func shouting(conn net.Conn, r *bufio.Reader) {
 	b, err := io.ReadAll(r)
 	if err == nil {
 		_, _ = conn.Write(bytes.ToUpper(b))
@@ -45,7 +50,7 @@ func shouting(conn *net.TCPConn, r *bufio.Reader) {
 }
 
 // silent says nothing until its peer ends.
-func silent(_ *net.TCPConn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) }
+func silent(_ net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) }
 
 // dialled sends a request and returns the connection with the answer read from it.
 func dialled(t *testing.T, address, raw string) (*net.TCPConn, *bufio.Reader, *http.Response) {
@@ -123,9 +128,9 @@ func TestUpgradePassesHalvesAndEarlyBytes(t *testing.T) {
 // The other half first: an upstream that has said all still listens.
 func TestUpgradePassesTheEndOfTheUpstream(t *testing.T) {
 	heard := make(chan string, 1)
-	s := serve(t, state(1, capability.Legacy, 0), changing(websocket, func(conn *net.TCPConn, r *bufio.Reader) {
+	s := serve(t, state(1, capability.Legacy, 0), changing(websocket, func(conn net.Conn, r *bufio.Reader) {
 		_, _ = io.WriteString(conn, "all I have to say")
-		_ = conn.CloseWrite()
+		_ = conn.(*net.TCPConn).CloseWrite()
 		b, _ := io.ReadAll(r)
 		heard <- string(b)
 	}), nil)
@@ -137,6 +142,45 @@ func TestUpgradePassesTheEndOfTheUpstream(t *testing.T) {
 	_ = conn.CloseWrite()
 	if got := <-heard; got != "noted" {
 		t.Errorf("heard %q", got)
+	}
+	if got := s.closed(); got["end"] != "closed" {
+		t.Errorf("%v", got)
+	}
+}
+
+// TLS has halves of its own, on both sides.
+func TestUpgradeOverTLS(t *testing.T) {
+	upstream := httptest.NewTLSServer(changing(websocket, func(conn net.Conn, r *bufio.Reader) {
+		shouting(conn, r)
+		_ = conn.(*tls.Conn).CloseWrite()
+	}))
+	defer upstream.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: upstream.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, state(1, capability.Legacy, 0), nil, nil, func(o *Options, _ *capability.Document) {
+		o.Legacy = capability.Upstream{Endpoints: []string{upstream.URL}, TLS: capability.UpstreamTLS{CA: ca}}
+	})
+	front := httptest.NewTLSServer(s.Proxy)
+	defer front.Close()
+	conn, err := tls.Dial("tcp", front.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}) //nolint:gosec // a test's own server
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_, _ = io.WriteString(conn, "GET /api/orders/live HTTP/1.1\r\nHost: x\r\n"+websocket+"\r\nearly and ")
+	r := bufio.NewReader(conn)
+	if res, err := http.ReadResponse(r, nil); err != nil || res.StatusCode != 101 {
+		t.Fatal(res, err)
+	}
+	_, _ = io.WriteString(conn, "late")
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(r); err != nil || string(b) != "EARLY AND LATE" {
+		t.Errorf("%q, %v", b, err)
 	}
 	if got := s.closed(); got["end"] != "closed" {
 		t.Errorf("%v", got)
@@ -221,7 +265,7 @@ func TestUpgradeToWhatWasNotAsked(t *testing.T) {
 		"Upgrade: websocket\r\nConnection: Upgrade\r\n":      "Connection: Upgrade\r\nUpgrade: h2c\r\n",
 	} {
 		ended := make(chan bool, 1)
-		s := serve(t, state(1, capability.Legacy, 0), changing(head, func(c *net.TCPConn, r *bufio.Reader) { silent(c, r); ended <- true }), nil,
+		s := serve(t, state(1, capability.Legacy, 0), changing(head, func(c net.Conn, r *bufio.Reader) { silent(c, r); ended <- true }), nil,
 			func(_ *Options, d *capability.Document) { d.Resilience.Fallback = false })
 		_, _, res := dialled(t, s.url, "GET /api/orders/1 HTTP/1.1\r\nHost: x\r\n"+request+"\r\n")
 		if res.StatusCode != 502 || res.Header.Get("Upgrade") != "" || !strings.Contains(body(t, res), "not asked for") {
@@ -304,7 +348,7 @@ func TestIdleTunnelIsClosed(t *testing.T) {
 }
 
 func TestBrokenTunnelSaysWhy(t *testing.T) {
-	s := serve(t, state(1, capability.Legacy, 0), changing(websocket, func(conn *net.TCPConn, r *bufio.Reader) {
+	s := serve(t, state(1, capability.Legacy, 0), changing(websocket, func(conn net.Conn, r *bufio.Reader) {
 		_, _ = r.ReadByte()
 		reset(conn)
 	}), nil)
