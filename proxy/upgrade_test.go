@@ -52,8 +52,23 @@ func shouting(conn net.Conn, r *bufio.Reader) {
 // silent says nothing until its peer ends.
 func silent(_ net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) }
 
+// reply is an answer on a connection that the test reads itself.
+type reply struct {
+	StatusCode int
+	Header     http.Header
+	Body       io.Reader // ends with the connection, if not before
+}
+
+func nextReply(r *bufio.Reader) (reply, error) {
+	res, err := http.ReadResponse(r, nil) //nolint:bodyclose // there is only the connection to close
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{res.StatusCode, res.Header, res.Body}, nil
+}
+
 // dialled sends a request and returns the connection with the answer read from it.
-func dialled(t *testing.T, address, raw string) (*net.TCPConn, *bufio.Reader, *http.Response) {
+func dialled(t *testing.T, address, raw string) (*net.TCPConn, *bufio.Reader, reply) {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
 	if err != nil {
@@ -65,7 +80,7 @@ func dialled(t *testing.T, address, raw string) (*net.TCPConn, *bufio.Reader, *h
 		t.Fatal(err)
 	}
 	r := bufio.NewReader(conn)
-	res, err := http.ReadResponse(r, nil)
+	res, err := nextReply(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,9 +88,8 @@ func dialled(t *testing.T, address, raw string) (*net.TCPConn, *bufio.Reader, *h
 }
 
 // body reads an ordinary answer to its end.
-func body(t *testing.T, res *http.Response) string {
+func body(t *testing.T, res reply) string {
 	t.Helper()
-	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +186,7 @@ func TestUpgradeOverTLS(t *testing.T) {
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	_, _ = io.WriteString(conn, "GET /api/orders/live HTTP/1.1\r\nHost: x\r\n"+websocket+"\r\nearly and ")
 	r := bufio.NewReader(conn)
-	if res, err := http.ReadResponse(r, nil); err != nil || res.StatusCode != 101 {
+	if res, err := nextReply(r); err != nil || res.StatusCode != 101 {
 		t.Fatal(res, err)
 	}
 	_, _ = io.WriteString(conn, "late")
@@ -246,7 +260,7 @@ func TestWhatIsForwardedAsAnUpgrade(t *testing.T) {
 		}
 		// An upgrade that was declined leaves the connection as it was.
 		_, _ = io.WriteString(conn, "GET /api/orders/2 HTTP/1.1\r\nHost: x\r\n\r\n")
-		if res, err := http.ReadResponse(r, nil); err != nil || res.StatusCode != 200 {
+		if res, err := nextReply(r); err != nil || res.StatusCode != 200 {
 			t.Errorf("%q: the next one: %v, %v", raw, res, err)
 		}
 	}

@@ -112,7 +112,7 @@ func TestDrainMeetsAConnectionThatChangesHands(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 			for _, far := range []*memory{client, upstream} {
-				if _, err := far.Read(make([]byte, 1)); err != io.EOF {
+				if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 					t.Errorf("still connected: %v", err)
 				}
 			}

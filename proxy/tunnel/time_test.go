@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -31,10 +32,10 @@ func TestIdleEndsWhatIsSilentBothWays(t *testing.T) {
 		if r, at := result(); r != (Result{End: Idle, FromClient: 3, FromUpstream: 3}) || at != 6*50*time.Second+time.Minute {
 			t.Errorf("%+v after %v", r, at)
 		}
-		if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := client.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("the client is still connected: %v", err)
 		}
-		if _, err := upstream.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := upstream.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("the upstream is still connected: %v", err)
 		}
 	})
@@ -89,7 +90,7 @@ func TestLingerEndsASilentHalf(t *testing.T) {
 				if err := a.CloseWrite(); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := b.Read(make([]byte, 1)); err != io.EOF {
+				if _, err := b.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 					t.Fatalf("the end of the half did not arrive: %v", err)
 				}
 				for range 3 {
