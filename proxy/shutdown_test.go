@@ -194,8 +194,8 @@ func TestMalformedBodyIs400(t *testing.T) {
 	if got := s.closed(); got["reason"] != "malformed" {
 		t.Errorf("%v", got)
 	}
-	if e := s.Endpoints()[0]; e.State != "healthy" {
-		t.Errorf("%+v", e)
+	if b := s.Breakers()[0]; b.Requests != 0 {
+		t.Errorf("the side is blamed, or praised: %+v", b)
 	}
 }
 

@@ -283,7 +283,7 @@ func TestUpgradeToWhatWasNotAsked(t *testing.T) {
 			func(_ *Options, d *capability.Document) { d.Resilience.Fallback = false })
 		_, _, res := dialled(t, s.url, "GET /api/orders/1 HTTP/1.1\r\nHost: x\r\n"+request+"\r\n")
 		if res.StatusCode != 502 || res.Header.Get("Upgrade") != "" || !strings.Contains(body(t, res), "not asked for") {
-			t.Errorf("%q to %q: %v", head, request, res)
+			t.Fatalf("%q to %q: %v", head, request, res)
 		}
 		<-ended
 		eventually(t, "the endpoint is free", func() bool { return s.Endpoints()[0].InFlight == 0 })
