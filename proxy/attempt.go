@@ -29,6 +29,7 @@ const gateHeader = "X-Strangler-Gate"
 // other one where a read may fall back. It is the transport of the reverse proxy.
 func (p *Proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := exchangeOf(req.Context())
+	defer x.early.end()
 	res, err := x.exchange(req)
 	if !x.fallsBack(req, res, err) {
 		return res, err
@@ -205,8 +206,9 @@ func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http
 
 // addressed is the request as one endpoint gets it.
 func (x *exchange) addressed(req *http.Request, e *pool.Endpoint, r translation) *http.Request {
-	out := req.WithContext(informational(req.Context()))
-	out.Trailer = x.request.Trailer // httputil's is a copy, which the end of the body does not fill in
+	out := req.WithContext(x.informational(req.Context()))
+	scrubTrailer(x.request.Trailer) // what is announced; the end of the body fills it in, and it is scrubbed again
+	out.Trailer = x.request.Trailer // httputil's is a copy, which is never filled in
 	u := *req.URL
 	u.Scheme, u.Host = e.URL().Scheme, e.URL().Host
 	setWirePath(&u, r.path(x.path.Raw))

@@ -37,6 +37,7 @@ type exchange struct {
 	retried       int  // retries taken from the budget
 	earns         bool // counts in the budget, until spend
 
+	early   early               // 1xx answers
 	writer  http.ResponseWriter // to the client; nil before the request is forwarded
 	offered []string            // protocols that the upstream may change to
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
@@ -56,7 +57,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.Header[headerRequestID] = []string{x.id}
 	pr.Out.Header[headerTraceparent] = []string{traceparent(pr.In.Header)}
 	if pr.Out.Body != nil {
-		x.upload = &upload{body: pr.Out.Body, announced: pr.In.ContentLength, most: x.largest()}
+		x.upload = &upload{body: pr.Out.Body, announced: pr.In.ContentLength, most: x.largest(), trailer: pr.In.Trailer}
 		x.body = pool.NewSpool(x.upload)
 		pr.Out.Body = x.body
 	}
@@ -96,8 +97,10 @@ func (x *exchange) mark(h http.Header) {
 }
 
 // informational returns a context in which 1xx responses reach the client without
-// the headers that belong to one connection; httputil forwards them as they are.
-func informational(ctx context.Context) context.Context {
+// the headers that belong to one connection, which httputil forwards as they are
+// (go.dev/issue/81319), and without taking along what is already set for the final
+// answer, which it would send too early and then erase (go.dev/issue/81207).
+func (x *exchange) informational(ctx context.Context) context.Context {
 	outer := httptrace.ContextClientTrace(ctx)
 	if outer == nil || outer.Got1xxResponse == nil {
 		return ctx
@@ -106,9 +109,36 @@ func informational(ctx context.Context) context.Context {
 		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
 			dropHopByHop(http.Header(h))
 			dropAlternatives(http.Header(h))
-			return outer.Got1xxResponse(code, h)
+			return x.early.pass(x.writer.Header(), func() error { return outer.Got1xxResponse(code, h) })
 		},
 	})
+}
+
+// early passes 1xx answers on until the exchange is over: an attempt that was given
+// up may still read one, when the client's header is somebody else's already.
+type early struct {
+	mu   sync.Mutex
+	over bool // guarded by mu
+}
+
+func (e *early) pass(header http.Header, forward func() error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
+		return nil
+	}
+	set := maps.Clone(header)
+	clear(header)
+	err := forward()
+	clear(header)
+	maps.Copy(header, set)
+	return err
+}
+
+func (e *early) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.over = true
 }
 
 // untraced hides the client trace of the context it wraps.

@@ -349,3 +349,60 @@ func TestServerClosesTunnelsAtTheEndOfTheGrace(t *testing.T) {
 		t.Error("the tunnel is still open")
 	}
 }
+
+// A client could speak for others in the trailer as well as in the header.
+func TestTrailersOfRequestsAreScrubbed(t *testing.T) {
+	got := make(chan http.Header, 1)
+	s := serve(t, state(1, capability.Legacy, 0), func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		got <- r.Trailer
+	}, nil)
+	for _, announce := range []string{"X-Sum, X-Forwarded-For, X_real_ip, X-Strangler-Side", "X-Sum"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "POST /api/orders/1 HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\nTrailer: %s\r\nConnection: close\r\n\r\n"+
+			"4\r\nbody\r\n0\r\nX-Sum: 1\r\nX-Forwarded-For: 6.6.6.6\r\nX_real_ip: 6.6.6.6\r\nX-Strangler-Side: extracted\r\nAuthorization: x\r\n\r\n", announce)
+		answer, _ := io.ReadAll(conn)
+		conn.Close()
+		if !strings.HasPrefix(string(answer), "HTTP/1.1 200") {
+			t.Fatalf("%s", answer)
+		}
+		if trailer := <-got; trailer.Get("X-Sum") != "1" || len(trailer) != 1 {
+			t.Errorf("with %s announced the upstream got %v", announce, trailer)
+		}
+	}
+}
+
+// What a handler around the proxy has set is for the final answer: a 1xx neither
+// takes it along nor erases it.
+func TestInformationalAnswersLeaveHeadersOfOuterHandlers(t *testing.T) {
+	s := serve(t, state(1, capability.Legacy, 0), func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", "</a.css>")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusOK)
+	}, nil)
+	outer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Strict-Transport-Security", "max-age=1")
+		s.Proxy.ServeHTTP(w, r)
+	}))
+	defer outer.Close()
+	hints := make(chan string, 1)
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+		hints <- h.Get("Strict-Transport-Security")
+		return nil
+	}}
+	r, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), "GET", outer.URL+"/api/orders/1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := outer.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if early := <-hints; early != "" || res.Header.Get("Strict-Transport-Security") != "max-age=1" {
+		t.Errorf("the hints have %q, the answer %v", early, res.Header)
+	}
+}

@@ -26,6 +26,7 @@ type upload struct {
 	malformed atomic.Bool // by its framing
 	tooLarge  atomic.Bool
 	complete  atomic.Bool // all of it was read
+	trailer   http.Header // of the client's request; filled in at the end of the body
 
 	mu   sync.Mutex // held while reading
 	over bool       // guarded by mu
@@ -44,7 +45,10 @@ func (u *upload) Read(p []byte) (int, error) {
 	case u.most > 0 && u.read > u.most:
 		u.tooLarge.Store(true)
 		return 0, errTooLarge
-	case errors.Is(err, io.EOF), u.announced >= 0 && u.read >= u.announced:
+	case errors.Is(err, io.EOF):
+		scrubTrailer(u.trailer)
+		u.complete.Store(true)
+	case u.announced >= 0 && u.read >= u.announced:
 		u.complete.Store(true)
 	case errors.Is(err, edge.ErrMalformed):
 		u.malformed.Store(true)
@@ -52,6 +56,17 @@ func (u *upload) Read(p []byte) (int, error) {
 		u.failed.Store(true)
 	}
 	return n, err
+}
+
+// scrubTrailer takes out of a trailer what may not be said there: a client could
+// speak for others in it as well as in the header, and some servers read the one
+// as the other.
+func scrubTrailer(trailer http.Header) {
+	edge.Scrub(trailer, false)
+	dropHopByHop(trailer)
+	for _, name := range []string{headerSide, gateHeader, headerRequestID, headerTraceparent, "Host", "Content-Length", "Authorization", "Cookie"} {
+		delete(trailer, name)
+	}
 }
 
 // Close leaves the client's body alone, which net/http ends by itself: an endpoint

@@ -55,6 +55,7 @@ func (c *cli) everything(ctx context.Context) ([]capability.Problem, string) {
 	}
 	docs, wrong := decode(dir, contents)
 	problems = append(problems, wrong...)
+	problems = append(problems, config.NamedFiles(c.config, dir, contents)...)
 	gone, err := goneDocuments(ctx, settings)
 	if err != nil {
 		gone = []capability.Problem{{File: settings.State, Message: err.Error(), Mend: "let this user read the directory of the state"}}
