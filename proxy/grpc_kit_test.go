@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -69,7 +70,7 @@ func (s *conformService) stream(stream grpc.ServerStream) error {
 	s.begin(stream.Context(), stream.SetHeader, func(m metadata.MD) error { stream.SetTrailer(m); return nil })
 	for {
 		var in text
-		if err := stream.RecvMsg(&in); err == io.EOF {
+		if err := stream.RecvMsg(&in); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			s.ended <- err
@@ -93,7 +94,7 @@ func (s *conformService) gather(stream grpc.ServerStream) error {
 	var all strings.Builder
 	for {
 		var in text
-		if err := stream.RecvMsg(&in); err == io.EOF {
+		if err := stream.RecvMsg(&in); errors.Is(err, io.EOF) {
 			return stream.SendMsg(wrapperspb.String(all.String()))
 		} else if err != nil {
 			return err

@@ -130,7 +130,7 @@ func TestGRPCServerStream(t *testing.T) {
 					t.Fatalf("%q, %v", out.GetValue(), err)
 				}
 			}
-			if err := stream.RecvMsg(&text{}); code == codes.OK && err != io.EOF || code != codes.OK && status.Code(err) != code {
+			if err := stream.RecvMsg(&text{}); code == codes.OK && !errors.Is(err, io.EOF) || code != codes.OK && status.Code(err) != code {
 				t.Errorf("%s ended with %v", ask, err)
 			}
 			head, _ := stream.Header()
@@ -156,7 +156,7 @@ func TestGRPCBothStreams(t *testing.T) {
 			}
 		}
 		_ = stream.CloseSend()
-		if err := stream.RecvMsg(&text{}); err != io.EOF {
+		if err := stream.RecvMsg(&text{}); !errors.Is(err, io.EOF) {
 			t.Errorf("ended with %v", err)
 		}
 		head, _ := stream.Header()

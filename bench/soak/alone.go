@@ -16,8 +16,11 @@ func (t *traffic) alone(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	sent := make(chan error, 1)
-	go func() { sent <- r.Write(conn) }()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		_ = r.Write(conn) // the answer tells, or that there is none
+	}()
 	res, err := http.ReadResponse(bufio.NewReader(conn), r)
 	if err != nil {
 		err = errors.Join(err, conn.Close())
@@ -32,7 +35,7 @@ func (t *traffic) alone(r *http.Request) (*http.Response, error) {
 type lonely struct {
 	io.ReadCloser
 	conn net.Conn
-	sent <-chan error
+	sent <-chan struct{}
 }
 
 func (l *lonely) Close() error {

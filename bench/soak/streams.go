@@ -102,7 +102,7 @@ func (t *traffic) socket(ctx context.Context, c *call) error {
 	fmt.Fprintf(conn, "GET /streams/socket HTTP/1.1\r\nHost: %s\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n%s: %s\r\nX-User: %s\r\n\r\n",
 		t.host, key, headerID, c.id, c.user)
 	reader := bufio.NewReader(conn)
-	res, err := http.ReadResponse(reader, nil)
+	res, err := http.ReadResponse(reader, nil) //nolint:bodyclose // a 101 has none
 	if err != nil {
 		return fmt.Errorf("read the answer to an upgrade: %w", err)
 	}

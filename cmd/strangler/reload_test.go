@@ -30,7 +30,7 @@ func upgrader(t *testing.T) string {
 			t.Error(err)
 			return
 		}
-		defer conn.Close() //nolint:errcheck // the other end sees it
+		defer conn.Close()                                                                                    //nolint:errcheck // the other end sees it
 		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\n") //nolint:errcheck // the client sees it
 		for {
 			line, err := buffered.ReadString('\n')
@@ -66,7 +66,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // read to its end
+	defer conn.Close()                                                                                    //nolint:errcheck // read to its end
 	fmt.Fprint(conn, "GET /live HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\n") //nolint:errcheck // the answer tells
 	lines := bufio.NewReader(conn)
 	for line := ""; line != "\r\n"; {

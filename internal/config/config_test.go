@@ -17,7 +17,7 @@ var defaultEdge = Edge{
 	Override: "X-Strangler-Side", HTTP2: true, TLS: EdgeTLS{ClientCertificates: ClientsNone},
 	Limits: Limits{Connections: 10_000, HeaderBytes: 64 << 10, HeaderTime: 10 * time.Second, BodyStall: 30 * time.Second,
 		WriteStall: 30 * time.Second, Idle: 2 * time.Minute},
-	Drain: Drain{Grace: 10 * time.Second},
+	Drain: Drain{Delay: 500 * time.Millisecond, Grace: 10 * time.Second},
 }
 
 func TestConfigDefaults(t *testing.T) {

@@ -130,7 +130,7 @@ func TestLifeCycle(t *testing.T) {
 		}
 		time.Sleep(3*time.Second - 1)
 		b.refused(1, "the upstream answered 500")
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		if i := b.Info(); i.State != HalfOpen || i.Remaining != 0 || i.Since != start.Add(5*time.Second) {
 			t.Errorf("half-open: %+v", i)
 		}

@@ -162,7 +162,7 @@ func TestUseWhileOpen(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		s.OpenFor = time.Second // over since a second
 		b.Use(s, enforce)
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		b.want(HalfOpen)
 		s.Trials = 5
 		b.Use(s, enforce) // from the next opening on

@@ -82,7 +82,7 @@ func TestTrialThatNeverReportsExpires(t *testing.T) {
 		b.refused(time.Second, "trials")
 		time.Sleep(59*time.Second - 1)
 		b.want(HalfOpen)
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		b.want(Open)
 		if i := b.Info(); i.Since != start.Add(time.Minute) || i.Remaining != 10*time.Second || i.Reason != "a trial did not end within 1m0s" {
 			t.Errorf("%+v", i)
@@ -108,7 +108,7 @@ func TestExpiryIsNotLate(t *testing.T) {
 		b.admit()
 		time.Sleep(time.Hour)
 		b.Info()
-		time.Sleep(2) // in a bubble gobreaker's least open time does not pass by itself
+		time.Sleep(2 * time.Nanosecond) // in a bubble gobreaker's least open time does not pass by itself
 		b.try(2, Success(), 0)
 		b.want(Closed)
 		again := start.Add(time.Minute + 10*time.Second + time.Minute)
@@ -146,7 +146,7 @@ func TestExpiryOfNoLength(t *testing.T) {
 		}
 		time.Sleep(defaultExpiry - 1)
 		b.want(HalfOpen)
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		b.want(Open)
 	})
 }
