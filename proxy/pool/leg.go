@@ -40,10 +40,14 @@ var (
 	ErrUnsent = errors.New("the connection broke before anything was sent")
 )
 
-// attempts is how many connections one request is taken to before ErrUnsent goes
-// to the caller, who may know another endpoint. One is dead by chance; HTTP/2
-// may need a second change while a server leaves.
-const attempts = 3
+// How many connections one request is taken to before ErrUnsent goes to the
+// caller, who may know another endpoint. One that was idle is dead by chance; one
+// that refuses a stream is busy. A server that leaves may send each stream of a
+// burst to a connection of its own.
+const (
+	attempts        = 3
+	attemptsLeaving = 10
+)
 
 // standard is the leg over the standard library's connections.
 //
@@ -86,7 +90,8 @@ func (s *standard) RoundTrip(req *http.Request) (*http.Response, error) {
 			body.close()
 			return nil, err
 		}
-		if !reused || try == attempts || req.Context().Err() != nil || !body.rewind() {
+		again := (reused || l.shared) && try < attempts || l.shared && !refused(err) && try < attemptsLeaving
+		if !again || req.Context().Err() != nil || !body.rewind() {
 			body.close()
 			return nil, err
 		}

@@ -112,10 +112,8 @@ func (e streamError) Error() string { return fmt.Sprintf("stream %d: code %d", e
 // GOAWAY, or was never opened. net/http exports these errors in no other way
 // than their text; one that is not recognised counts as sent.
 func unprocessed(err error) bool {
-	const refusedStream = 0x7
-	var stream streamError
-	if errors.As(err, &stream) {
-		return stream.Code == refusedStream
+	if errors.As(err, new(streamError)) {
+		return refused(err)
 	}
 	switch err.Error() {
 	case "http2: Transport received Server's graceful shutdown GOAWAY",
@@ -124,4 +122,12 @@ func unprocessed(err error) bool {
 		return true
 	}
 	return false
+}
+
+// refused reports whether the peer refused this one stream, because it has too
+// much to do (REFUSED_STREAM).
+func refused(err error) bool {
+	const refusedStream = 0x7
+	var stream streamError
+	return errors.As(err, &stream) && stream.Code == refusedStream
 }
