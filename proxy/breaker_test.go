@@ -43,6 +43,12 @@ func TestOpenBreaker(t *testing.T) {
 	if after < 54 || after > 66 || !strings.Contains(a.body, "touched nothing") {
 		t.Errorf("write: %v %s", a.header, a.body)
 	}
+	for method, want := range map[string]capability.Side{"GET": capability.Legacy, "POST": ""} {
+		d, err := s.Explain(Request{Method: method, URL: "/api/orders/1", Headers: http.Header{"X-User": {user}}})
+		if err != nil || d.Side != want || (d.Endpoint == "") != (want == "") {
+			t.Errorf("%s is explained as %+v, %v", method, d, err)
+		}
+	}
 	s.doc.Routes = append(s.doc.Routes, capability.Route{Path: "/api/other"})
 	s.set(state(2, capability.Extracted, 5000)) // a reload forgets no breaker
 	s.want(s.get("/api/orders/1", user), 200, "legacy")

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"strangler/capability"
 )
@@ -327,9 +328,11 @@ func TestConformExpectContinue(t *testing.T) {
 		body := newNotes("the body")
 		req := r.request("PUT", "/api/orders/wanted", body, "Expect", "100-continue")
 		req.ContentLength = 8
+		begun := time.Now()
 		go func() {
 			want <- struct{}{} // the request is there: its body must not be
-			if len(body.read) > 0 {
+			// After a second both net/http's client and the leg give up waiting for the 100.
+			if time.Since(begun) < 500*time.Millisecond && len(body.read) > 0 && c.front.major == 1 {
 				t.Error("the body was sent before it was wanted")
 			}
 			want <- struct{}{}

@@ -57,21 +57,47 @@ func (p *Proxy) Explain(q Request) (Decision, error) {
 		out.Bucket = int(capability.Bucket(b.salt(), d.subject.value))
 		out.Reasons = d.reasons(out.Bucket)
 	}
+	if x.route != nil {
+		out.Reasons = append(out.Reasons, x.broken()...)
+	}
+	if out.Side = x.side; out.Side == "" {
+		return out, nil
+	}
 	to := x.reach()
 	if e := to.pool.Pick(nil); e != nil {
 		out.Endpoint = e.Address()
 	} else {
-		out.Reasons = append(out.Reasons, fmt.Sprintf("%s has no endpoint", d.side))
+		out.Reasons = append(out.Reasons, fmt.Sprintf("%s has no endpoint", x.side))
 	}
 	if to.rewrite.path(x.path.Raw) != x.path.Raw {
-		out.Reasons = append(out.Reasons, fmt.Sprintf("%s is asked for %s", d.side, to.rewrite.path(x.path.Raw)))
-	}
-	if to.breaker != nil {
-		if is := to.breaker.Info(); is.State != breaker.Closed {
-			out.Reasons = append(out.Reasons, fmt.Sprintf("the breaker of %s is %s: %s", d.side, is.State, is.Reason), d.instead(is.Mode))
-		}
+		out.Reasons = append(out.Reasons, fmt.Sprintf("%s is asked for %s", x.side, to.rewrite.path(x.path.Raw)))
 	}
 	return out, nil
+}
+
+// broken says what the breaker of the side makes of the request, and sends it to
+// where it would go then: to nobody where the answer would be 503.
+func (x *exchange) broken() []string {
+	is := x.reach().breaker.Info()
+	if is.State == breaker.Closed {
+		return nil
+	}
+	out := []string{fmt.Sprintf("the breaker of %s is %s: %s", x.side, is.State, is.Reason)}
+	switch {
+	case is.Mode == capability.BreakerObserve:
+		return append(out, "it only observes, so the request would pass")
+	case is.State == breaker.HalfOpen:
+		return append(out, "the request would pass as a trial, unless as many as are allowed are under way")
+	}
+	if ok, why := x.standsIn(); !ok {
+		x.side = ""
+		if why == ReasonBehind {
+			return append(out, "the other side might show older data, so the answer would be 503")
+		}
+		return append(out, "there is no fallback for it, so the answer would be 503")
+	}
+	x.side = x.side.Other()
+	return append(out, fmt.Sprintf("it would fall back to %s", x.side))
 }
 
 // reasons puts a decision into sentences.
@@ -103,17 +129,4 @@ func (d *decision) reasons(bucket int) []string {
 		out = append(out, "the owner is changing: it would wait for the new one")
 	}
 	return out
-}
-
-func (d *decision) instead(mode capability.BreakerMode) string {
-	ok, why := d.standsIn()
-	switch {
-	case mode == capability.BreakerObserve:
-		return "it only observes, so the request would pass"
-	case ok:
-		return fmt.Sprintf("it would fall back to %s", d.side.Other())
-	case why == ReasonBehind:
-		return fmt.Sprintf("%s might show older data, so the answer would be 503", d.side.Other())
-	}
-	return "there is no fallback for it, so the answer would be 503"
 }

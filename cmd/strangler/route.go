@@ -75,7 +75,7 @@ func (c *cli) routes(cmd *cobra.Command, _ []string) error {
 	if c.json {
 		return c.out.json(routes)
 	}
-	rows := [][]string{{"CAPABILITY", "METHODS", "PATH", "CLASS", "TIMEOUT", "OWNER", "WEIGHT"}}
+	rows := [][]string{{"CAPABILITY", "METHODS", "PATH", "IF", "CLASS", "TIMEOUT", "OWNER", "WEIGHT"}}
 	for _, r := range routes {
 		methods, class := strings.Join(r.Methods, ","), string(r.Class)
 		if methods == "" {
@@ -84,9 +84,17 @@ func (c *cli) routes(cmd *cobra.Command, _ []string) error {
 		if class == "" {
 			class = "by method"
 		}
-		rows = append(rows, []string{r.Capability, methods, r.Path, class, short(r.Timeout), string(r.Owner), r.Weight})
+		rows = append(rows, []string{r.Capability, methods, r.Path, strings.Join(append(hosts(r.Host), r.Conditions...), ", "), class, short(r.Timeout), string(r.Owner), r.Weight})
 	}
 	c.out.table(rows)
 	c.out.line("everything else goes to the monolith")
 	return nil
+}
+
+// hosts is the host that a route asks for, as one of its conditions.
+func hosts(host string) []string {
+	if host == "" {
+		return nil
+	}
+	return []string{"host " + host}
 }

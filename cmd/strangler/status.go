@@ -47,27 +47,30 @@ func (c *cli) status() *cobra.Command {
 
 func (c *cli) showStatus(ctx context.Context, client *api.Client, args []string) error {
 	var all []capability.Status
+	var err error
 	if len(args) == 1 {
-		one, err := client.Capability(ctx, args[0])
-		if err != nil {
-			return err
-		}
+		var one capability.Status
+		one, err = client.Capability(ctx, args[0])
 		all = append(all, one)
-		if c.json {
-			return c.out.json(one)
-		}
 	} else {
-		var err error
-		if all, err = client.Capabilities(ctx); err != nil {
-			return err
-		}
-		if c.json {
-			return c.out.json(all)
-		}
+		all, err = client.Capabilities(ctx)
+	}
+	if err != nil {
+		return err
 	}
 	var at reported
 	// A controller without a proxy has none to show.
 	_ = errors.Join(client.Get(ctx, "/proxy/breakers", &at.breakers), client.Get(ctx, "/proxy/endpoints", &at.endpoints))
+	if c.json {
+		shown := make([]shownStatus, 0, len(all))
+		for _, s := range all {
+			shown = append(shown, at.of(s))
+		}
+		if len(args) == 1 {
+			return c.out.json(shown[0])
+		}
+		return c.out.json(shown)
+	}
 	for i, s := range all {
 		if i > 0 {
 			c.out.line("")
@@ -130,6 +133,28 @@ func (c *cli) capability(s capability.Status, at reported) {
 type reported struct {
 	breakers  []proxy.BreakerInfo
 	endpoints []proxy.EndpointInfo
+}
+
+// shownStatus is a capability's status with what the proxy says of its upstreams.
+type shownStatus struct {
+	capability.Status
+	Breakers  []proxy.BreakerInfo  `json:"breakers,omitempty"`
+	Endpoints []proxy.EndpointInfo `json:"endpoints,omitempty"` // of the extracted side
+}
+
+func (r reported) of(s capability.Status) shownStatus {
+	out := shownStatus{Status: s}
+	for _, b := range r.breakers {
+		if b.Capability == s.Capability {
+			out.Breakers = append(out.Breakers, b)
+		}
+	}
+	for _, e := range r.endpoints {
+		if e.Capability == s.Capability {
+			out.Endpoints = append(out.Endpoints, e)
+		}
+	}
+	return out
 }
 
 // planeLines prints what is not as it should be between proxy and upstreams.

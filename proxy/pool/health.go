@@ -107,11 +107,16 @@ func (p *Pool) checked(e *Endpoint, r *rules, why string) {
 		return
 	}
 	now := p.now()
-	h.unhealthy, h.row, h.since, h.why = failed, 0, now, why
+	h.unhealthy, h.row = failed, 0
+	if failed || !h.ejected { // an ejection that goes on keeps its own reason
+		h.since, h.why = now, why
+	}
 	if failed {
 		p.log.Warn("an endpoint fails its checks", "endpoint", e.address, "why", why)
 	} else {
-		h.why = "passes its checks again"
+		if !h.ejected {
+			h.why = "passes its checks again"
+		}
 		e.warm(now)
 		p.log.Info("an endpoint passes its checks again", "endpoint", e.address)
 	}
