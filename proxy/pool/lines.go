@@ -46,7 +46,7 @@ func newLines(d *dialer) *lines { return &lines{dialer: d, single: !d.multiplexe
 // carried a request before.
 func (ls *lines) take(ctx context.Context, w wanted) (*line, bool, error) {
 	// Every round ends or has made a connection of which others took all places.
-	const rounds = 8
+	const rounds = 64
 	for range rounds {
 		if w.upgrade || ls.singles() {
 			if l := ls.unpark(w); l != nil {

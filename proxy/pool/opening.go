@@ -3,6 +3,9 @@ package pool
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"sync"
+	"time"
 )
 
 // opening is a dial to a peer that multiplexes: all who need a connection wait
@@ -78,11 +81,35 @@ func (ls *lines) dial(ctx context.Context, upgrade bool, o *opening) (*line, err
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", ls.dialer.address, err)
 	}
+	if shared && o != nil {
+		settle(ctx, conn)
+	}
 	l := &line{lines: ls, conn: conn, wire: w, shared: shared}
 	broken := l.broken
 	w.broken.Store(&broken)
 	ls.add(l, upgrade, o)
 	return l, nil
+}
+
+// settle waits until the peer has said how many streams it takes at once. Until
+// then net/http promises a hundred places, and when the peer allows fewer, those
+// who begin wait for places that the others hold who wait to begin: nothing moves
+// any more. A peer that is silent for so long gets the hundred.
+func settle(ctx context.Context, conn *http.ClientConn) {
+	const promised, patience = 100, 250 * time.Millisecond
+	heard := make(chan struct{})
+	tell := sync.OnceFunc(func() { close(heard) })
+	conn.SetStateHook(func(*http.ClientConn) { tell() })
+	if conn.Available() != promised {
+		return // it has spoken already
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-heard:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // add takes a new connection in.
