@@ -17,9 +17,12 @@ import (
 // between two pieces of a read's body, and the whole of a write's. Event streams
 // and upgraded connections may be silent for as long as they like.
 func (x *exchange) watch(res *http.Response, e *pool.Endpoint) {
-	stream := res.StatusCode == http.StatusSwitchingProtocols || isEventStream(res)
+	stream := res.StatusCode == http.StatusSwitchingProtocols || res.StatusCode < http.StatusMultipleChoices && isEventStream(res)
 	said, why := verdict(res, nil)
 	if stream {
+		if x.admitted != nil && res.StatusCode != http.StatusSwitchingProtocols {
+			x.follow()
+		}
 		x.endWrite()
 		// A stream is bounded by its connection, not by the places of requests, and earns
 		// its capability no retries for as long as it lasts.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -29,7 +28,6 @@ const gateHeader = "X-Strangler-Gate"
 // other one where a read may fall back. It is the transport of the reverse proxy.
 func (p *Proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := exchangeOf(req.Context())
-	defer x.early.end()
 	res, err := x.exchange(req)
 	if !x.fallsBack(req, res, err) {
 		return res, err
@@ -43,7 +41,10 @@ func (p *Proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if res != nil {
 		x.failure = fmt.Sprintf("%s answered %d", x.side, res.StatusCode)
-		discard(res)
+		_ = res.Body.Close() // nobody will see it; a body that is still to come must keep nobody waiting
+		if x.timer != nil {
+			x.timer.Reset(x.timeout)
+		}
 	} else {
 		x.failure = err.Error()
 	}
@@ -154,20 +155,16 @@ func (x *exchange) reach() reach {
 }
 
 // mayRetry reports whether another endpoint of the same side may be tried, and
-// takes that from the capability's budget. A write, and a read with a body, is
-// tried again only if not one byte of it has left; another read after any
-// failure to get an answer, as often as its document says.
+// takes that from the capability's budget. Anything is tried again if not one byte
+// of it has left, once at each endpoint; a read without a body also after any
+// other failure to get an answer, as often as its document says.
 func (x *exchange) mayRetry(req *http.Request, err error, to reach, tries int) bool {
 	if context.Cause(req.Context()) != nil {
 		return false
 	}
-	safe := unsent(err) && x.rewind()
-	switch {
-	case x.class == capability.Write || !repeatable(req):
-		if !safe || tries >= to.pool.Size() {
-			return false
-		}
-	case x.route == nil || tries > x.route.retries():
+	untouched := unsent(err) && x.rewind() && tries < to.pool.Size()
+	again := x.class == capability.Read && repeatable(req) && x.route != nil && tries <= x.route.retries()
+	if !untouched && !again {
 		return false
 	}
 	return x.route == nil || x.retry()
@@ -189,7 +186,9 @@ func (x *exchange) retry() bool {
 
 // attempt exchanges the request with one endpoint.
 func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http.Response, error) {
-	out := x.addressed(req, e, to.rewrite)
+	hints := &early{}
+	defer hints.end()
+	out := x.addressed(req, e, to.rewrite, hints)
 	x.endpoint = e.Address()
 	x.attempts++
 	e.Begin()
@@ -205,8 +204,8 @@ func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http
 }
 
 // addressed is the request as one endpoint gets it.
-func (x *exchange) addressed(req *http.Request, e *pool.Endpoint, r translation) *http.Request {
-	out := req.WithContext(x.informational(req.Context()))
+func (x *exchange) addressed(req *http.Request, e *pool.Endpoint, r translation, hints *early) *http.Request {
+	out := req.WithContext(x.informational(req.Context(), hints))
 	scrubTrailer(x.request.Trailer) // what is announced; the end of the body fills it in, and it is scrubbed again
 	out.Trailer = x.request.Trailer // httputil's is a copy, which is never filled in
 	u := *req.URL
@@ -289,11 +288,4 @@ func verdict(res *http.Response, err error) (pool.Outcome, string) {
 		return pool.Failed, fmt.Sprintf("answered %d", res.StatusCode)
 	}
 	return pool.OK, ""
-}
-
-// discard frees the connection of an answer that nobody will see.
-func discard(res *http.Response) {
-	const enough = 16 << 10
-	_, _ = io.CopyN(io.Discard, res.Body, enough) // a longer or broken body costs the connection, no more
-	_ = res.Body.Close()
 }

@@ -32,12 +32,13 @@ type exchange struct {
 	pin      *pin        // of the write's subject, until endWrite
 	// untouched is a write of which no byte was sent.
 	untouched bool
+	cancel    context.CancelCauseFunc // of the exchange
+	unfollow  func() bool             // nil, or ends the watch over the client of a stream
 	// leaveBulkhead gives back the place at the side; nil where none is held.
 	leaveBulkhead func()
 	retried       int  // retries taken from the budget
 	earns         bool // counts in the budget, until spend
 
-	early   early               // 1xx answers
 	writer  http.ResponseWriter // to the client; nil before the request is forwarded
 	offered []string            // protocols that the upstream may change to
 
@@ -231,6 +232,13 @@ func (p *Proxy) finish(x *exchange) {
 	}
 }
 
+// follow ties a write that is answered by a stream, and so is over, to its client
+// again: nobody else would end the stream.
+func (x *exchange) follow() {
+	client := x.request.Context()
+	x.unfollow = context.AfterFunc(client, func() { x.cancel(context.Cause(client)) })
+}
+
 // forward exchanges the request with its side. A counted write that has begun is
 // not broken off because its client went away: a switch that waits for it, and
 // the mark of its subject, need to know when it is over. Its timeout bounds it.
@@ -241,6 +249,12 @@ func (p *Proxy) forward(x *exchange, rec *recorder) {
 	}
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, exchangeKey{}, x))
 	defer cancel(nil)
+	x.cancel = cancel
+	defer func() {
+		if x.unfollow != nil {
+			x.unfollow()
+		}
+	}()
 	if x.timeout > 0 {
 		x.timer = time.AfterFunc(x.timeout, func() { cancel(errTimeout) })
 		defer x.timer.Stop()

@@ -100,7 +100,7 @@ func (x *exchange) mark(h http.Header) {
 // the headers that belong to one connection, which httputil forwards as they are
 // (go.dev/issue/81319), and without taking along what is already set for the final
 // answer, which it would send too early and then erase (go.dev/issue/81207).
-func (x *exchange) informational(ctx context.Context) context.Context {
+func (x *exchange) informational(ctx context.Context, hints *early) context.Context {
 	outer := httptrace.ContextClientTrace(ctx)
 	if outer == nil || outer.Got1xxResponse == nil {
 		return ctx
@@ -109,13 +109,13 @@ func (x *exchange) informational(ctx context.Context) context.Context {
 		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
 			dropHopByHop(http.Header(h))
 			dropAlternatives(http.Header(h))
-			return x.early.pass(x.writer.Header(), func() error { return outer.Got1xxResponse(code, h) })
+			return hints.pass(x.writer.Header(), func() error { return outer.Got1xxResponse(code, h) })
 		},
 	})
 }
 
-// early passes 1xx answers on until the exchange is over: an attempt that was given
-// up may still read one, when the client's header is somebody else's already.
+// early passes 1xx answers on until the attempt is over: one that was given up may
+// still read some, when the client's header is somebody else's already.
 type early struct {
 	mu   sync.Mutex
 	over bool // guarded by mu

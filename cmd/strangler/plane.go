@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,7 +24,8 @@ type plane struct {
 	id    string
 	proxy *proxy.Proxy
 
-	loading sync.Mutex // an older set of documents must not overtake a newer one
+	loading    sync.Mutex // an older set of documents must not overtake a newer one
+	discovered []string   // services in use; guarded by loading; nil before the first load
 }
 
 func (p *parts) newPlane(marks proxy.Marks) (*plane, error) {
@@ -60,6 +62,9 @@ func (p *parts) newPlane(marks proxy.Marks) (*plane, error) {
 // run serves clients until the context ends. The order of the end: the proxy
 // drains first, while its feed and its marks still work.
 func (d *plane) run(ctx context.Context) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	changes := d.store.Watch(background) // before the first load, so that nothing is missed in between
 	if err := d.load(ctx); err != nil {
 		return err
 	}
@@ -67,18 +72,16 @@ func (d *plane) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Known before the process that handed over, if there is one, takes itself out:
-	// no switch goes past a proxy that serves.
-	d.registerOnce(ctx)
 	announce, err := d.registrar()
 	if err != nil {
 		return err
 	}
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
+	// Known before the process that handed over, if there is one, takes itself out:
+	// no switch goes past a proxy that serves.
+	d.registerOnce(ctx)
 	done := make(chan error, 1)
 	go func() {
-		done <- together(background, d.feed, d.register, announce, d.proxy.Run)
+		done <- together(background, func(ctx context.Context) error { return d.feed(ctx, changes) }, d.register, announce, d.proxy.Run)
 	}()
 	served := make(chan error, 1)
 	serving, cancel := context.WithCancel(ctx)
@@ -109,14 +112,47 @@ func (d *plane) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.discovery != nil {
-		d.discovery.Watch(services(d.settings.Legacy.Upstream, docs)...)
-	}
+	wanted := services(d.settings.Legacy.Upstream, docs)
+	d.discoverNew(ctx, wanted)
 	d.proxy.Report(problems)
 	for _, p := range append(problems, d.proxy.Update(docs, states)...) {
 		d.log.Warn("a document is not served; the last good one is", "problem", p.String())
 	}
+	if d.discovery != nil {
+		d.discovery.Watch(wanted...)
+		d.discovered = append([]string{}, wanted...)
+	}
 	return nil
+}
+
+// discoverNew watches the services that documents name now beside those that are
+// in use until the documents are served, and gives new ones a moment to be found:
+// a service that takes another's place must not begin with no endpoint.
+func (d *plane) discoverNew(ctx context.Context, wanted []string) {
+	if d.discovery == nil {
+		return
+	}
+	d.discovery.Watch(append(slices.Clone(d.discovered), wanted...)...)
+	if d.discovered == nil {
+		return // the start: nothing is discovered before it runs
+	}
+	const moment, look = time.Second, 10 * time.Millisecond
+	missing := func() bool {
+		return slices.ContainsFunc(wanted, func(name string) bool {
+			return !slices.Contains(d.discovered, name) && len(d.discovery.Instances(name)) == 0
+		})
+	}
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for end := time.After(moment); missing(); {
+		select {
+		case <-tick.C:
+		case <-end:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func services(legacy capability.Upstream, docs []capability.Document) []string {
@@ -137,18 +173,24 @@ func upstreams(docs []capability.Document) []capability.Upstream {
 	return all
 }
 
+// loadAgain is how long after a failure documents and states are read once more.
+const loadAgain = time.Second
+
 // feed loads again whenever something has changed. What cannot be read leaves
-// the last state serving.
-func (d *plane) feed(ctx context.Context) error {
-	changes := d.store.Watch(ctx)
+// the last state serving, and is tried again.
+func (d *plane) feed(ctx context.Context, changes <-chan struct{}) error {
+	var again <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changes:
+		case <-again:
 		}
+		again = nil
 		if err := d.load(ctx); err != nil && ctx.Err() == nil {
 			d.log.Error("load documents and states; the last ones are served", "error", err)
+			again = time.After(loadAgain)
 		}
 	}
 }

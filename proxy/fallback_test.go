@@ -1,0 +1,92 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"strangler/capability"
+)
+
+// begins answers with what start writes and then says nothing until the request
+// ends.
+func begins(ended chan<- struct{}, start func(http.ResponseWriter)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if start != nil {
+			start(w)
+			_ = http.NewResponseController(w).Flush()
+		}
+		<-r.Context().Done()
+		ended <- struct{}{}
+	}
+}
+
+// A gateway's error whose body never comes keeps no read from the other side, and
+// does not use its time up.
+func TestStalledFailureFallsBackAtOnce(t *testing.T) {
+	ended := make(chan struct{}, 1)
+	s := serve(t, state(1, capability.Legacy, capability.Whole), nil, begins(ended, func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }),
+		func(_ *Options, d *capability.Document) { d.Resilience.Timeout = 20 * time.Second })
+	s.want(s.get("/api/orders/1", "u"), 200, "legacy")
+	<-ended // the stalled answer was given up
+	for _, b := range s.Breakers() {
+		if b.Side == capability.Legacy && b.Failures > 0 {
+			t.Errorf("the side that stood in is blamed: %+v", b)
+		}
+	}
+}
+
+// A failure that calls itself an event stream takes the timeout from nobody.
+func TestFailureThatIsAnEventStreamKeepsTheTimeout(t *testing.T) {
+	ended := make(chan struct{}, 1)
+	s := serve(t, state(1, capability.Legacy, capability.Whole), begins(ended, nil), func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}, func(_ *Options, d *capability.Document) { d.Resilience.Timeout = 100 * time.Millisecond })
+	s.want(s.get("/api/orders/1", "u"), 504, "")
+	<-ended
+}
+
+// A write that is answered by a stream is over for the switch, and its stream ends
+// with its client.
+func TestStreamOfAWriteEndsWithItsClient(t *testing.T) {
+	ended := make(chan struct{}, 1)
+	s := serve(t, state(1, capability.Legacy, 0), begins(ended, func(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/event-stream") }), nil)
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	r, err := http.NewRequestWithContext(ctx, "POST", s.url+"/api/orders/1", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := s.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	leave()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the upstream's stream is held though nobody reads it")
+	}
+}
+
+// What has reached nobody is tried at the next endpoint, a read like a write,
+// claimed or not.
+func TestNothingSentIsTriedElsewhere(t *testing.T) {
+	s := serve(t, state(1, capability.Legacy, 0), nil, nil, func(o *Options, d *capability.Document) {
+		o.Legacy = capability.Upstream{Endpoints: []string{o.Legacy.Endpoints[0], nobody(t)}, Ejection: capability.Ejection{Off: true}}
+		d.Resilience.Retries = 0
+	})
+	for _, path := range []string{"/elsewhere", "/api/orders/1"} {
+		for range 20 {
+			for _, method := range []string{"GET", "POST"} {
+				s.want(s.do(method, path, "u", nil), 200, "legacy")
+			}
+		}
+	}
+}
