@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"log/slog"
 
 	"strangler/capability"
@@ -17,6 +18,8 @@ type lasting struct {
 	marks     *marks
 	extracted *pool.Pool
 	budget    *limit.Budget
+	end       context.CancelFunc // of what runs for it
+	retiring  bool               // no document describes it; guarded by Proxy.mu
 	breakers  map[capability.Side]*breaker.Breaker
 	bulkheads map[capability.Side]*limit.Bulkhead
 }
@@ -51,7 +54,14 @@ func (p *Proxy) newLasting(d capability.Document, e capability.Effective) *lasti
 		l.bulkheads[side] = limit.NewBulkhead(d.Resilience.Concurrency)
 	}
 	// What a pool does by itself, it does while the proxy runs.
-	p.loops.keep(l.extracted.Run)
+	alive, end := context.WithCancel(context.Background())
+	l.end = end
+	p.loops.keep(func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(alive, cancel)()
+		return l.extracted.Run(ctx)
+	})
 	return l
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"strangler/capability"
 	"strangler/proxy/limit"
@@ -155,14 +156,40 @@ func (p *Proxy) swap() {
 	}
 }
 
-// retire takes the endpoints from capabilities that no document describes any
-// more. What else lasts of them stays, for the case that they come back.
+// retireAfter is how long a capability that no document describes any more keeps
+// what lasts of it: requests that were decided by an older table are still under
+// way, and the document may come back.
+const retireAfter = time.Minute
+
+// retire sees to it that what lasts of capabilities without a document is let go.
+// Called with p.mu held.
 func (p *Proxy) retire(t *table) {
 	for name, l := range p.lasting {
-		if !slices.ContainsFunc(t.bindings, func(b *binding) bool { return b.document.Name == name }) {
-			l.extracted.Use(capability.Upstream{})
+		if !l.retiring && !t.describes(name) {
+			l.retiring = true
+			time.AfterFunc(retireAfter, func() { p.forget(name, l) })
 		}
 	}
+}
+
+// forget lets go of a capability, unless it is described again or a write of it is
+// held or in flight: those need its hold, and time again. Its state is forgotten
+// with it, so that one that begins anew is not taken for an old one.
+func (p *Proxy) forget(name string, l *lasting) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.table.Load(); p.lasting[name] != l || t.describes(name) {
+		l.retiring = false
+		return
+	}
+	if s, _ := l.hold.serving(); s.Writes > 0 || s.Held > 0 {
+		time.AfterFunc(retireAfter, func() { p.forget(name, l) })
+		return
+	}
+	delete(p.lasting, name)
+	delete(p.effective, name)
+	l.end()
+	l.extracted.Close()
 }
 
 // bind ties a capability's document and state to what lasts.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"strangler/capability"
 	"strangler/proxy/pool"
@@ -263,4 +265,35 @@ func BenchmarkOverhead(b *testing.B) {
 			}
 		})
 	}
+}
+
+// A capability whose document is gone keeps what requests under way need of it for
+// a minute. Then it is forgotten, and one of its name begins anew with whatever
+// state it has.
+func TestCapabilityWithoutADocumentIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		docs := []capability.Document{trafficOnly("orders", "/o", nil)}
+		p := replica(t, docs, weighted("orders", 7, capability.Whole))
+		if got := ask(t, p, "GET", "/o", "ann"); got != "extracted" {
+			t.Fatal(got)
+		}
+		p.Update(nil, nil)
+		if got := ask(t, p, "GET", "/o", "ann"); got != "legacy" {
+			t.Errorf("unclaimed, and %s answered", got)
+		}
+		time.Sleep(retireAfter / 2)
+		p.Update(docs, weighted("orders", 1, 0))
+		if got := ask(t, p, "GET", "/o", "ann"); got != "extracted" {
+			t.Errorf("it came back within the minute, and %s answered", got)
+		}
+		p.Update(nil, nil)
+		time.Sleep(2*retireAfter + time.Second)
+		if n := len(p.everything()); n != 0 {
+			t.Errorf("%d capabilities are kept", n)
+		}
+		p.Update(docs, weighted("orders", 1, 0))
+		if got := ask(t, p, "GET", "/o", "ann"); got != "legacy" {
+			t.Errorf("it began anew at 0%%, and %s answered", got)
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"strangler/capability"
@@ -53,6 +54,11 @@ func (b *binding) salt() string {
 		return b.document.Traffic.Salt
 	}
 	return b.document.Name
+}
+
+// describes reports whether the table has a capability.
+func (t *table) describes(name string) bool {
+	return slices.ContainsFunc(t.bindings, func(b *binding) bool { return b.document.Name == name })
 }
 
 // find returns the route that claims a request, or nil.
