@@ -24,14 +24,21 @@ func forwarding(name string) (kind, underscored bool) {
 	if len(name) < len("Host") {
 		return false, false
 	}
+	if strings.EqualFold(name, "Proxy") {
+		return true, true // CGI reads it as HTTP_PROXY (CVE-2016-5385); nobody has a use for it
+	}
 	switch name[0] | 0x20 {
-	case 'x', 'f':
+	case 'x', 'f', 'c', 't':
+		if len(name) > len(forwardedFamily) {
+			if same, _ := folded(name[:len(forwardedFamily)], forwardedFamily); same {
+				return true, strings.IndexByte(name, '_') >= 0
+			}
+		}
 		for _, known := range forwardingNames {
 			if same, u := folded(name, known); same {
 				return true, u
 			}
 		}
-	case 'c', 't':
 		for _, known := range framingNames {
 			if same, u := folded(name, known); same {
 				return u, u // the real ones are net/http's
@@ -41,13 +48,15 @@ func forwarding(name string) (kind, underscored bool) {
 	return false, false
 }
 
+// All headers of this family speak for somebody: hosts, but also users and client
+// certificates.
+const forwardedFamily = "x-forwarded-"
+
 // In lower case.
 var (
 	forwardingNames = [...]string{
 		"forwarded", "x-real-ip", "x-scheme", "x-original-url", "x-rewrite-url",
-		"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-server",
-		"x-forwarded-scheme", "x-forwarded-prefix", "x-forwarded-uri", "x-forwarded-method",
-		"x-forwarded-tls-client-cert", "x-forwarded-tls-client-cert-info",
+		"x-client-ip", "x-cluster-client-ip", "x-envoy-external-address", "true-client-ip", "cf-connecting-ip", "fastly-client-ip",
 	}
 	framingNames = [...]string{"content-length", "transfer-encoding"}
 )

@@ -118,8 +118,8 @@ func TestSetForwarded(t *testing.T) {
 
 func TestScrub(t *testing.T) {
 	forged := []string{"X-Forwarded-For", "X_forwarded_for", "X-Forwarded_host", "X_real_ip", "X-Real-Ip", "Forwarded", "X-Original-Url", "X_rewrite_url",
-		"X-Scheme", "X-Forwarded-Tls-Client-Cert-Info", "x-forwarded-proto", "X_FORWARDED_PORT", "Content_length", "Transfer_encoding"}
-	kept := []string{"X-Forwarded", "X-Forwarded-Fort", "Content-Length", "Accept", "X-Request-Id", "Forwarded-For", "Cookie"}
+		"X-Scheme", "X-Forwarded-Tls-Client-Cert-Info", "x-forwarded-proto", "X_FORWARDED_PORT", "X-Forwarded-User", "X-Forwarded-Client-Cert", "X_forwarded_user", "True-Client-Ip", "Cf_connecting_ip", "Proxy", "Content_length", "Transfer_encoding"}
+	kept := []string{"X-Forwarded", "Content-Length", "Accept", "X-Request-Id", "Forwarded-For", "Cookie"}
 	fill := func() http.Header {
 		h := http.Header{}
 		for _, n := range slices.Concat(forged, kept) {
