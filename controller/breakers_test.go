@@ -49,3 +49,21 @@ func TestBreakersAreSetWhenEveryProxyServesTheDocument(t *testing.T) {
 		})
 	}
 }
+
+// A status never looks as if somebody still routed by a document that is gone.
+func TestStatusSaysThatTheDocumentIsGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	r := w.reconciler(t)
+	if s := r.Status(t.Context(), nil); len(s.Problems) != 0 {
+		t.Fatalf("%v", s.Problems)
+	}
+	r.described(false)
+	if s := r.Status(t.Context(), nil); len(s.Problems) != 1 || !strings.Contains(s.Problems[0].Message, "is gone") {
+		t.Errorf("%v", s.Problems)
+	}
+	r.described(true)
+	if s := r.Status(t.Context(), nil); len(s.Problems) != 0 {
+		t.Errorf("it is back: %v", s.Problems)
+	}
+}

@@ -13,7 +13,7 @@ import (
 // blocks for as long as the slowest of them, half a second at most.
 func (r *Reconciler) Status(ctx context.Context, problems []capability.Problem) capability.Status {
 	r.mu.Lock()
-	doc, state, work, gates, failed := r.doc, r.state, r.data, r.gates, r.failed
+	doc, state, work, gates, failed, gone := r.doc, r.state, r.data, r.gates, r.failed, r.gone
 	r.mu.Unlock()
 	s := capability.Status{Capability: r.name, Effective: state,
 		Desired: capability.Desired{Owner: doc.Traffic.Owner, Weight: doc.Traffic.Weight, Mirror: doc.Traffic.Mirror},
@@ -35,6 +35,10 @@ func (r *Reconciler) Status(ctx context.Context, problems []capability.Problem) 
 	s.Switch = Ready(Observation{Document: doc, Effective: state, Data: s.Data, Gates: gates}, unverified, time.Now())
 	if proxies, err := r.askProxies(ctx, 0, false, 0); err == nil {
 		s.Proxies, s.Missing = proxies.serving, proxies.missing
+	}
+	if gone {
+		s.Problems = append(s.Problems, capability.Problem{File: doc.File, Message: "is gone: nobody claims the routes of " + r.name + " any more, and the monolith answers them",
+			Mend: "put it back, if that was not meant"})
 	}
 	for _, p := range problems {
 		if p.File == "" || p.File == doc.File {

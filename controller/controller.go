@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -87,6 +88,9 @@ func (c *Controller) load(ctx context.Context, running *sync.WaitGroup) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.problems = problems
+	for name, r := range c.reconcilers {
+		r.described(slices.ContainsFunc(docs, func(d capability.Document) bool { return d.Name == name }))
+	}
 	for _, doc := range docs {
 		r, known := c.reconcilers[doc.Name]
 		if known {

@@ -31,6 +31,7 @@ type Reconciler struct {
 	tidied chores // what was put in order
 	failed string // last error of the loop, so that it is logged once
 	mended string // last mending and its outcome, so that it is recorded once
+	gone   bool   // no document describes it
 	ended  bool   // the loop has; nothing may be started any more
 }
 
@@ -226,6 +227,13 @@ func (r *Reconciler) document(doc capability.Document) {
 	if changed {
 		r.look()
 	}
+}
+
+// described says whether any document describes the capability.
+func (r *Reconciler) described(is bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = !is
 }
 
 // look makes the loop look now.
