@@ -41,6 +41,9 @@ func (x *exchange) watch(res *http.Response, e *pool.Endpoint) {
 		x.endWrite()
 		x.free()
 	}}
+	// The side is at work on a write until its answer ends, whether or not the client
+	// is still there to hear it.
+	w.counted = x.admitted != nil
 	if !stream && x.class == capability.Read && x.timer != nil {
 		x.timer.Reset(x.timeout)
 		w.progress = func() { x.timer.Reset(x.timeout) }
@@ -58,6 +61,7 @@ type watcher struct {
 	io.ReadCloser
 	progress func() // nil, or called after each read
 	end      func() // nil once called
+	counted  bool   // of a write in flight: Close waits for the end
 }
 
 func (w *watcher) Read(p []byte) (int, error) {
@@ -70,7 +74,12 @@ func (w *watcher) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close blocks for a write whose answer has not ended: until it has, or the write's
+// timeout ends the exchange.
 func (w *watcher) Close() error {
+	if w.counted && w.end != nil {
+		_, _ = io.Copy(io.Discard, w.ReadCloser) // nobody hears it
+	}
 	w.finish()
 	return w.ReadCloser.Close()
 }

@@ -90,3 +90,41 @@ func TestNothingSentIsTriedElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// A side that has begun to answer a write may not have committed it: the write is
+// in flight until the answer ends, though its client has left.
+func TestWriteIsInFlightUntilItsAnswerEnds(t *testing.T) {
+	left, finish := make(chan struct{}), make(chan struct{})
+	s := serve(t, state(1, capability.Legacy, 0), func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		<-left
+		for range 64 { // until the proxy finds that nobody takes it
+			_, _ = w.Write(make([]byte, 64<<10))
+		}
+		<-finish
+	}, nil)
+	ctx, leave := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, "POST", s.url+"/api/orders/1", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := s.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave()
+	_ = res.Body.Close()
+	close(left)
+	// Enough for the proxy to notice that its client has left.
+	asked, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	s.set(switching(state(2, capability.Legacy, 0)))
+	if now := s.Serving(asked, "orders", 0, true); now.Writes != 1 {
+		t.Errorf("its answer goes on, and it is not in flight: %+v", now)
+	}
+	close(finish)
+	if now := s.Serving(t.Context(), "orders", 0, true); now.Writes != 0 {
+		t.Errorf("its answer has ended: %+v", now)
+	}
+}
