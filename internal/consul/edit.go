@@ -57,7 +57,12 @@ func (s *Store) edited(name string, edit capability.Edit, pairs map[string]*api.
 			reasons = append(reasons, p)
 		}
 	}
-	return "", nil, capability.Document{}, errors.Join(append([]error{ErrUnknown}, reasons...)...)
+	if len(reasons) == 0 {
+		return "", nil, capability.Document{}, ErrUnknown
+	}
+	// Its own may be among the broken ones.
+	unknown := fmt.Errorf("%w that can be read; mend these first", ErrUnknown)
+	return "", nil, capability.Document{}, errors.Join(append([]error{unknown}, reasons...)...)
 }
 
 func (s *Store) one(file string, content []byte) (capability.Document, []capability.Problem) {
