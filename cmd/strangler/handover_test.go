@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -78,7 +79,7 @@ func serving(t *testing.T, admin string, seen ...string) string {
 	defer client.Close()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		s, err := client.Serving(t.Context(), "orders", 0, false, 0)
-		if err == nil && !strings.Contains(strings.Join(seen, " "), s.Proxy) {
+		if err == nil && !slices.Contains(seen, s.Proxy) {
 			return s.Proxy
 		}
 	}
