@@ -50,13 +50,14 @@ func (m *Mover) begin(ctx context.Context, move Move, found bool) (layout, error
 	if err := m.backfill(ctx, l, snapshot); err != nil {
 		return l, err
 	}
-	if err := m.Close(); err != nil {
-		return l, err
-	}
 	if err := m.Extracted.Analyze(ctx, relations(l.pairs, capability.Extracted)); err != nil {
 		return l, err
 	}
-	return l, m.Extracted.SaveMove(ctx, m.Document.Name, Move{Phase: capability.PhaseFollowing, Fingerprint: fingerprint, Snapshot: snapshot.Position})
+	// The snapshot is given up last: whoever stops here goes on from what is copied.
+	if err := m.Extracted.SaveMove(ctx, m.Document.Name, Move{Phase: capability.PhaseFollowing, Fingerprint: fingerprint, Snapshot: snapshot.Position}); err != nil {
+		return l, err
+	}
+	return l, m.Close()
 }
 
 // legacyOwns refuses to begin where the legacy gate is shut: then another

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -42,16 +43,20 @@ func TestBackfillUnderWrites(t *testing.T) {
 }
 
 // interrupted starts a backfill and stops it when orders are copied and items
-// are not.
+// are not: the first row of items waits for a lock of the test.
 func (m *migration) interrupted() {
 	m.t.Helper()
-	stop := m.start(m.Mover)
-	m.eventually("the backfill begins", func() (bool, string) { return m.Status().Phase == capability.PhaseBackfill, m.Status().Error })
+	const key = 4711
+	m.exec(capability.Extracted, fmt.Sprintf(`
+		CREATE FUNCTION let_through() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog
+			AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(%d); RETURN true; END';
+		ALTER TABLE items ADD CHECK (let_through())`, key))
 	conn, err := pgx.Connect(m.t.Context(), m.urls[capability.Extracted])
 	m.must(err)
 	defer conn.Close(context.Background()) //nolint:errcheck // test session
-	_, err = conn.Exec(m.t.Context(), `BEGIN; LOCK TABLE items IN SHARE MODE`)
+	_, err = conn.Exec(m.t.Context(), `SELECT pg_advisory_lock($1)`, key)
 	m.must(err)
+	stop := m.start(m.Mover)
 	m.eventually("orders are copied", func() (bool, string) {
 		return ask[bool](m, capability.Extracted, `SELECT EXISTS (SELECT FROM orders)`), ""
 	})
@@ -75,6 +80,31 @@ func TestABackfillGoesOnAfterAPause(t *testing.T) {
 		t.Error("the finished chunks were copied again")
 	}
 	m.settled(capability.Legacy)
+	m.verify(capability.Legacy, 0)
+}
+
+// TestAStopAfterTheLastChunkLosesNone: statistics are gathered when everything
+// is copied, and here they wait for a lock of the test.
+func TestAStopAfterTheLastChunkLosesNone(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, shop, slow()).created()
+	stop := m.start(m.Mover)
+	m.eventually("the backfill begins", func() (bool, string) { return m.Status().Phase == capability.PhaseBackfill, m.Status().Error })
+	conn, err := pgx.Connect(t.Context(), m.urls[capability.Extracted])
+	m.must(err)
+	defer conn.Close(context.Background()) //nolint:errcheck // test session
+	_, err = conn.Exec(t.Context(), `BEGIN; LOCK TABLE orders IN SHARE UPDATE EXCLUSIVE MODE`)
+	m.must(err)
+	m.eventually("statistics wait for the test", func() (bool, string) {
+		return ask[bool](m, capability.Extracted, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query ~ '^ANALYZE' AND wait_event_type = 'Lock' AND datname = current_database())`), ""
+	})
+	stop()
+	before := ask[string](m, capability.Extracted, versions)
+	m.must(conn.Close(t.Context()))
+	m.follows(m.Mover)
+	if after := ask[string](m, capability.Extracted, versions); after != before {
+		t.Error("the finished chunks were copied again")
+	}
 	m.verify(capability.Legacy, 0)
 }
 
