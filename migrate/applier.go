@@ -11,7 +11,7 @@ import (
 
 // Bounds of one transaction on the target that holds several of the source's.
 const (
-	groupChanges = 500
+	groupChanges = 2000
 	groupBytes   = 4 << 20 // sent to the target at once
 	groupTime    = 20 * time.Millisecond
 )

@@ -59,9 +59,27 @@ func newWriters(ctx context.Context, conn *pgx.Conn, mappings []migrate.Mapping)
 		if err != nil {
 			return nil, err
 		}
-		writers[i] = newWriter(m, equals)
+		ordered, err := excludes(ctx, conn, m.To.Relation)
+		if err != nil {
+			return nil, err
+		}
+		writers[i] = newWriter(m, equals, ordered)
 	}
 	return writers, nil
+}
+
+// excludes says whether an index of the table or of one of its partitions, other
+// than the primary key's, keeps rows from being there together.
+func excludes(ctx context.Context, conn *pgx.Conn, relation migrate.Relation) (bool, error) {
+	var found bool
+	err := conn.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM pg_index i
+			WHERE (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary
+			  AND (i.indrelid = $1::text::regclass OR i.indrelid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))))`, quoted(relation)).Scan(&found)
+	if err != nil {
+		return false, fmt.Errorf("read indexes of %s: %w", relation, err)
+	}
+	return found, nil
 }
 
 // foreignEquals finds the key columns whose equality is not PostgreSQL's own,

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -12,16 +13,57 @@ import (
 )
 
 // batch sends everything at once and then checks that every statement has found
-// its row.
+// its rows. Changes that do not fit together are tried one by one.
 func (s *applySession) batch(ctx context.Context, changes []migrate.Change, position *capability.Position) error {
-	steps, err := s.steps(ctx, changes, position)
+	if len(changes) < arrangeLeast {
+		return s.exchange(ctx, singly(changes), position)
+	}
+	back, release := "ROLLBACK", ""
+	if s.open { // earlier pieces of a large transaction must not be lost
+		if err := s.say(ctx, "SAVEPOINT bulk"); err != nil {
+			return err
+		}
+		back, release = "ROLLBACK TO bulk", "RELEASE bulk"
+	}
+	err := s.exchange(ctx, arrange(s.writers, changes), position)
+	var conflict *migrate.ConflictError
+	if errors.Is(err, errUneven) || errors.As(err, &conflict) {
+		if err := s.say(ctx, back); err != nil {
+			return err
+		}
+		err = s.exchange(ctx, singly(changes), position)
+	}
+	if err != nil || release == "" {
+		return err
+	}
+	return s.say(ctx, release)
+}
+
+// singly is a stroke for each change.
+func singly(changes []migrate.Change) []stroke {
+	strokes := make([]stroke, len(changes))
+	for i, c := range changes {
+		strokes[i] = stroke{kind: c.Kind, table: c.Table, changes: []migrate.Change{c}}
+	}
+	return strokes
+}
+
+// say executes a statement without parameters or result.
+func (s *applySession) say(ctx context.Context, sql string) error {
+	_, err := s.conn.PgConn().Exec(ctx, sql).ReadAll()
+	return s.plain(0, err)
+}
+
+// exchange sends the statements in one go, and reads what came of each.
+func (s *applySession) exchange(ctx context.Context, strokes []stroke, position *capability.Position) error {
+	steps, err := s.steps(ctx, strokes, position)
 	if err != nil {
 		return err
 	}
 	pipeline := s.conn.PgConn().StartPipeline(ctx)
 	for _, step := range steps {
 		if step.prepared != "" {
-			pipeline.SendQueryPrepared(step.prepared, step.params, nil, nil)
+			pipeline.SendQueryPrepared(step.prepared, step.params, step.formats, nil)
 		} else {
 			pipeline.SendQueryParams(step.sql, step.params, nil, nil, nil)
 		}
@@ -44,6 +86,7 @@ type step struct {
 	sql      string
 	prepared string // its statement's name, if any
 	params   [][]byte
+	formats  []int16 // of the parameters; nil: text
 	judge    func(affected int64, err error) error
 }
 
@@ -60,34 +103,51 @@ func (p step) check(pipeline *pgconn.Pipeline) error {
 	return p.judge(tag.RowsAffected(), err)
 }
 
-func (s *applySession) steps(ctx context.Context, changes []migrate.Change, position *capability.Position) ([]step, error) {
+func (s *applySession) steps(ctx context.Context, strokes []stroke, position *capability.Position) ([]step, error) {
 	if len(s.prepared) > preparedMost {
 		clear(s.prepared)
 		if err := s.conn.DeallocateAll(ctx); err != nil {
 			return nil, fmt.Errorf("drop prepared statements: %w", err)
 		}
 	}
-	steps := make([]step, 0, len(changes)+2)
+	steps := make([]step, 0, len(strokes)+2)
 	if !s.open {
 		steps = append(steps, step{sql: "BEGIN", judge: s.plain})
 	}
-	for _, c := range changes {
-		if c.Kind == migrate.ChangeTruncate {
-			steps = append(steps, step{sql: s.truncate(c), judge: s.plain})
-			continue
-		}
-		w := s.writers[c.Table]
-		sql, params := w.statement(c)
-		name, err := s.prepare(ctx, sql)
+	for _, k := range strokes {
+		next, err := s.step(ctx, k)
 		if err != nil {
-			return nil, s.explain(c, err)
+			return nil, err
 		}
-		steps = append(steps, step{prepared: name, params: params, judge: func(affected int64, err error) error { return s.judgeRow(c, affected, err) }})
+		steps = append(steps, next)
 	}
 	if position != nil {
 		steps = append(steps, s.progressStep(*position))
 	}
 	return steps, nil
+}
+
+func (s *applySession) step(ctx context.Context, k stroke) (step, error) {
+	c := k.changes[0]
+	if k.kind == migrate.ChangeTruncate {
+		return step{sql: s.truncate(c), judge: s.plain}, nil
+	}
+	w := s.writers[k.table]
+	if k.bulk() {
+		sql, params := w.bulk(k.kind, k.changes)
+		name, err := s.prepare(ctx, sql)
+		if err != nil {
+			return step{}, s.judgeBulk(0, 0, err)
+		}
+		return step{prepared: name, params: params, formats: binaries(len(params)),
+			judge: func(affected int64, err error) error { return s.judgeBulk(len(k.changes), affected, err) }}, nil
+	}
+	sql, params := w.statement(c)
+	name, err := s.prepare(ctx, sql)
+	if err != nil {
+		return step{}, s.explain(c, err)
+	}
+	return step{prepared: name, params: params, judge: func(affected int64, err error) error { return s.judgeRow(c, affected, err) }}, nil
 }
 
 func (s *applySession) truncate(c migrate.Change) string {

@@ -23,7 +23,8 @@ func slotName(name string, from capability.Side) string {
 // again, and a deferrable constraint may be broken for a moment, as it was on the
 // source (PostgreSQL checks all of these by triggers). Guards fire nevertheless. A plan made while a table was small must not
 // read the whole of it once it is large: rows are always found by their key.
-var moverSettings = map[string]string{"session_replication_role": "replica", "enable_seqscan": "off", "application_name": "strangler mover"}
+var moverSettings = map[string]string{"session_replication_role": "replica", "application_name": "strangler mover",
+	"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 
 // moverSession connects as the mover of one capability: past its guards, under
 // the origin of the given side. One session at a time may use an origin, which

@@ -15,6 +15,7 @@ type writer struct {
 	mapping migrate.Mapping
 	table   string   // quoted
 	columns []string // of the mapping, quoted
+	types   []string // of the columns
 	keyAt   []int    // of the key's columns, where among the columns
 	// equals are the operators of the key's index: those of an extension's type
 	// are not found through an empty search_path, and a fallback to another
@@ -26,13 +27,17 @@ type writer struct {
 	// tell whether it changes.
 	rewrites bool
 	identity bool // of either kind
+	// ordered says that rows of the table exclude one another by more than their
+	// key, so that the order of changes of different kinds counts.
+	ordered bool
 }
 
-func newWriter(m migrate.Mapping, equals map[string]string) *writer {
-	w := &writer{mapping: m, table: quoted(m.To.Relation)}
+func newWriter(m migrate.Mapping, equals map[string]string, ordered bool) *writer {
+	w := &writer{mapping: m, table: quoted(m.To.Relation), ordered: ordered}
 	for _, name := range m.ToColumns {
 		c, _ := m.To.Column(name)
 		w.columns = append(w.columns, pgx.Identifier{name}.Sanitize())
+		w.types = append(w.types, c.Type)
 		w.fixed = append(w.fixed, c.Identity == "always")
 		w.identity = w.identity || c.Identity != ""
 		w.rewrites = w.rewrites || c.Identity == "always" && !slices.Contains(m.ToKey, name)

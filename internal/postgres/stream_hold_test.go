@@ -22,7 +22,6 @@ func TestHoldIsExactUnderLoad(t *testing.T) {
 	s := f.follow(capability.Legacy)
 	f.drain(s)
 	stop := f.writers(capability.Legacy, 3, count)
-	before := ""
 	for range 10 {
 		hold, err := s.Hold()
 		f.must(err)
@@ -35,7 +34,7 @@ func TestHoldIsExactUnderLoad(t *testing.T) {
 		if s.Applied() < snapshot.Position {
 			t.Errorf("applied %s before %s", s.Applied(), snapshot.Position)
 		}
-		const query = `SELECT (SELECT string_agg(c::text, ' ' ORDER BY id) FROM public.counter c) || (SELECT string_agg(j::text, ' ' ORDER BY id COLLATE "C") FROM public.journal j)`
+		const query = `SELECT (SELECT string_agg(c::text, ' ' ORDER BY id) FROM public.counter c) || coalesce((SELECT string_agg(j::text, ' ' ORDER BY id COLLATE "C") FROM public.journal j), '')`
 		target := f.text(capability.Extracted, query)
 		source := f.inSnapshot(snapshot, query)
 		if source != target {
@@ -47,11 +46,7 @@ func TestHoldIsExactUnderLoad(t *testing.T) {
 		hold.Release()
 		hold.Release()
 		f.must(snapshot.Close())
-		f.until("the stream goes on", func() bool { return s.Applied() > snapshot.Position })
-		if target == before {
-			t.Error("nothing was written between two holds")
-		}
-		before = target
+		f.until("more is applied", func() bool { return f.text(capability.Extracted, query) != target })
 	}
 	stop()
 	f.drain(s)
