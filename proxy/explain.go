@@ -1,8 +1,12 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
 
 	"strangler/capability"
 	"strangler/proxy/breaker"
@@ -28,16 +32,80 @@ type Decision struct {
 	Reasons    []string         `json:"reasons"`
 }
 
+// Check says what is wrong with q, if it is no request that a client could send.
+func (q Request) Check() error {
+	_, err := q.read()
+	return err
+}
+
+// read makes of q what a server would have read off the connection.
+func (q Request) read() (*http.Request, error) {
+	r, err := http.NewRequest(q.Method, "/", nil)
+	if err != nil || strings.Contains(q.Method, "/") {
+		return nil, fmt.Errorf("%q is no method: write one as in GET /api/orders", q.Method)
+	}
+	text, _, _ := strings.Cut(q.URL, "#") // no client sends more
+	if r.URL, err = url.ParseRequestURI(text); err != nil {
+		return nil, fmt.Errorf("%q is no URL: write /PATH or http://HOST/PATH (%w)", q.URL, reasonOf(err))
+	}
+	absolute := (r.URL.Scheme == "http" || r.URL.Scheme == "https") && r.URL.Host != ""
+	if !absolute && !strings.HasPrefix(text, "/") {
+		return nil, fmt.Errorf("%q is no URL: write /PATH or http://HOST/PATH", q.URL)
+	}
+	if absolute && r.URL.Path == "" {
+		r.URL.Path = "/"
+	}
+	r.Host = r.URL.Host
+	for name, values := range q.Headers {
+		if !headerName(name) {
+			return nil, fmt.Errorf("%q is no name of a header: write letters, digits and dashes", name)
+		}
+		r.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	if host := r.Header.Get("Host"); host != "" {
+		r.Host = host
+	}
+	r.Header.Del("Host") // servers keep it apart
+	r.RemoteAddr, err = remote(q.Address)
+	return r, err
+}
+
+// headerName reports whether s can be the name of a header (RFC 9110, token).
+func headerName(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
+		return c <= ' ' || c > '~' || strings.ContainsRune("\"(),/:;<=>?@[\\]{}", c)
+	})
+}
+
+func reasonOf(err error) error {
+	if of := new(url.Error); errors.As(err, &of) {
+		return of.Err
+	}
+	return err
+}
+
+// remote is the address of a client as a server has it. An address may come
+// without a port, and be left out.
+func remote(address string) (string, error) {
+	if address == "" {
+		return "", nil
+	}
+	if _, err := netip.ParseAddrPort(address); err == nil {
+		return address, nil
+	}
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return "", fmt.Errorf("%q is no address of a client: write an IP address as in 192.0.2.1 or [2001:db8::1]:1234", address)
+	}
+	return netip.AddrPortFrom(ip, 0).String(), nil
+}
+
 // Explain decides a request by the code that routes, sends nothing and changes
 // nothing. It returns an error only for what is no request.
 func (p *Proxy) Explain(q Request) (Decision, error) {
-	r, err := http.NewRequest(q.Method, q.URL, nil)
+	r, err := q.read()
 	if err != nil {
-		return Decision{}, fmt.Errorf("read request: %w", err)
-	}
-	r.RemoteAddr = q.Address
-	for name, values := range q.Headers {
-		r.Header[http.CanonicalHeaderKey(name)] = values
+		return Decision{}, err
 	}
 	t := p.table.Load()
 	if t == nil {

@@ -24,11 +24,11 @@ returns when every proxy serves it:
 		RunE: func(cmd *cobra.Command, args []string) error {
 			side, err := capability.ParseSide(args[1])
 			if err != nil {
-				return usageError{err}
+				return misread(cmd, "%v", err)
 			}
 			mode, err := capability.ParseBreakerMode(args[2])
 			if err != nil {
-				return usageError{err}
+				return misread(cmd, "%v", err)
 			}
 			client, err := c.client()
 			if err != nil {

@@ -10,14 +10,13 @@ import (
 )
 
 func (c *cli) data() *cobra.Command {
-	command := group(&cobra.Command{Use: "data", Short: "Plan, start, watch and verify the move of a capability's tables"})
-	command.AddCommand(c.dataPlan(), c.dataStatus(), c.dataVerify(),
+	return group(&cobra.Command{Use: "data", Short: "Plan, start, watch and verify the move of a capability's tables"},
+		c.dataPlan(), c.dataStatus(), c.dataVerify(),
 		c.dataVerb("start", "Copy what is there, then follow in both directions; returns when both sides follow", "both streams run"),
 		c.dataVerb("pause", "Stop copying and following; the slots keep the changes", "paused"),
 		c.dataVerb("resume", "Go on after a pause", "both streams run"),
 		c.dataVerb("reset", "Take back all that a move has made, while legacy owns", "nothing is left of the move"),
 	)
-	return command
 }
 
 // dataVerb is a command that changes what the mover does and returns when it

@@ -18,10 +18,10 @@ import (
 )
 
 func (c *cli) document() *cobra.Command {
-	command := group(&cobra.Command{Use: "document", Short: "Put documents into Consul, and get them back (with store: consul)",
+	holder := &cobra.Command{Use: "document", Short: "Put documents into Consul, and get them back (with store: consul)",
 		Long: `With "store: consul" the documents are in Consul's KV, where every proxy and the
 controller find them. They are pushed from files, which stay the place for git.
-With "store: files" there is nothing to push: edit the files.`})
+With "store: files" there is nothing to push: edit the files.`}
 	var dry bool
 	push := &cobra.Command{
 		Use:   "push FILE…",
@@ -30,14 +30,14 @@ With "store: files" there is nothing to push: edit the files.`})
 			"  strangler document push routes/orders.yaml --dry-run",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usageError{fmt.Errorf("%s takes files; see: %s --help", cmd.CommandPath(), cmd.CommandPath())}
+				return misread(cmd, "%s takes FILE…, and FILE is missing", cmd.CommandPath())
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return c.push(cmd.Context(), args, dry) },
 	}
 	push.Flags().BoolVar(&dry, "dry-run", false, "check only")
-	command.AddCommand(push,
+	return group(holder, push,
 		&cobra.Command{Use: "pull DIRECTORY", Short: "Write the documents that are in Consul into files",
 			Args: exactly("DIRECTORY"), RunE: func(cmd *cobra.Command, args []string) error { return c.pull(cmd.Context(), args[0]) }},
 		&cobra.Command{Use: "list", Short: "List the documents that are in Consul",
@@ -46,7 +46,6 @@ With "store: files" there is nothing to push: edit the files.`})
 			Long: `Takes a document out of Consul. While the move of its capability has begun, the
 proxies go on serving its last version, and say so.`,
 			Args: exactly("FILE"), RunE: func(cmd *cobra.Command, args []string) error { return c.remove(cmd.Context(), args[0]) }})
-	return command
 }
 
 // inConsul returns the store in Consul, or says why there is none.

@@ -8,7 +8,7 @@ import (
 )
 
 func (c *cli) log() *cobra.Command {
-	limit := 50
+	limit := positive(50)
 	command := &cobra.Command{
 		Use:   "log [CAPABILITY]",
 		Short: "Show the ledger: every change, who made it, and how it ended",
@@ -19,7 +19,7 @@ func (c *cli) log() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			entries, err := client.Ledger(cmd.Context(), strings.Join(args, ""), limit)
+			entries, err := client.Ledger(cmd.Context(), strings.Join(args, ""), int(limit))
 			if err != nil {
 				return c.reach(err)
 			}
@@ -34,7 +34,7 @@ func (c *cli) log() *cobra.Command {
 			return nil
 		},
 	}
-	command.Flags().IntVarP(&limit, "limit", "n", limit, "show the last so many entries")
+	command.Flags().VarP(&limit, "limit", "n", "show the last so many entries")
 	return command
 }
 

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -27,6 +26,8 @@ type cli struct {
 	json   bool
 	out    *printer
 	errs   *printer
+
+	misread error // found where cobra lets none be returned
 }
 
 func main() {
@@ -47,7 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	err := cmp.Or(root.ExecuteContext(ctx), c.misread)
 	var usage usageError
 	switch {
 	case err == nil:
@@ -68,9 +69,6 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 // errSaid means that the problem has been printed already.
 var errSaid = errors.New("said")
 
-// usageError is a command line that cannot be read.
-type usageError struct{ error }
-
 func (c *cli) root() *cobra.Command {
 	root := group(&cobra.Command{
 		Use:   "strangler",
@@ -80,16 +78,14 @@ capability at a time to a service of its own: its requests by weight, its
 PostgreSQL tables by copying and following, and the ownership of both by one
 command that can be taken back.
 
-Every verb is a fact: exit status 0 means that it is true now.`,
+Every verb is a fact. The exit status is 0 when what was asked is true now, 1 when
+it is not (a sentence on standard error says why and what to do), and 2 when the
+command line cannot be read.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	})
-	root.SuggestionsMinimumDistance = 2
 	root.PersistentFlags().StringVarP(&c.config, "config", "c", "config.yaml", "configuration file")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see: %s --help", err, cmd.CommandPath())}
-	})
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Processes:"}, &cobra.Group{ID: "see", Title: "Looking:"},
 		&cobra.Group{ID: "move", Title: "Moving traffic and data:"})
 	add := func(group string, commands ...*cobra.Command) {
@@ -101,44 +97,8 @@ Every verb is a fact: exit status 0 means that it is true now.`,
 	add("run", c.up(), c.proxy(), c.controller(), c.document())
 	add("see", c.check(), c.status(), c.route(), c.log())
 	add("move", c.weight(), c.breaker(), c.mirror(), c.data(), c.cutover(), c.rollback(), c.retire())
+	c.readable(root)
 	return root
-}
-
-// group makes a command that only holds others: alone it shows its help, and
-// with a word that none of them has it fails, which cobra leaves out below the
-// root.
-func group(command *cobra.Command) *cobra.Command {
-	command.Args = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		hint := ""
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			hint = ", did you mean " + near[0] + "?"
-		}
-		return usageError{fmt.Errorf("%s has no command %q%s; see: %s --help", cmd.CommandPath(), args[0], hint, cmd.CommandPath())}
-	}
-	command.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	return command
-}
-
-// atMostOne is cobra.MaximumNArgs(1) as an error of usage.
-func atMostOne(cmd *cobra.Command, args []string) error {
-	if len(args) > 1 {
-		return usageError{fmt.Errorf("%s takes one capability or none; see: %s --help", cmd.CommandPath(), cmd.CommandPath())}
-	}
-	return nil
-}
-
-// exactly is cobra.ExactArgs with a sentence that says what is missing.
-func exactly(names ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != len(names) {
-			takes := cmp.Or(strings.Join(names, " "), "no arguments")
-			return usageError{fmt.Errorf("%s takes %s; see: %s --help", cmd.CommandPath(), takes, cmd.CommandPath())}
-		}
-		return nil
-	}
 }
 
 // actor names the person at the keyboard, for the ledger.

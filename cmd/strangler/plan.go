@@ -30,6 +30,9 @@ move, and lists all of it with the mend of each.
 the definitions of the legacy ones; --create carries them out.`,
 		Args: exactly("CAPABILITY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if ddl && create {
+				return misread(cmd, "--ddl prints, --create carries out: write one of them")
+			}
 			return c.withMover(cmd.Context(), args[0], func(mover *migrate.Mover) error {
 				switch {
 				case create:

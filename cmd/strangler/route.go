@@ -11,9 +11,8 @@ import (
 )
 
 func (c *cli) route() *cobra.Command {
-	command := group(&cobra.Command{Use: "route", Short: "Show what is claimed, and where one request would go"})
 	var headers []string
-	var address string
+	address := "192.0.2.1:1234"
 	explain := &cobra.Command{
 		Use:     "explain METHOD URL",
 		Short:   "Say where one request would go at this moment, and why",
@@ -25,17 +24,20 @@ func (c *cli) route() *cobra.Command {
 			for _, h := range headers {
 				name, value, found := strings.Cut(h, ":")
 				if !found {
-					return usageError{fmt.Errorf("-H %q is not `Name: value`", h)}
+					return misread(cmd, "-H %q is no header: write 'Name: value'", h)
 				}
 				request.Headers.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+			}
+			if err := request.Check(); err != nil {
+				return misread(cmd, "%v", err)
 			}
 			return c.explain(cmd, request)
 		},
 	}
 	explain.Flags().StringArrayVarP(&headers, "header", "H", nil, "header of the request, `Name: value`; may be repeated")
-	explain.Flags().StringVar(&address, "address", "192.0.2.1:1234", "address of the client")
-	command.AddCommand(explain, &cobra.Command{Use: "list", Short: "List the claimed routes", Args: exactly(), RunE: c.routes})
-	return command
+	explain.Flags().Var(client(&address), "address", "address of the client, with or without a port")
+	return group(&cobra.Command{Use: "route", Short: "Show what is claimed, and where one request would go"},
+		explain, &cobra.Command{Use: "list", Short: "List the claimed routes", Args: exactly(), RunE: c.routes})
 }
 
 func (c *cli) explain(cmd *cobra.Command, request proxy.Request) error {

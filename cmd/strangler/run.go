@@ -69,9 +69,9 @@ func (c *cli) proxy() *cobra.Command {
 			return c.inOrder(cmd.Context(), p, plane)
 		},
 	}
-	command.Flags().StringVar(&listen, "listen", "", "address for clients, instead of the one in the configuration")
-	command.Flags().StringVar(&admin, "admin", "", "admin address of this proxy, instead of the one in the configuration")
-	command.Flags().StringVar(&asks, "controller", "", "admin address of the controller (default: admin of the configuration)")
+	command.Flags().Var(listening(&listen), "listen", "address for clients, instead of the one in the configuration")
+	command.Flags().Var(listening(&admin), "admin", "admin address of this proxy, instead of the one in the configuration")
+	command.Flags().Var(reaching(&asks), "controller", "admin address of the controller (default: admin of the configuration)")
 	return command
 }
 
@@ -93,7 +93,7 @@ func (c *cli) controller() *cobra.Command {
 			return together(cmd.Context(), p.serveAdmin, p.discover, p.newBrain().run)
 		},
 	}
-	command.Flags().StringVar(&admin, "admin", "", "admin address of this controller, instead of the one in the configuration")
+	command.Flags().Var(listening(&admin), "admin", "admin address of this controller, instead of the one in the configuration")
 	return command
 }
 

@@ -25,8 +25,11 @@ weight moves nobody back. Returns when every proxy serves it.`,
 				return errors.New("weight auto is not there yet: raise the weight by hand, step by step")
 			}
 			weight, err := capability.ParseWeight(args[1])
+			if _, unit := capability.ParseWeight(args[1] + "%"); err != nil && unit == nil {
+				return misread(cmd, "%v: write %s%%", err, args[1])
+			}
 			if err != nil {
-				return usageError{err}
+				return misread(cmd, "%v", err)
 			}
 			client, err := c.client()
 			if err != nil {

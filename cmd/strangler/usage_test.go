@@ -1,0 +1,98 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// typed carries out a command line in a directory without any configuration and
+// returns what it printed, standard error included, and the exit status.
+func typed(t *testing.T, args ...string) (string, int) {
+	t.Helper()
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close() //nolint:errcheck // read below
+	status := run(t.Context(), args, out, out)
+	content, err := os.ReadFile(out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content), status
+}
+
+// A command line that cannot be read is never a success, and says what would be
+// right.
+func TestCommandLinesThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"reload":                                 "strangler has no command \"reload\"; it has breaker, check,",
+		"reload --help":                          "strangler has no command \"reload\"; it has breaker,",
+		"reload --dry-run":                       "strangler has no command \"reload\"",
+		"help reload":                            "strangler has no command \"reload\"",
+		"help data strat":                        "did you mean: strangler data start",
+		"statsu":                                 "did you mean: strangler status",
+		"verify orders":                          "did you mean: strangler data verify",
+		"explain GET /":                          "did you mean: strangler route explain",
+		"data frob orders":                       "strangler data has no command \"frob\"; it has pause, plan,",
+		"data strat orders":                      "did you mean: strangler data start",
+		"data nosuch --help":                     "strangler data has no command",
+		"route frob":                             "it has explain, list",
+		"document frob --help":                   "strangler document has no command",
+		"completion nosuch":                      "strangler completion has no command \"nosuch\"; it has bash,",
+		"completion bash extra":                  "takes no arguments, and \"extra\" is one",
+		"status a b":                             "takes one capability or none, and \"b\" is too much",
+		"log a b":                                "\"b\" is too much",
+		"check it":                               "takes no arguments, and \"it\" is one",
+		"cutover":                                "takes CAPABILITY, and CAPABILITY is missing",
+		"weight orders":                          "takes CAPABILITY PERCENT, and PERCENT is missing",
+		"weight orders 5% now":                   "\"now\" is too much",
+		"weight orders ten":                      "a weight is a percentage from 0% to 100%",
+		"weight orders 10":                       "write 10%",
+		"weight orders 101%":                     "from 0% to 100%",
+		"breaker orders left open":               "write legacy or extracted",
+		"breaker orders legacy ajar":             "write enforce, observe, disabled or open",
+		"document push":                          "takes FILE…, and FILE is missing",
+		"log -n 0":                               "write a whole number, 1 or more",
+		"log -n ten":                             "write a whole number, 1 or more",
+		"proxy --listen nonsense":                "write host:port, as in 127.0.0.1:8080",
+		"proxy --admin 127.0.0.1:99999":          "write host:port",
+		"proxy --controller nonsense":            "write host:port or a URL",
+		"controller --admin nonsense":            "write host:port",
+		"data plan orders --ddl --create":        "write one of them",
+		"status --nosuch":                        "unknown flag: --nosuch",
+		"route explain GET":                      "takes METHOD URL, and URL is missing",
+		"route explain --address nonsense GET /": "write an IP address as in 192.0.2.1",
+		"route explain --address shop:80 GET /":  "write an IP address",
+		"route explain --address= GET /":         "write an IP address",
+		"route explain GET api/orders":           "write /PATH or http://HOST/PATH",
+		"route explain GET ftp://shop/":          "write /PATH or http://HOST/PATH",
+		"route explain GET /%zz":                 "invalid URL escape",
+		"route explain /api/orders GET":          "is no method: write one as in GET /api/orders",
+		"route explain GET / -H nonsense":        "write 'Name: value'",
+		"route explain GET / -H :value":          "is no name of a header",
+		"route explain GET / -H X(1):value":      "is no name of a header",
+	} {
+		out, status := typed(t, strings.Fields(line)...)
+		if status != 2 || !strings.Contains(out, want) || !strings.Contains(out, "--help") {
+			t.Errorf("strangler %s: exit status %d, want 2 and %q:\n%s", line, status, want, out)
+		}
+	}
+}
+
+// Help that was asked for of something that is there is a success.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"": "exit status is 0", "--help": "Moving traffic and data", "help": "Moving traffic and data", "data": "strangler data [command]", "data --help": "verify",
+		"help data start": "strangler data start CAPABILITY", "status orders --help": "strangler status [CAPABILITY]", "help completion bash": "autocompletion",
+		"weight 10% --help": "strangler weight CAPABILITY PERCENT",
+	} {
+		if out, status := typed(t, strings.Fields(line)...); status != 0 || !strings.Contains(out, want) {
+			t.Errorf("strangler %s: exit status %d, want 0 and %q:\n%s", line, status, want, out)
+		}
+	}
+}
