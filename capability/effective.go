@@ -36,8 +36,8 @@ type Effective struct {
 	Shared  bool     `json:"shared"`
 	Refused string   `json:"refused,omitempty"`
 	Attempt *Attempt `json:"attempt,omitempty"`
-	// Since is when the owner last changed.
-	Since time.Time `json:"since"`
+	// Since is when the owner last changed; zero: it never did, or there is no data.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Attempt records the last switch that was tried, so that one change of a

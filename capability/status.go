@@ -25,7 +25,7 @@ type StreamStatus struct {
 	Changes   uint64        `json:"changes"`   // applied since the process started
 	Changed   int           `json:"changed"`   // keys applied and not verified since
 	Error     string        `json:"error,omitempty"`
-	UpdatedAt time.Time     `json:"updated_at"`
+	UpdatedAt time.Time     `json:"updated_at,omitzero"`
 }
 
 // BackfillStatus is the progress of copying the rows that exist.
@@ -37,7 +37,7 @@ type BackfillStatus struct {
 	PerSecond  float64       `json:"per_second"` // rows, over the whole copy
 	Elapsed    time.Duration `json:"elapsed_ns"`
 	Throttled  string        `json:"throttled,omitempty"` // why it goes slower than it could
-	FinishedAt time.Time     `json:"finished_at"`
+	FinishedAt time.Time     `json:"finished_at,omitzero"`
 }
 
 // VerifyStatus is one comparison of all rows of source and target.
@@ -50,7 +50,7 @@ type VerifyStatus struct {
 	Skipped    []string      `json:"not_compared,omitempty"` // table or column, and why
 	Position   Position      `json:"position"`               // of the source, at which both were read
 	Took       time.Duration `json:"took_ns"`
-	FinishedAt time.Time     `json:"finished_at"` // zero: never finished
+	FinishedAt time.Time     `json:"finished_at,omitzero"` // zero: never finished
 	Error      string        `json:"error,omitempty"`
 }
 

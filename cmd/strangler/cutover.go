@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -57,18 +59,20 @@ func (c *cli) switching(to capability.Side, use, short, long string) *cobra.Comm
 // planned prints a dry run; it fails where the switch would be refused.
 func (c *cli) planned(lines []capability.Progress) error {
 	if c.json {
-		return c.out.json(lines)
+		if err := c.out.json(lines); err != nil {
+			return err
+		}
 	}
-	refused := false
 	show := c.follow()
 	for _, l := range lines {
 		show(l)
-		refused = refused || l.State == "failed"
 	}
-	if refused {
-		return fmt.Errorf("the switch would be refused")
+	if slices.ContainsFunc(lines, func(l capability.Progress) bool { return l.State == "failed" }) {
+		return errors.New("the switch would be refused; nothing was changed")
 	}
-	c.out.line("nothing was changed; leave out --dry-run to do it")
+	if !c.json {
+		c.out.line("nothing was changed; leave out --dry-run to do it")
+	}
 	return nil
 }
 

@@ -43,7 +43,7 @@ func (c *cli) build(ctx context.Context, clients bool, adjust func(*config.Confi
 	}
 	adjust(&settings)
 	p := &parts{settings: settings, log: telemetry.NewLogger(os.Stderr, settings.Log.Level, settings.Log.Format),
-		registry: telemetry.NewRegistry(), router: mux.NewRouter()}
+		registry: telemetry.NewRegistry(), router: api.NewRouter()}
 	if p.store, err = newStore(settings, p.log); err != nil {
 		return nil, err
 	}

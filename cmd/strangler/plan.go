@@ -97,7 +97,7 @@ func (c *cli) createTables(ctx context.Context, mover *migrate.Mover) error {
 		return err
 	}
 	if c.json {
-		return c.out.json(statements)
+		return c.out.json(append([]string{}, statements...))
 	}
 	for _, s := range statements {
 		c.out.line(s + ";")
@@ -140,7 +140,7 @@ func (c *cli) printPlan(ctx context.Context, mover *migrate.Mover) error {
 		}
 	}
 	if err == nil && len(problems) > 0 {
-		return fmt.Errorf("%d problems stand against the move", len(problems))
+		return fmt.Errorf("against the move: %s", count(len(problems), "problem", "problems"))
 	}
 	return err
 }

@@ -31,6 +31,29 @@ const actorHeader = "X-Strangler-Actor"
 // maxBody bounds what the API reads of a request.
 const maxBody = 1 << 20
 
+// NewRouter returns a router that answers with a Problem where nobody else does.
+func NewRouter() *mux.Router {
+	router := mux.NewRouter()
+	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		problem(w, http.StatusNotFound, Problem{Error: "there is no " + r.URL.Path + " at this process", Mend: elsewhere(r.URL.Path)})
+	})
+	router.MethodNotAllowedHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		problem(w, http.StatusMethodNotAllowed, Problem{Error: r.URL.Path + " does not take " + r.Method})
+	})
+	return router
+}
+
+// elsewhere says which process answers a path that this one does not.
+func elsewhere(path string) string {
+	switch {
+	case strings.HasPrefix(path, "/api/"):
+		return "a proxy alone has none: ask the admin address of the controller"
+	case strings.HasPrefix(path, "/proxy/"):
+		return "a controller alone has none: ask the admin address of a proxy"
+	}
+	return ""
+}
+
 // Protect refuses changes that a browser was made to send by another site. The
 // router decides about everything else.
 func Protect(router *mux.Router) http.Handler {
@@ -57,9 +80,13 @@ func answer(w http.ResponseWriter, value any, err error) {
 }
 
 func refuse(w http.ResponseWriter, status int, err error) {
+	problem(w, status, Problem{Error: err.Error()})
+}
+
+func problem(w http.ResponseWriter, status int, p Problem) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(Problem{Error: err.Error()})
+	_ = json.NewEncoder(w).Encode(p)
 }
 
 func statusOf(err error) int {

@@ -113,9 +113,15 @@ func TestDataPlane(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	router := mux.NewRouter()
+	router := NewRouter()
 	DataPlane(router, p)
 	client, url := serve(t, router)
+	if _, err := client.Capabilities(t.Context()); err == nil || !strings.Contains(err.Error(), "ask the admin address of the controller") {
+		t.Errorf("a proxy alone is asked for capabilities: %v", err)
+	}
+	if status := get(t, url+"/proxy/explain"); status != http.StatusMethodNotAllowed {
+		t.Errorf("GET of what is asked by POST: %d", status)
+	}
 	if err := client.Get(t.Context(), "/readyz", new(string)); err == nil {
 		t.Error("ready without routes")
 	}

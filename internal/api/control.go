@@ -226,5 +226,5 @@ func (a control) ledger(w http.ResponseWriter, r *http.Request) {
 		limit = 100
 	}
 	entries, err := c.Ledger(r.Context(), r.URL.Query().Get("capability"), limit)
-	answer(w, entries, err)
+	answer(w, append([]capability.Entry{}, entries...), err)
 }
