@@ -65,6 +65,66 @@ func TestOpenBreaker(t *testing.T) {
 	}
 }
 
+// A breaker is in the metrics before anything has happened to it, and says why and
+// when its state last changed.
+func TestBreakersInMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	s := serve(t, state(1, capability.Extracted, capability.Whole), nil, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, func(o *Options, d *capability.Document) {
+		o.Metrics = registry
+		d.Resilience.Breaker = capability.Breaker{Ratio: 0.5, Requests: 4, Window: time.Minute, OpenFor: time.Minute, Trials: 1}
+		d.Breakers.Legacy = capability.BreakerObserve
+	})
+	const head = "# HELP strangler_breaker_state 0 closed, 1 half-open, 2 open.\n# TYPE strangler_breaker_state gauge\n"
+	const info = "# HELP strangler_breaker_info 1, with the mode of the breaker and why its state last changed; numbers are left out.\n# TYPE strangler_breaker_info gauge\n"
+	const legacy = `strangler_breaker_info{capability="orders",mode="observe",reason="never changed",side="legacy"} 1` + "\n"
+	check := func(want string, name string) {
+		t.Helper()
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), name); err != nil {
+			t.Error(err)
+		}
+	}
+	check(head+"strangler_breaker_state{capability=\"orders\",side=\"extracted\"} 0\nstrangler_breaker_state{capability=\"orders\",side=\"legacy\"} 0\n", "strangler_breaker_state")
+	check(info+`strangler_breaker_info{capability="orders",mode="enforce",reason="never changed",side="extracted"} 1`+"\n"+legacy, "strangler_breaker_info")
+	if n := testutil.CollectAndCount(s.metrics.changes); n != 6 {
+		t.Errorf("%d counts of changes, want one for each state of each side", n)
+	}
+	before := time.Now()
+	for range 4 {
+		s.get("/api/orders/1", "u")
+	}
+	check(head+"strangler_breaker_state{capability=\"orders\",side=\"extracted\"} 2\nstrangler_breaker_state{capability=\"orders\",side=\"legacy\"} 0\n", "strangler_breaker_state")
+	check(info+`strangler_breaker_info{capability="orders",mode="enforce",reason="N of N requests failed within N; the last: answered 502",side="extracted"} 1`+"\n"+legacy, "strangler_breaker_info")
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "strangler_breaker_changed_timestamp_seconds" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			opened := m.GetLabel()[1].GetValue() == "extracted"
+			if at := time.UnixMilli(int64(m.GetGauge().GetValue() * 1000)); opened != !at.Before(before.Truncate(time.Millisecond)) {
+				t.Errorf("%v changed at %v; the requests began at %v", m.GetLabel(), at, before)
+			}
+		}
+	}
+}
+
+func TestReasonsAsLabels(t *testing.T) {
+	for reason, want := range map[string]string{
+		"":                        "never changed",
+		"by the operator":         "by the operator",
+		"2 of 3 trials succeeded": "N of N trials succeeded",
+		"a trial failed: read tcp 127.0.0.1:52114->127.0.0.1:9003: read: connection reset by peer": "a trial failed: read tcp N:N->N:N: read: connection reset by peer",
+		"5 of 10 requests failed within 10s; the last: answered 503":                               "N of N requests failed within N; the last: answered 503",
+	} {
+		if got := inWords(reason); got != want {
+			t.Errorf("%q is %q, want %q", reason, got, want)
+		}
+	}
+}
+
 // A gate that refuses writes is not a side that fails.
 func TestRefusalsByTheGateDoNotOpenTheBreaker(t *testing.T) {
 	s := serve(t, state(1, capability.Legacy, 0), func(w http.ResponseWriter, _ *http.Request) {

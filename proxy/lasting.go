@@ -52,6 +52,7 @@ func (p *Proxy) newLasting(d capability.Document, e capability.Effective) *lasti
 	for _, side := range capability.Sides {
 		l.breakers[side] = breaker.New(d.Resilience.Breaker, d.Breakers.Of(side), breaker.Options{OnChange: p.breakerChanged(d.Name, side)})
 		l.bulkheads[side] = limit.NewBulkhead(d.Resilience.Concurrency)
+		p.metrics.breaker(d.Name, side)
 	}
 	// What a pool does by itself, it does while the proxy runs.
 	alive, end := context.WithCancel(context.Background())

@@ -3,7 +3,9 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -79,6 +81,14 @@ func (m *metrics) held(name string, took time.Duration, err error) {
 	m.holds.WithLabelValues(name, result).Observe(took.Seconds())
 }
 
+// breaker begins the counts of a breaker at 0, so that its first change is seen as
+// one.
+func (m *metrics) breaker(name string, side capability.Side) {
+	for _, to := range []breaker.State{breaker.Closed, breaker.HalfOpen, breaker.Open} {
+		m.changes.WithLabelValues(name, string(side), string(to))
+	}
+}
+
 func (m *metrics) transition(name string, side capability.Side, t breaker.Transition) {
 	m.changes.WithLabelValues(name, string(side), string(t.To)).Inc()
 }
@@ -92,6 +102,7 @@ type collector struct{ proxy *Proxy }
 var (
 	descBreaker  = prometheus.NewDesc("strangler_breaker_state", "0 closed, 1 half-open, 2 open.", []string{"capability", "side"}, nil)
 	descSince    = prometheus.NewDesc("strangler_breaker_changed_timestamp_seconds", "When the breaker's state last changed.", []string{"capability", "side"}, nil)
+	descReason   = prometheus.NewDesc("strangler_breaker_info", "1, with the mode of the breaker and why its state last changed; numbers are left out.", []string{"capability", "side", "mode", "reason"}, nil)
 	descInFlight = prometheus.NewDesc("strangler_side_requests_in_flight", "Requests that are at a side.", []string{"capability", "side"}, nil)
 	descQueued   = prometheus.NewDesc("strangler_side_requests_queued", "Requests that wait for a place at a side.", []string{"capability", "side"}, nil)
 	descEndpoint = prometheus.NewDesc("strangler_endpoints", "Endpoints of the extracted side, or of the monolith (no capability), by whether they are used.", []string{"capability", "used"}, nil)
@@ -104,7 +115,7 @@ var (
 )
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descBreaker, descSince, descInFlight, descQueued, descEndpoint, descHeld, descWrites, descWeight, descRevision, descPinned, descTunnels} {
+	for _, d := range []*prometheus.Desc{descBreaker, descSince, descReason, descInFlight, descQueued, descEndpoint, descHeld, descWrites, descWeight, descRevision, descPinned, descTunnels} {
 		ch <- d
 	}
 }
@@ -135,6 +146,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			is, busy := b.reach[side].breaker.Info(), b.reach[side].bulkhead.Info()
 			gauge(descBreaker, is.State.Metric(), name, string(side))
 			gauge(descSince, float64(is.Since.UnixMilli())/1000, name, string(side))
+			gauge(descReason, 1, name, string(side), string(is.Mode), inWords(is.Reason))
 			gauge(descInFlight, float64(busy.InFlight), name, string(side))
 			gauge(descQueued, float64(busy.Queued), name, string(side))
 		}
@@ -146,6 +158,24 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descRevision, float64(s.Revision), name)
 		gauge(descPinned, float64(b.lasting.marks.count()), name)
 	}
+}
+
+// numbers are what a reason counts and measures, and the ports in it; what an
+// upstream answered is none of them.
+var numbers = regexp.MustCompile(`(answered )?(?:\d+(?:\.\d+)*(?:ns|µs|ms|[smh])?)+\b`)
+
+// inWords is a reason as the value of a label: without its numbers, so that there
+// are few of them. A breaker that has never changed says so.
+func inWords(reason string) string {
+	if reason == "" {
+		return "never changed"
+	}
+	return numbers.ReplaceAllStringFunc(reason, func(s string) string {
+		if strings.HasPrefix(s, "answered") {
+			return s
+		}
+		return "N"
+	})
 }
 
 // tunnels reports the open ones of every capability, of unclaimed requests, and of

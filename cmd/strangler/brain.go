@@ -31,6 +31,7 @@ type brain struct {
 func (p *parts) newBrain() *brain {
 	b := &brain{parts: p}
 	api.Control(p.router, b.active.Load)
+	api.Fleet(p.router, census{p}.upstreams)
 	return b
 }
 

@@ -57,6 +57,15 @@ func (c *cli) reach(err error) error {
 	return err
 }
 
+// plainly is why an admin address was not reached, for a sentence that names the
+// address already; any other error is as it was.
+func plainly(err error) error {
+	if unreachable := new(api.UnreachableError); errors.As(err, &unreachable) {
+		return unreachable.Cause
+	}
+	return err
+}
+
 // follow prints the progress of a command as it comes.
 func (c *cli) follow() func(capability.Progress) {
 	return func(p capability.Progress) {

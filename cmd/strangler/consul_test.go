@@ -43,7 +43,7 @@ func TestStoreInConsul(t *testing.T) {
 	if got := fetch(t, clients); !strings.HasPrefix(got, "legacy") {
 		t.Errorf("with the breaker open %q answered", got)
 	}
-	if out := h.types("status"); !strings.Contains(out, "extracted is open") {
+	if out := h.types("status"); !strings.Contains(out, "extracted  open") {
 		t.Error(out)
 	}
 	h.types("breaker", "orders", "extracted", "enforce")

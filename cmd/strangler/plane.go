@@ -244,5 +244,5 @@ func (c census) Serving(ctx context.Context, r capability.Registration, name str
 		// While one process hands over to the next, both are behind one address.
 		err = fmt.Errorf("the proxy %s answers in its place", serving.Proxy)
 	}
-	return serving, err
+	return serving, plainly(err)
 }

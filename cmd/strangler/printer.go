@@ -4,9 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 )
 
 // printer writes to a person or to a pipe: colour and lines that are written
@@ -49,6 +53,63 @@ func (p *printer) progress(s string) {
 	if p.terminal {
 		_, _ = fmt.Fprint(p.file, "\r\x1b[K"+s)
 		p.over = true
+	}
+}
+
+// entry prints a line of a status behind its label. On a terminal it is broken
+// between words, so that what follows stays in its column; into a pipe it is one
+// line.
+func (p *printer) entry(label, text string) {
+	const column = 12
+	line := fmt.Sprintf("  %-*s%s", column-2, label, text)
+	for _, broken := range wrap(line, column, p.columns()) {
+		p.line(broken)
+	}
+}
+
+// columns is the width of the terminal; 0 where there is none.
+func (p *printer) columns() int {
+	if !p.terminal {
+		return 0
+	}
+	size, err := unix.IoctlGetWinsize(int(p.file.Fd()), unix.TIOCGWINSZ)
+	if err != nil || size.Col == 0 {
+		return 80
+	}
+	return int(size.Col)
+}
+
+// painting is what colours a text and takes no place.
+var painting = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// wrap breaks a line between words where it is wider than columns, and begins
+// each further one so many blanks in. A word too long for a line stays whole, and
+// columns that leave no room break nothing.
+func wrap(line string, indent, columns int) (broken []string) {
+	if columns <= 2*indent {
+		return []string{line}
+	}
+	width := func(s string) int {
+		return utf8.RuneCountInString(painting.ReplaceAllString(strings.TrimRight(s, " "), ""))
+	}
+	current := ""
+	for _, word := range strings.SplitAfter(line, " ") {
+		if width(current+word) > columns && width(current) > indent {
+			broken = append(broken, strings.TrimRight(current, " "))
+			current = strings.Repeat(" ", indent)
+		}
+		if word != " " || width(current) > indent || broken == nil {
+			current += word
+		}
+	}
+	return append(broken, current)
+}
+
+// clear begins anew: on a terminal with an empty screen, in a pipe with an empty
+// line.
+func (p *printer) clear() {
+	if p.terminal {
+		_, _ = fmt.Fprint(p.file, "\x1b[H\x1b[2J")
 	}
 }
 
@@ -101,6 +162,15 @@ func short(d time.Duration) string {
 		return d.Round(10 * time.Millisecond).String()
 	}
 	return d.Round(time.Second).String()
+}
+
+// clock writes a moment for people: the time, and the day unless that is today.
+func clock(t time.Time) string {
+	t = t.Local()
+	if now := time.Now(); t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format(time.DateTime)
 }
 
 // count writes a number with its noun.

@@ -12,9 +12,6 @@ import (
 
 	"strangler/capability"
 	"strangler/internal/api"
-	"strangler/proxy"
-	"strangler/proxy/breaker"
-	"strangler/proxy/pool"
 )
 
 func (c *cli) status() *cobra.Command {
@@ -29,20 +26,36 @@ func (c *cli) status() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			for {
-				if err := c.showStatus(cmd.Context(), client, args); err != nil || !watch {
-					return c.reach(err)
-				}
-				select {
-				case <-cmd.Context().Done():
-					return nil
-				case <-time.After(time.Second):
-				}
+			if watch {
+				return c.watchStatus(cmd.Context(), client, args)
 			}
+			return c.reach(c.showStatus(cmd.Context(), client, args))
 		},
 	}
 	command.Flags().BoolVarP(&watch, "watch", "w", false, "show it again every second")
 	return command
+}
+
+// watchStatus shows the status every second until the context ends. A process that
+// is started anew meanwhile does not end it.
+func (c *cli) watchStatus(ctx context.Context, client *api.Client, args []string) error {
+	for {
+		c.out.clear()
+		err := c.reach(c.showStatus(ctx, client, args))
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, api.ErrUnreachable):
+			c.errs.line(c.errs.red("error: ") + err.Error())
+		case err != nil:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 func (c *cli) showStatus(ctx context.Context, client *api.Client, args []string) error {
@@ -58,28 +71,34 @@ func (c *cli) showStatus(ctx context.Context, client *api.Client, args []string)
 	if err != nil {
 		return err
 	}
-	var at reported
-	// A controller without a proxy has none to show.
-	_ = errors.Join(client.Get(ctx, "/proxy/breakers", &at.breakers), client.Get(ctx, "/proxy/endpoints", &at.endpoints))
+	reported, err := client.Upstreams(ctx)
+	if err != nil {
+		// Whoever looks because the store is away must see the rest.
+		c.errs.line(c.errs.red("the proxies are not known: ") + err.Error())
+	}
 	if c.json {
-		shown := make([]shownStatus, 0, len(all))
+		list := make([]shownStatus, 0, len(all))
 		for _, s := range all {
-			shown = append(shown, at.of(s))
+			list = append(list, shown(s, reported))
 		}
 		if len(args) == 1 {
-			return c.out.json(shown[0])
+			return c.out.json(list[0])
 		}
-		return c.out.json(shown)
+		return c.out.json(list)
 	}
 	for i, s := range all {
 		if i > 0 {
 			c.out.line("")
 		}
-		c.capability(s, at)
+		c.capability(s, reported)
 	}
 	if len(args) == 1 {
 		return nil
 	}
+	if len(all) == 0 {
+		c.out.line("no document describes a capability: everything goes to the monolith")
+	}
+	c.monolithLines(reported)
 	return c.strayProblems(ctx, client, all)
 }
 
@@ -100,93 +119,27 @@ func (c *cli) strayProblems(ctx context.Context, client *api.Client, all []capab
 }
 
 // capability prints one capability for a person.
-func (c *cli) capability(s capability.Status, at reported) {
+func (c *cli) capability(s capability.Status, reported []api.Reported) {
 	e, p := s.Effective, c.out
 	owner := fmt.Sprintf("owner %s", e.Owner)
 	if !e.Since.IsZero() && e.HasData {
-		owner += " since " + e.Since.Local().Format("2006-01-02 15:04:05")
+		owner += " since " + e.Since.Local().Format(time.DateTime)
 	}
 	p.line(p.bold(s.Capability) + "  " + owner + ", weight " + e.Weight.String())
 	if e.Phase == capability.Switching {
-		p.line("  " + p.yellow("switching: writes are held"))
+		p.entry("phase", p.yellow("switching: writes are held"))
 	}
 	if e.Refused != "" {
-		p.line("  " + p.red("refused: ") + e.Refused)
+		p.entry("refused", p.red(e.Refused))
 	}
 	for _, problem := range s.Problems {
-		p.line("  " + p.red("document: ") + problem.String())
+		p.entry("document", p.red(problem.String()))
 	}
 	c.dataLines(s.Data)
 	if e.HasData {
-		p.line("  switch    " + s.Switch.Summary)
+		p.entry("switch", s.Switch.Summary)
 	}
-	c.planeLines(s.Capability, at)
-	for _, v := range s.Proxies {
-		p.line(fmt.Sprintf("  proxy     %s serves revision %d, %d writes in flight, %d held", v.Proxy, v.Revision, v.Writes, v.Held))
-	}
-	for _, m := range s.Missing {
-		p.line("  proxy     " + p.red(m+" does not answer"))
-	}
-}
-
-// reported is what a proxy says of its upstreams.
-type reported struct {
-	breakers  []proxy.BreakerInfo
-	endpoints []proxy.EndpointInfo
-}
-
-// shownStatus is a capability's status with what the proxy says of its upstreams.
-type shownStatus struct {
-	capability.Status
-	Breakers  []proxy.BreakerInfo  `json:"breakers,omitempty"`
-	Endpoints []proxy.EndpointInfo `json:"endpoints,omitempty"` // of the extracted side
-}
-
-func (r reported) of(s capability.Status) shownStatus {
-	out := shownStatus{Status: s}
-	for _, b := range r.breakers {
-		if b.Capability == s.Capability {
-			out.Breakers = append(out.Breakers, b)
-		}
-	}
-	for _, e := range r.endpoints {
-		if e.Capability == s.Capability {
-			out.Endpoints = append(out.Endpoints, e)
-		}
-	}
-	return out
-}
-
-// planeLines prints what is not as it should be between proxy and upstreams.
-func (c *cli) planeLines(name string, at reported) {
-	p := c.out
-	for _, b := range at.breakers {
-		if b.Capability != name || b.State == breaker.Closed && b.Mode == capability.BreakerEnforce {
-			continue
-		}
-		line := fmt.Sprintf("%s is %s", b.Side, b.State)
-		if b.Reason != "" {
-			line += fmt.Sprintf(" since %s: %s", b.Since.Local().Format("15:04:05"), b.Reason)
-		}
-		if b.Remaining > 0 {
-			line += fmt.Sprintf("; a trial in %s", short(b.Remaining))
-		}
-		switch b.Mode {
-		case capability.BreakerObserve:
-			line += " (observe: everything passes)"
-		case capability.BreakerDisabled:
-			line += " (disabled)"
-		}
-		if b.State != breaker.Closed {
-			line = p.red(line)
-		}
-		p.line("  breaker   " + line)
-	}
-	for _, e := range at.endpoints {
-		if e.Capability == name && e.State != pool.Healthy {
-			p.line("  endpoint  " + p.red(fmt.Sprintf("%s is %s since %s: %s", e.Address, e.State, e.Since.Local().Format("15:04:05"), e.Why)))
-		}
-	}
+	c.proxyLines(s, reported)
 }
 
 func (c *cli) dataLines(d capability.DataStatus) {
@@ -194,30 +147,30 @@ func (c *cli) dataLines(d capability.DataStatus) {
 	if d.Phase == capability.PhaseNone && d.Error == "" {
 		return
 	}
-	p.line("  data      " + string(d.Phase))
+	p.entry("data", string(d.Phase))
 	if d.Error != "" {
-		p.line("            " + p.red(d.Error))
+		p.entry("", p.red(d.Error))
 	}
 	if b := d.Backfill; b != nil && d.Phase == capability.PhaseBackfill {
 		line := fmt.Sprintf("%s %d of about %d rows, %.0f rows/s, %s", bar(b.Rows, b.Total), b.Rows, b.Total, b.PerSecond, b.Table)
 		if b.Throttled != "" {
 			line += " (throttled: " + b.Throttled + ")"
 		}
-		p.line("  backfill  " + line)
+		p.entry("backfill", line)
 	}
 	for _, s := range d.Streams {
 		state := p.green("live")
 		if !s.Live {
 			state = p.red("down " + s.Error)
 		}
-		p.line(fmt.Sprintf("  stream    %s → %s %s, lag %s / %s, %d changes applied, %d keys to compare", s.From, s.From.Other(), state, size(s.LagBytes), short(s.Lag), s.Changes, s.Changed))
+		p.entry("stream", fmt.Sprintf("%s → %s %s, lag %s / %s, %d changes applied, %d keys to compare", s.From, s.From.Other(), state, size(s.LagBytes), short(s.Lag), s.Changes, s.Changed))
 	}
 	if v := d.Verify; v != nil {
 		c.verifyLine(*v)
 	}
 	for _, side := range capability.Sides {
 		if g, ok := d.Gates[side]; ok {
-			p.line(fmt.Sprintf("  gate      %-9s %s at epoch %d since %s", side, g.State, g.Epoch, g.Since.Local().Format("15:04:05")))
+			p.entry("gate", fmt.Sprintf("%-9s  %s at epoch %d since %s", side, g.State, g.Epoch, clock(g.Since)))
 		}
 	}
 }
@@ -226,18 +179,18 @@ func (c *cli) verifyLine(v capability.VerifyStatus) {
 	p := c.out
 	switch {
 	case v.Running:
-		p.line(fmt.Sprintf("  verify    running: %d of about %d rows", v.Rows, v.Total))
+		p.entry("verify", fmt.Sprintf("running: %d of about %d rows", v.Rows, v.Total))
 	case v.Error != "":
-		p.line("  verify    " + p.red(v.Error))
+		p.entry("verify", p.red(v.Error))
 	case v.Count > 0:
-		p.line("  verify    " + p.red(fmt.Sprintf("%d of %d rows differ", v.Count, v.Rows)))
+		p.entry("verify", p.red(fmt.Sprintf("%d of %d rows differ", v.Count, v.Rows)))
 	case !v.FinishedAt.IsZero():
-		p.line(fmt.Sprintf("  verify    %d rows equal, %s ago", v.Rows, short(time.Since(v.FinishedAt).Round(time.Second))))
+		p.entry("verify", fmt.Sprintf("%d rows equal, %s ago", v.Rows, short(time.Since(v.FinishedAt).Round(time.Second))))
 	}
 	for _, m := range v.Mismatches {
-		p.line(fmt.Sprintf("            %s %s: %s", m.Table, m.Key, m.Detail))
+		p.entry("", fmt.Sprintf("%s %s: %s", m.Table, m.Key, m.Detail))
 	}
 	if len(v.Skipped) > 0 {
-		p.line("            not compared: " + strings.Join(v.Skipped, "; "))
+		p.entry("", "not compared: "+strings.Join(v.Skipped, "; "))
 	}
 }

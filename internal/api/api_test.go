@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -101,7 +102,8 @@ func TestNobodyAnswers(t *testing.T) {
 	server.Close()
 	client := NewClient(server.URL, "")
 	defer client.Close()
-	if _, err := client.Capabilities(t.Context()); !errors.Is(err, ErrUnreachable) {
+	_, err := client.Capabilities(t.Context())
+	if !errors.Is(err, ErrUnreachable) || !errors.Is(err, syscall.ECONNREFUSED) || strings.Count(err.Error(), strings.TrimPrefix(server.URL, "http://")) != 1 {
 		t.Errorf("%v", err)
 	}
 }

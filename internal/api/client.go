@@ -27,6 +27,31 @@ type Client struct {
 // ErrUnreachable is wrapped by every error that means "nobody answered there".
 var ErrUnreachable = errors.New("nobody answers at the admin address")
 
+// UnreachableError says that nobody answered at an admin address, and why.
+type UnreachableError struct {
+	Address string
+	Cause   error // without the address
+}
+
+// Error implements error.
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("%v (%s): %v", ErrUnreachable, e.Address, e.Cause)
+}
+
+// Unwrap lets errors.Is find ErrUnreachable and the cause.
+func (e *UnreachableError) Unwrap() []error { return []error{ErrUnreachable, e.Cause} }
+
+// unreachable drops what net/http and net add to a cause: method, URL, address.
+func (c *Client) unreachable(err error) error {
+	if sending := new(url.Error); errors.As(err, &sending) {
+		err = sending.Err
+	}
+	if dialing := new(net.OpError); errors.As(err, &dialing) {
+		err = dialing.Err
+	}
+	return &UnreachableError{c.base, err}
+}
+
 // NewClient returns a client of the admin address, host:port or URL. The actor
 // is noted in the ledger for what it changes.
 func NewClient(address, actor string) *Client {
@@ -191,7 +216,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("%w (%s): %w", ErrUnreachable, c.base, err)
+		return nil, c.unreachable(err)
 	}
 	if response.StatusCode < 300 {
 		return response, nil
