@@ -55,7 +55,10 @@ func TestJSONIsSound(t *testing.T) {
 	for _, line := range []string{"status", "status orders", "data status orders", "route list", "route explain GET /api/orders/1", "route explain GET /elsewhere", "log", "log orders", "weight orders 20%", "check"} {
 		h.sound(strings.Fields(line)...)
 	}
-	for _, path := range []string{"/api/capabilities", "/api/capabilities/orders", "/api/capabilities/nosuch", "/api/ledger?capability=orders", "/api/problems",
+	if out, status := h.try("log", "nosuch"); status != 1 || !strings.Contains(out, "no document names this capability") {
+		t.Errorf("the log of nothing: exit status %d\n%s", status, out)
+	}
+	for _, path := range []string{"/api/ledger?limit=x", "/api/capabilities", "/api/capabilities/orders", "/api/capabilities/nosuch", "/api/ledger?capability=orders", "/api/problems",
 		"/proxy/serving?capability=orders", "/proxy/serving?capability=nosuch", "/proxy/routes", "/proxy/breakers", "/proxy/endpoints", "/healthz", "/readyz", "/nosuch", "/proxy/explain"} {
 		response, err := http.Get("http://" + admin + path)
 		if err != nil {

@@ -155,6 +155,41 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestRefusedWeight: a weight that cannot be honoured is not left in the document,
+// where it would come into effect when nobody looks.
+func TestRefusedWeight(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs PostgreSQL")
+	}
+	h := newHouse(t, "early", "  tables:\n    - table: orders\n")
+	for _, side := range capability.Sides {
+		h.sql(side, `CREATE TABLE orders (id bigint PRIMARY KEY)`)
+	}
+	h.up()
+	path := filepath.Join(h.dir, "routes", "early.yaml")
+	before, err := os.ReadFile(path)
+	h.must(err)
+	if out, status := h.try("weight", "early", "10%"); status != 1 || !strings.Contains(out, "the move of the data has not begun; the document is as it was") {
+		t.Errorf("a weight before the data is there: exit status %d\n%s", status, out)
+	}
+	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
+		t.Errorf("the document after a refused weight (%v):\n%s", err, after)
+	}
+	if s := h.status(); s.Effective.Refused != "" || s.Desired.Weight != 0 {
+		h.eventually("the refusal forgotten", func(s capability.Status) bool { return s.Effective.Refused == "" && s.Desired.Weight == 0 })
+	}
+	h.types("data", "start", "early")
+	h.types("weight", "early", "10%")
+	h.types("data", "pause", "early")
+	if out, status := h.try("weight", "early", "20%"); status != 1 || !strings.Contains(out, "as it was") {
+		t.Errorf("a weight while the data is paused: exit status %d\n%s", status, out)
+	}
+	if s := h.status(); s.Desired.Weight != 1000 {
+		t.Errorf("the document asks for %s", s.Desired.Weight)
+	}
+}
+
 // TestBrokenDocumentAtRunTime: the last good one serves, and the status shows why.
 func TestBrokenDocumentAtRunTime(t *testing.T) {
 	t.Parallel()

@@ -221,10 +221,18 @@ func (a control) ledger(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
-	if err != nil || limit <= 0 {
-		limit = 100
+	query, limit := r.URL.Query(), 100
+	if text := query.Get("limit"); text != "" {
+		var err error
+		if limit, err = strconv.Atoi(text); err != nil || limit <= 0 {
+			refuse(w, http.StatusBadRequest, fmt.Errorf("limit: %q is no whole number of 1 or more", text))
+			return
+		}
 	}
-	entries, err := c.Ledger(r.Context(), r.URL.Query().Get("capability"), limit)
+	name := query.Get("capability")
+	entries, err := c.Ledger(r.Context(), name, limit)
+	if _, unknown := c.Capability(name); err == nil && name != "" && len(entries) == 0 && unknown != nil {
+		err = unknown // one that had a document once has its entries
+	}
 	answer(w, append([]capability.Entry{}, entries...), err)
 }
