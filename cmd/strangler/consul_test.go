@@ -54,16 +54,22 @@ func TestStoreInConsul(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	passing := func() int {
-		all, _, err := client.Health().Service(prefix, "", true, nil)
-		if err != nil {
-			t.Fatal(err)
+	// passing waits until as many instances pass their checks.
+	passing := func(want int) bool {
+		q := &api.QueryOptions{WaitTime: 20 * time.Second}
+		for deadline := time.Now().Add(q.WaitTime); time.Now().Before(deadline); {
+			all, meta, err := client.Health().Service(prefix, "", true, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(all) == want {
+				return true
+			}
+			q.WaitIndex = meta.LastIndex
 		}
-		return len(all)
+		return false
 	}
-	for deadline := time.Now().Add(20 * time.Second); passing() != 1 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-	}
-	if passing() != 1 {
+	if !passing(1) {
 		t.Error("the proxy is no service whose check passes")
 	}
 	copies := filepath.Join(dir, "copies")
@@ -73,7 +79,7 @@ func TestStoreInConsul(t *testing.T) {
 		t.Errorf("pulled %s, %v", content, err)
 	}
 	down()
-	if passing() != 0 {
+	if !passing(0) {
 		t.Error("the proxy is gone and its service is not")
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -23,20 +22,15 @@ import (
 	"testbed/process"
 )
 
-// program builds the program once for all tests that need it as a process of its
-// own.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "strangler-")
-	if err != nil {
-		return "", err
+// program builds the program, for a test that needs it as a process of its own.
+func program(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "strangler")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
 	}
-	path := filepath.Join(dir, "strangler")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return path, nil
-})
+	return path
+}
 
 // trafficHouse writes a configuration without databases: one capability, two
 // servers.
@@ -94,18 +88,14 @@ func TestBinaryIsReplacedWithoutAFailedRequest(t *testing.T) {
 		t.Skip("builds the program")
 	}
 	t.Parallel()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := program(t)
 	dir, clients, admin := trafficHouse(t, "log: {access: false}\n")
-	// A file, because the processes that follow inherit it: a pipe would keep Wait
-	// waiting for the last of them.
-	log, err := os.Create(filepath.Join(dir, "up.log"))
+	// The processes that follow inherit the pipe, so that it ends with the last of
+	// them.
+	said, log, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = log.Close() })
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	first := exec.CommandContext(ctx, path, "up", "-c", filepath.Join(dir, "config.yaml"))
@@ -113,49 +103,54 @@ func TestBinaryIsReplacedWithoutAFailedRequest(t *testing.T) {
 	if err := first.Start(); err != nil {
 		t.Fatal(err)
 	}
+	_ = log.Close()
+	all := make(chan string, 1)
+	go func() {
+		content, _ := io.ReadAll(said)
+		_ = said.Close()
+		all <- string(content)
+	}()
 	one := serving(t, admin)
 
-	var sent, failed atomic.Int64
+	var sent, failed tally
 	loading, stop := context.WithCancel(ctx)
 	var load sync.WaitGroup
 	for i := range 6 {
 		load.Go(func() { shop(loading, t, clients, i, &sent, &failed) })
 	}
-	grown := func(n int64) {
-		for deadline := time.Now().Add(20 * time.Second); sent.Load() < n && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
-		}
-	}
-	grown(500)
+	sent.reaches(t, 500)
 	if err := first.Process.Signal(syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
 	two := serving(t, admin, one)
+	second := pid(t, two)
+	t.Cleanup(func() { _ = second.Kill() }) // has ended, unless the test failed
 	if err := first.Wait(); err != nil {
 		t.Errorf("the first process: %v", err)
 	}
-	grown(sent.Load() + 500)
-	second := pid(t, two)
+	sent.reaches(t, sent.count()+500)
 	if err := second.Signal(syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
 	three := serving(t, admin, one, two)
-	grown(sent.Load() + 500)
+	third := pid(t, three)
+	t.Cleanup(func() { _ = third.Kill() })
+	sent.reaches(t, sent.count()+500)
 	stop()
 	load.Wait()
-	third := pid(t, three)
 	if err := third.Signal(syscall.SIGTERM); err != nil {
 		t.Error(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); third.Signal(syscall.Signal(0)) == nil && time.Now().Before(deadline); {
-		time.Sleep(10 * time.Millisecond)
+	if failed.count() > 0 {
+		t.Errorf("%d of %d requests failed", failed.count(), sent.count())
 	}
-	if failed.Load() > 0 || sent.Load() < 1500 {
-		t.Errorf("%d of %d requests failed", failed.Load(), sent.Load())
-	}
-	if t.Failed() {
-		content, _ := os.ReadFile(log.Name())
-		t.Logf("%s", content)
+	select {
+	case content := <-all:
+		if t.Failed() {
+			t.Logf("%s", content)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the last process does not end")
 	}
 }
 
@@ -175,7 +170,7 @@ func pid(t *testing.T, proxy string) *os.Process {
 
 // shop sends reads and writes until ctx ends, on connections that are kept and on
 // new ones.
-func shop(ctx context.Context, t *testing.T, clients string, i int, sent, failed *atomic.Int64) {
+func shop(ctx context.Context, t *testing.T, clients string, i int, sent, failed *tally) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: i%3 == 0}, Timeout: 20 * time.Second}
 	defer client.CloseIdleConnections()
 	for n := 0; ctx.Err() == nil; n++ {
@@ -196,9 +191,9 @@ func shop(ctx context.Context, t *testing.T, clients string, i int, sent, failed
 				err = fmt.Errorf("%d %s", res.StatusCode, content)
 			}
 		}
-		sent.Add(1)
+		sent.add()
 		if err != nil {
-			failed.Add(1)
+			failed.add()
 			t.Errorf("%s of client %d: %v", method, i, err)
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,7 +84,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 
 	loading, stop := context.WithCancel(context.Background())
 	var load sync.WaitGroup
-	var sent, failed atomic.Int64
+	var sent, failed tally
 	for i := range 4 {
 		load.Go(func() { shop(loading, t, clients, i, &sent, &failed) })
 	}
@@ -93,9 +92,9 @@ func TestReloadsUnderLoad(t *testing.T) {
 	stop()
 	load.Wait()
 	slices.Sort(took)
-	t.Logf("%d requests, %d reloads: live after %s in the median, %s at most", sent.Load(), len(took), took[len(took)/2], took[len(took)-1])
-	if failed.Load() > 0 || sent.Load() < 100 {
-		t.Errorf("%d of %d requests failed", failed.Load(), sent.Load())
+	t.Logf("%d requests, %d reloads: live after %s in the median, %s at most", sent.count(), len(took), took[len(took)/2], took[len(took)-1])
+	if failed.count() > 0 || sent.count() < 100 {
+		t.Errorf("%d of %d requests failed", failed.count(), sent.count())
 	}
 	fmt.Fprint(conn, "still there\n") //nolint:errcheck // the answer tells
 	if line, err := lines.ReadString('\n'); err != nil || line != "still there\n" {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,8 +42,8 @@ type writer struct {
 	change func(ctx context.Context, tx pgx.Tx, side capability.Side, n int) error
 	number int
 
-	acknowledged atomic.Int64
-	refused      atomic.Int64
+	acknowledged tally
+	refused      tally
 }
 
 // pace is the time between two transactions of a writer: a steady load, which a
@@ -63,10 +62,10 @@ func (w *writer) run(ctx context.Context) error {
 		var pg *pgconn.PgError
 		switch {
 		case err == nil:
-			w.acknowledged.Add(1)
+			w.acknowledged.add()
 		case ctx.Err() != nil:
 		case errors.As(err, &pg) && pg.Code == "P0S01":
-			w.refused.Add(1)
+			w.refused.add()
 			side = side.Other()
 		case pg != nil:
 			return fmt.Errorf("writer %d, transaction %d on %s: %w: %s, where %s", w.number, n, side, err, pg.Detail, pg.Where)
@@ -101,14 +100,10 @@ func progress(t *testing.T, writers []*writer, n int64) {
 	t.Helper()
 	goals := make([]int64, len(writers))
 	for i, w := range writers {
-		goals[i] = w.acknowledged.Load() + n
+		goals[i] = w.acknowledged.count() + n
 	}
 	for i, w := range writers {
-		for w.acknowledged.Load() < goals[i] {
-			if t.Failed() || t.Context().Err() != nil {
-				t.FailNow()
-			}
-		}
+		w.acknowledged.reaches(t, goals[i])
 	}
 }
 
