@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"strangler/capability"
@@ -57,7 +58,7 @@ func (r refusal) Error() string { return string(r) }
 // live proxy serves them, or an error with the reason why not. What is refused is
 // taken out of the document again: it would come into effect by itself, at a time
 // that nobody chose.
-func (r *Reconciler) SetTraffic(ctx context.Context, edit capability.Edit) error {
+func (r *Reconciler) SetTraffic(ctx context.Context, edit capability.Edit, actor string) error {
 	if edit.Owner != nil || edit.State != nil {
 		return errors.New("only weight and mirror are set here")
 	}
@@ -76,9 +77,26 @@ func (r *Reconciler) SetTraffic(ctx context.Context, edit capability.Edit) error
 		return false, nil
 	})
 	if errors.As(err, new(refusal)) {
-		return r.takeBack(ctx, was, edit, err)
+		err = r.takeBack(ctx, was, edit, err)
 	}
-	return err
+	outcome := "done"
+	if err != nil {
+		outcome = err.Error()
+	}
+	from, to := shares(capability.Edit{Weight: &was.Weight, Mirror: &was.Mirror}, edit), shares(edit, edit)
+	return errors.Join(err, r.record(context.WithoutCancel(ctx), capability.Entry{Actor: actor, Action: "traffic", From: from, To: to, Outcome: outcome}))
+}
+
+// shares puts those shares into words that an edit changes.
+func shares(of, edit capability.Edit) string {
+	var words []string
+	if edit.Weight != nil {
+		words = append(words, "weight "+of.Weight.String())
+	}
+	if edit.Mirror != nil {
+		words = append(words, "mirror "+of.Mirror.String())
+	}
+	return strings.Join(words, ", ")
 }
 
 // editTraffic returns what the document said before.
@@ -161,7 +179,7 @@ func (r *Reconciler) SetData(ctx context.Context, state capability.DataState, ac
 	defer r.look()
 	doc, _, _ := r.snapshot()
 	if doc.Data == nil {
-		return fmt.Errorf("%s has no data section in its document", r.name)
+		return r.nothingToMove()
 	}
 	was := doc.Data.State
 	if state == capability.DataPaused && was == capability.DataStopped {
@@ -171,6 +189,11 @@ func (r *Reconciler) SetData(ctx context.Context, state capability.DataState, ac
 		return err
 	}
 	return r.record(ctx, capability.Entry{Actor: actor, Action: "data", From: string(was), To: string(state), Outcome: "done"})
+}
+
+// nothingToMove is the refusal of what is about data.
+func (r *Reconciler) nothingToMove() error {
+	return fmt.Errorf("%s has no data section in its document: only its traffic moves; add one to move its tables", r.name)
 }
 
 // behind says what is missing before both sides can be called equal but for the
@@ -230,7 +253,10 @@ func (r *Reconciler) WaitData(ctx context.Context, phase capability.MovePhase, r
 func (r *Reconciler) Verify(ctx context.Context, actor string, report func(capability.Progress)) (capability.VerifyStatus, error) {
 	ctx, release := r.living(ctx)
 	defer release()
-	_, state, work := r.snapshot()
+	doc, state, work := r.snapshot()
+	if doc.Data == nil {
+		return capability.VerifyStatus{}, r.nothingToMove()
+	}
 	if work == nil {
 		return capability.VerifyStatus{}, fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)
 	}
@@ -280,7 +306,7 @@ func (r *Reconciler) Reset(ctx context.Context, dry bool, actor string, report f
 	doc, state, _ := r.snapshot()
 	switch {
 	case doc.Data == nil:
-		return fmt.Errorf("%s has no data section in its document", r.name)
+		return r.nothingToMove()
 	case state.Owner != capability.Legacy || state.Phase != capability.Steady:
 		return fmt.Errorf("%s owns %s: roll back first, with: strangler rollback %s", state.Owner, r.name, r.name)
 	}

@@ -26,7 +26,7 @@ func (r *Reconciler) Switch(ctx context.Context, to capability.Side, actor strin
 	doc, state, work := r.snapshot()
 	switch {
 	case doc.Data == nil:
-		return SwitchResult{}, fmt.Errorf("%s has no data section, so its owner follows the document at once; edit traffic.owner", r.name)
+		return SwitchResult{}, r.noData()
 	case state.Owner == to && state.Phase == capability.Steady:
 		return SwitchResult{To: to, Already: true}, nil
 	case state.Phase != capability.Steady:
@@ -51,6 +51,11 @@ func (r *Reconciler) Switch(ctx context.Context, to capability.Side, actor strin
 	return result, err
 }
 
+// noData is the refusal to switch what only traffic is moved of.
+func (r *Reconciler) noData() error {
+	return fmt.Errorf("%s has no data section, so its owner follows the document at once; edit traffic.owner", r.name)
+}
+
 // SwitchResult is what a switch has to tell.
 type SwitchResult struct {
 	To      capability.Side `json:"to"`
@@ -64,6 +69,9 @@ type SwitchResult struct {
 // in words. It changes nothing.
 func (r *Reconciler) DryRun(ctx context.Context, to capability.Side) ([]capability.Progress, error) {
 	doc, state, work := r.snapshot()
+	if doc.Data == nil {
+		return nil, r.noData()
+	}
 	if work == nil {
 		return nil, fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)
 	}

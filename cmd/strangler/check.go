@@ -16,7 +16,11 @@ func (c *cli) check() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
 		Short: "Validate every file, then every upstream and database; list all problems at once",
-		Args:  exactly(),
+		Long: `Reads config.yaml, every document and the files that they name, then asks every
+upstream and database whether it is there and lets a move happen. Changes nothing,
+and needs no strangler that runs. Each problem is a line with file, line, key and
+mend; the exit status is 1 if there is any.`,
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			problems, summary := c.everything(cmd.Context())
 			if c.json {
@@ -51,7 +55,7 @@ func (c *cli) everything(ctx context.Context) ([]capability.Problem, string) {
 	}
 	contents, dir, err := readDocuments(ctx, settings)
 	if err != nil {
-		return append(problems, capability.Problem{File: settings.Routes, Message: err.Error(), Mend: "name the directory of the documents in config.yaml: routes"}), ""
+		return append(problems, capability.Problem{File: settings.Routes, Message: err.Error(), Mend: "make the directory, or name another as `routes` in " + settings.File}), ""
 	}
 	docs, wrong := decode(dir, contents)
 	problems = append(problems, wrong...)

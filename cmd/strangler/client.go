@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -55,6 +56,20 @@ func (c *cli) reach(err error) error {
 		return fmt.Errorf("%w; start it with: strangler up -c %s", err, c.config)
 	}
 	return err
+}
+
+// leftError is a command that its caller did not wait for.
+type leftError struct{ goesOn string }
+
+func (e leftError) Error() string { return "interrupted: " + e.goesOn }
+
+// leave says what becomes of a command whose caller goes away, and otherwise what
+// reach says.
+func (c *cli) leave(ctx context.Context, err error, goesOn, name string) error {
+	if err == nil || ctx.Err() == nil {
+		return c.reach(err)
+	}
+	return leftError{goesOn + "; see: strangler status " + name}
 }
 
 // plainly is why an admin address was not reached, for a sentence that names the

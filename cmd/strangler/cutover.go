@@ -46,9 +46,9 @@ func (c *cli) switching(to capability.Side, use, short, long string) *cobra.Comm
 			return c.planned(lines)
 		}
 		var result controller.SwitchResult
-		err = c.reach(client.Switch(cmd.Context(), args[0], request, c.follow(), &result))
+		err = client.Switch(cmd.Context(), args[0], request, c.follow(), &result)
 		if err != nil {
-			return err
+			return c.leave(cmd.Context(), err, "a switch that has begun goes on to its end", args[0])
 		}
 		return c.switched(args[0], result)
 	}}

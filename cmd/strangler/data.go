@@ -12,31 +12,52 @@ import (
 func (c *cli) data() *cobra.Command {
 	return group(&cobra.Command{Use: "data", Short: "Plan, start, watch and verify the move of a capability's tables"},
 		c.dataPlan(), c.dataStatus(), c.dataVerify(),
-		c.dataVerb("start", "Copy what is there, then follow in both directions; returns when both sides follow", "both streams run"),
-		c.dataVerb("pause", "Stop copying and following; the slots keep the changes", "paused"),
-		c.dataVerb("resume", "Go on after a pause", "both streams run"),
-		c.dataVerb("reset", "Take back all that a move has made, while legacy owns", "nothing is left of the move"),
+		c.dataVerb(dataVerb{name: "start", done: "both streams run", left: "the move goes on; strangler data pause stops it",
+			short: "Copy what is there, then follow in both directions; returns when both sides follow",
+			long: `Makes gates, publications and slots, copies the rows that are there, and follows the
+changes of both sides from then on, until data reset. Nothing changes for clients.
+Going away does not stop it. See first: strangler data plan CAPABILITY.`}),
+		c.dataVerb(dataVerb{name: "pause", done: "paused", left: "it will be paused all the same",
+			short: "Stop copying and following; the slots keep the changes",
+			long: `While it is paused all reads go to the owner, no switch is possible, and the log that
+the slots keep grows on the disks of both databases.`}),
+		c.dataVerb(dataVerb{name: "resume", done: "both streams run", left: "the move goes on; strangler data pause stops it",
+			short: "Go on after a pause; returns when both sides follow"}),
+		c.dataVerb(dataVerb{name: "reset", done: "nothing is left of the move", left: "the reset goes on",
+			short: "Take back all that a move has made, while legacy owns",
+			long: `Drops slots, publications, guards and gates, and empties the extracted tables. The
+legacy tables keep every row. --dry-run lists it all and changes nothing.`}),
 	)
 }
 
 // dataVerb is a command that changes what the mover does and returns when it
 // does.
-func (c *cli) dataVerb(verb, short, done string) *cobra.Command {
+type dataVerb struct {
+	name, short, long string
+	done              string // what is true then
+	left              string // what becomes of it when the caller goes away
+}
+
+func (c *cli) dataVerb(v dataVerb) *cobra.Command {
 	dryRun := false
-	command := &cobra.Command{Use: verb + " CAPABILITY", Short: short, Args: exactly("CAPABILITY"), RunE: func(cmd *cobra.Command, args []string) error {
+	command := &cobra.Command{Use: v.name + " CAPABILITY", Short: v.short, Long: v.long, Args: exactly("CAPABILITY"), RunE: func(cmd *cobra.Command, args []string) error {
 		client, err := c.client()
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		if err := client.Data(cmd.Context(), args[0], verb, api.DataRequest{DryRun: dryRun}, c.follow(), nil); err != nil {
-			return c.reach(err)
+		if err := client.Data(cmd.Context(), args[0], v.name, api.DataRequest{DryRun: dryRun}, c.follow(), nil); err != nil {
+			if dryRun {
+				return c.reach(err)
+			}
+			return c.leave(cmd.Context(), err, v.left, args[0])
 		}
 		if !c.json {
 			if dryRun {
-				done = "nothing; leave out --dry-run to do it"
+				c.out.line("nothing was changed; leave out --dry-run to do it")
+				return nil
 			}
-			c.out.line(c.out.green("done: ") + done)
+			c.out.line(c.out.green("done: ") + v.done)
 			return nil
 		}
 		status, err := client.Capability(cmd.Context(), args[0])
@@ -45,7 +66,7 @@ func (c *cli) dataVerb(verb, short, done string) *cobra.Command {
 		}
 		return c.out.json(status.Data)
 	}}
-	if verb == "reset" {
+	if v.name == "reset" {
 		command.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be dropped and emptied; change nothing")
 	}
 	return command
@@ -67,6 +88,7 @@ func (c *cli) dataStatus() *cobra.Command {
 		}
 		c.out.line(c.out.bold(status.Capability))
 		c.dataLines(status.Data)
+		c.out.entry("switch", status.Switch.Summary)
 		return nil
 	}}
 }

@@ -55,7 +55,10 @@ func TestJSONIsSound(t *testing.T) {
 	for _, line := range []string{"status", "status orders", "data status orders", "route list", "route explain GET /api/orders/1", "route explain GET /elsewhere", "log", "log orders", "weight orders 20%", "check"} {
 		h.sound(strings.Fields(line)...)
 	}
-	if out, status := h.try("log", "nosuch"); status != 1 || !strings.Contains(out, "no document names this capability") {
+	if out := h.types("log", "orders"); !strings.Contains(out, actor()) || !strings.Contains(out, "weight 20%") {
+		t.Errorf("the log does not say who set a weight:\n%s", out)
+	}
+	if out, status := h.try("log", "nosuch"); status != 1 || !strings.Contains(out, "no document names this capability; there are: orders") {
 		t.Errorf("the log of nothing: exit status %d\n%s", status, out)
 	}
 	for _, path := range []string{"/api/ledger?limit=x", "/api/capabilities", "/api/capabilities/orders", "/api/capabilities/nosuch", "/api/ledger?capability=orders", "/api/problems",

@@ -26,6 +26,10 @@ func (c *cli) log() *cobra.Command {
 			if c.json {
 				return c.out.json(entries)
 			}
+			if len(entries) == 0 {
+				c.out.line("nothing has happened yet")
+				return nil
+			}
 			rows := [][]string{{"TIME", "CAPABILITY", "WHO", "WHAT", "FROM", "TO", "OUTCOME"}}
 			for _, e := range entries {
 				rows = append(rows, []string{e.At.Local().Format("2006-01-02 15:04:05.000"), e.Capability, e.Actor, e.Action, e.From, e.To, firstLine(e.Outcome)})

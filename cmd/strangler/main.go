@@ -49,6 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := cmp.Or(root.ExecuteContext(ctx), c.misread)
+	c.out.rest()
 	var usage usageError
 	switch {
 	case err == nil:
@@ -58,6 +59,9 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	case errors.As(err, &usage):
 		c.errs.line(fmt.Sprintf("%s %v", c.errs.red("error:"), err))
 		return 2
+	case errors.As(err, new(leftError)):
+		c.errs.line(err.Error())
+		return 1
 	case ctx.Err() != nil:
 		c.errs.line("interrupted")
 		return 1

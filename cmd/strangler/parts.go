@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -56,8 +58,12 @@ func (c *cli) build(ctx context.Context, clients bool, adjust func(*config.Confi
 	if clients {
 		addresses = append(addresses, settings.Listen)
 	}
-	if p.listeners, err = edge.Listen(ctx, addresses...); err != nil {
+	p.listeners, err = edge.Listen(ctx, addresses...)
+	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("%w; is strangler running already?", err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	p.admin = p.listeners.Get(settings.Admin)
 	api.Health(p.router, telemetry.Handler(p.registry))
@@ -130,5 +136,9 @@ func (p *parts) adminURL() string {
 // documents loads the documents once, to tell what is wrong with them before
 // anything is served.
 func (p *parts) documents(ctx context.Context) ([]capability.Document, []capability.Problem, error) {
-	return p.store.Load(ctx)
+	docs, problems, err := p.store.Load(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; make the directory, or name another as `routes` in %s", err, p.settings.File)
+	}
+	return docs, problems, err
 }

@@ -73,7 +73,7 @@ func (c *cli) withMover(ctx context.Context, name string, use func(*migrate.Move
 
 func (c *cli) withDatabases(ctx context.Context, settings config.Config, doc capability.Document, use func(*migrate.Mover) error) error {
 	if doc.Data == nil {
-		return fmt.Errorf("%s has no data section in %s", doc.Name, doc.File)
+		return fmt.Errorf("%s has no data section in %s: only its traffic moves; add one to move its tables", doc.Name, doc.File)
 	}
 	if settings.Legacy.Database == "" {
 		return fmt.Errorf("legacy.database is not set in %s, so no data can move", settings.File)

@@ -56,6 +56,15 @@ func (p *printer) progress(s string) {
 	}
 }
 
+// rest leaves the last line of progress as it stands: what comes next is
+// somebody else's.
+func (p *printer) rest() {
+	if p.over {
+		_, _ = fmt.Fprintln(p.file)
+		p.over = false
+	}
+}
+
 // entry prints a line of a status behind its label. On a terminal it is broken
 // between words, so that what follows stays in its column; into a pipe it is one
 // line.

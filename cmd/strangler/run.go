@@ -44,7 +44,11 @@ func (c *cli) proxy() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "proxy",
 		Short: "Run a proxy alone, one of many",
-		Args:  exactly(),
+		Long: `Serves clients and decides nothing: weights, owners and data are the controller's,
+which it finds in the store (files that both reach, or Consul). Start it on
+documents that are broken, and their last good version is served, if there is one.`,
+		Example: "  strangler proxy --listen :8080 --admin 10.0.0.5:8090 --controller 10.0.0.4:8090",
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := c.build(cmd.Context(), true, func(s *config.Config) {
 				if asks == "" {
@@ -80,7 +84,9 @@ func (c *cli) controller() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "controller",
 		Short: "Run the controller alone; a second one waits until the first is gone",
-		Args:  exactly(),
+		Long: `Moves data, sets weights and carries out switches; serves no clients. Without it the
+proxies go on with the last state that they have.`,
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := c.build(cmd.Context(), false, func(s *config.Config) { override(&s.Admin, admin) })
 			if err != nil {
@@ -156,7 +162,7 @@ func (c *cli) admitDocuments(ctx context.Context, p *parts) error {
 		return err
 	}
 	if len(problems) > 0 && len(states) == 0 {
-		return c.said(problems)
+		return c.unserved(problems)
 	}
 	c.warn(problems)
 	return nil
@@ -174,12 +180,18 @@ func (c *cli) admit(ctx context.Context, p *parts) error {
 	}
 	if len(states) == 0 {
 		if problems, _ := c.everything(ctx); len(problems) > 0 {
-			return c.said(problems)
+			return c.unserved(problems)
 		}
 		return nil
 	}
 	c.warn(append(problems, c.outside(ctx, p.settings, docs)...))
 	return nil
+}
+
+// unserved prints why nothing is served.
+func (c *cli) unserved(problems []capability.Problem) error {
+	_ = c.said(problems) // the next line ends what it says
+	return fmt.Errorf("%s; nothing is served", count(len(problems), "problem", "problems"))
 }
 
 func (c *cli) warn(problems []capability.Problem) {

@@ -19,7 +19,18 @@ func (c *cli) status() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "status [CAPABILITY]",
 		Short: "Show owner, weight, breakers, data, and whether a switch or the way back is possible now",
-		Args:  atMostOne,
+		Long: `What the lines mean:
+
+  refused    what the document asks for and why it is not so
+  document   what is wrong with it, while its last good version is served
+  data       none, preparing, backfill, following (both streams run), paused, failed
+  stream     one direction: how far behind, and rows written since they were compared
+  verify     the last comparison of all rows
+  gate       which of the two databases takes writes: open, closing or sealed
+  switch     whether cutover or rollback would succeed now, or why not
+  proxy      what it serves; its breakers: closed, half-open or open, since when, why
+  endpoint   one that is not well`,
+		Args: atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := c.client()
 			if err != nil {

@@ -46,6 +46,7 @@ func (c *cli) readable(root *cobra.Command) {
 			return about.Help()
 		},
 	})
+	explained(root.Commands())
 	root.InitDefaultCompletionCmd()
 	for _, command := range root.Commands() {
 		if command.Name() == "completion" {
@@ -53,6 +54,17 @@ func (c *cli) readable(root *cobra.Command) {
 				shell.Args = exactly()
 			}
 		}
+	}
+}
+
+// explained puts the one line that a command has in lists before its explanation,
+// in whose place cobra would leave it out.
+func explained(commands []*cobra.Command) {
+	for _, command := range commands {
+		if command.Long != "" {
+			command.Long = command.Short + ".\n\n" + command.Long
+		}
+		explained(command.Commands())
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,6 +80,70 @@ func TestCommandLinesThatCannotBeRead(t *testing.T) {
 		out, status := typed(t, strings.Fields(line)...)
 		if status != 2 || !strings.Contains(out, want) || !strings.Contains(out, "--help") {
 			t.Errorf("strangler %s: exit status %d, want 2 and %q:\n%s", line, status, want, out)
+		}
+	}
+}
+
+// What is there before anything else is: nothing, a file of nothing, no documents,
+// documents of nothing.
+func TestFirstSteps(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	write := func(name, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(what string, wants ...string) {
+		t.Helper()
+		for _, verb := range []string{"check", "up", "proxy", "controller"} {
+			out, status := typed(t, verb, "-c", config)
+			for _, want := range wants {
+				if status != 1 || !strings.Contains(out, want) {
+					t.Errorf("%s, strangler %s: exit status %d, want 1 and %q:\n%s", what, verb, status, want, out)
+				}
+			}
+		}
+	}
+	expect("no configuration", "config.yaml: cannot be read: no such file or directory; write `legacy: {endpoints: [http://127.0.0.1:9000]}`")
+	write("config.yaml", "# soon\n")
+	expect("an empty configuration", "config.yaml:1: is empty; write `legacy:")
+	write("config.yaml", "listen: 127.0.0.1:0\nadmin: localhost:0\nlegacy: {endpoints: [http://127.0.0.1:1]}\n")
+	expect("no documents", "no such file or directory; make the directory, or name another as `routes` in "+config)
+	if err := os.Mkdir(filepath.Join(dir, "routes"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write("routes/a.yaml", "")
+	write("routes/b.yaml", "capability: b\nrouts: [{path: /b}]\n")
+	expect("broken documents", "a.yaml:1: is empty; write its keys, or take the file away", "b.yaml:2: routs: is an unknown key; did you mean routes?")
+	if out, _ := typed(t, "up", "-c", config); !strings.Contains(out, "nothing is served") {
+		t.Errorf("up does not say that it serves nothing:\n%s", out)
+	}
+}
+
+// Whoever goes away from a command is told what becomes of it.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	dir, _, _ := trafficHouse(t, "log: {access: false}\n")
+	h := &house{t: t, dir: dir, name: "orders"}
+	h.up()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for line, want := range map[string]string{
+		"cutover orders":           "interrupted: a switch that has begun goes on to its end; see: strangler status orders\n",
+		"cutover orders --dry-run": "interrupted\n", "data start orders": "interrupted: the move goes on; strangler data pause stops it; see: strangler status orders\n",
+		"data reset orders": "interrupted: the reset goes on; see: strangler status orders\n", "data verify orders": "interrupted\n", "status": "interrupted\n",
+	} {
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		h.must(err)
+		status := run(gone, append(strings.Fields(line), "-c", filepath.Join(dir, "config.yaml")), out, out)
+		content, err := os.ReadFile(out.Name())
+		h.must(err)
+		h.must(out.Close())
+		if status != 1 || string(content) != want {
+			t.Errorf("strangler %s: exit status %d, want 1 and %q:\n%s", line, status, want, content)
 		}
 	}
 }

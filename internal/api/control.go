@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -61,10 +62,20 @@ func (a control) named(w http.ResponseWriter, r *http.Request) (*controller.Reco
 	}
 	named, err := c.Capability(mux.Vars(r)["capability"])
 	if err != nil {
-		refuse(w, http.StatusNotFound, err)
+		unknown(w, c, err)
 		return nil, nil, false
 	}
 	return named, c.Problems(), true
+}
+
+// unknown refuses a name, with those that there are.
+func unknown(w http.ResponseWriter, c *controller.Controller, err error) {
+	p := Problem{Error: err.Error()}
+	if names := c.Names(); len(names) > 0 {
+		slices.Sort(names)
+		p.Mend = "there are: " + strings.Join(names, ", ")
+	}
+	problem(w, http.StatusNotFound, p)
 }
 
 func (a control) list(w http.ResponseWriter, r *http.Request) {
@@ -109,7 +120,7 @@ func (a control) traffic(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), trafficTimeout)
 	defer cancel()
-	if err := c.SetTraffic(ctx, capability.Edit{Weight: request.Weight, Mirror: request.Mirror}); err != nil {
+	if err := c.SetTraffic(ctx, capability.Edit{Weight: request.Weight, Mirror: request.Mirror}, actor(r)); err != nil {
 		answer(w, nil, err)
 		return
 	}
@@ -231,8 +242,9 @@ func (a control) ledger(w http.ResponseWriter, r *http.Request) {
 	}
 	name := query.Get("capability")
 	entries, err := c.Ledger(r.Context(), name, limit)
-	if _, unknown := c.Capability(name); err == nil && name != "" && len(entries) == 0 && unknown != nil {
-		err = unknown // one that had a document once has its entries
+	if _, missing := c.Capability(name); err == nil && name != "" && len(entries) == 0 && missing != nil {
+		unknown(w, c, missing) // one that had a document once has its entries
+		return
 	}
 	answer(w, append([]capability.Entry{}, entries...), err)
 }

@@ -231,7 +231,7 @@ func TestConfigListsEverything(t *testing.T) {
 	for _, p := range problems {
 		paths = append(paths, p.Path)
 	}
-	if got := strings.Join(paths, " "); got != "hold.size listen legacy.database hold.requests legacy switch" {
+	if got := strings.Join(paths, " "); got != "listen legacy.database legacy hold.size hold.requests switch" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -240,5 +240,11 @@ func TestConfigMissing(t *testing.T) {
 	_, problems := Load("nowhere.yaml")
 	if len(problems) != 1 || !strings.HasPrefix(problems[0].String(), "nowhere.yaml: cannot be read: no such file") {
 		t.Errorf("got %v", problems)
+	}
+	_, empty := load("c.yaml", []byte("# nothing yet\n"))
+	for _, p := range append(problems, empty...) {
+		if !strings.Contains(p.Mend, "`legacy: {endpoints: [http://127.0.0.1:9000]}`") {
+			t.Errorf("a newcomer is not told what to write: %s", p)
+		}
 	}
 }

@@ -24,7 +24,7 @@ func Document(file string, content []byte) (capability.Document, []capability.Pr
 func document(file string, content []byte, lookup func(string) (string, bool)) (capability.Document, []capability.Problem) {
 	r := newReading(file, lookup)
 	d := r.document(content)
-	return d, r.problems
+	return d, r.found()
 }
 
 func (r *reading) document(content []byte) capability.Document {

@@ -26,10 +26,13 @@ func Load(path string) (Config, []capability.Problem) {
 func readConfig(path string) ([]byte, *capability.Problem) {
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return nil, &capability.Problem{File: path, Message: "cannot be read: " + reason(err), Mend: "write it, or name another by --config"}
+		return nil, &capability.Problem{File: path, Message: "cannot be read: " + reason(err), Mend: leastConfig + ", or name another file by --config"}
 	}
 	return content, nil
 }
+
+// leastConfig is how to mend a configuration that is not there.
+const leastConfig = "write `legacy: {endpoints: [http://127.0.0.1:9000]}` with your monolith's address at least"
 
 func reason(err error) string {
 	var pathError *fs.PathError
@@ -42,11 +45,12 @@ func reason(err error) string {
 func load(path string, content []byte) (Config, []capability.Problem) {
 	r := newReading(path, os.LookupEnv)
 	c := r.config(content)
-	return c, r.problems
+	return c, r.found()
 }
 
 func (r *reading) config(content []byte) Config {
 	c := Config{File: r.file}
+	r.least = leastConfig
 	root := r.tree(content)
 	if root == nil {
 		return c

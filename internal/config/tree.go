@@ -2,9 +2,11 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -21,6 +23,7 @@ import (
 type reading struct {
 	file     string
 	lookup   func(string) (string, bool) // of the environment
+	least    string                      // how to mend a file that is empty
 	problems []capability.Problem
 
 	lines map[string]int  // by path, of every value that was asked for and is given; 0: by the environment
@@ -31,7 +34,15 @@ type reading struct {
 }
 
 func newReading(file string, lookup func(string) (string, bool)) *reading {
-	return &reading{file: file, lookup: lookup, lines: map[string]int{}, asked: map[string]bool{}}
+	return &reading{file: file, lookup: lookup, least: "write its keys, or take the file away", lines: map[string]int{}, asked: map[string]bool{}}
+}
+
+// found returns the problems in the order of their lines; those without a line
+// come last.
+func (r *reading) found() []capability.Problem {
+	line := func(p capability.Problem) int { return cmp.Or(p.Line, math.MaxInt) }
+	slices.SortStableFunc(r.problems, func(a, b capability.Problem) int { return cmp.Compare(line(a), line(b)) })
+	return r.problems
 }
 
 // given says whether the file or the environment has the key, however wrong its
@@ -72,7 +83,7 @@ func (r *reading) tree(content []byte) *yaml.Node {
 		return nil
 	}
 	if root == nil {
-		r.add(1, "", "", "is empty", "write its keys, or take the file away")
+		r.add(1, "", "", "is empty", r.least)
 		return nil
 	}
 	if root.Kind != yaml.MappingNode {
