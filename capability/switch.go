@@ -39,7 +39,7 @@ type Step struct {
 // run, progress, recovery, documentation and crash tests all walk it.
 var SwitchPlan = []Step{
 	{Name: StepPreflight, Do: "check lag, verification, both streams, border, transactions and proxies"},
-	{Name: StepBorder, Do: "drop the foreign keys that cross the border, in a bounded transaction", Undo: "add them again and validate them"},
+	{Name: StepBorder, Do: "for a cutover, drop the foreign keys that cross the border, in a bounded transaction", Undo: "add them again and validate them"},
 	{Name: StepYield, Do: "let running vacuums of {from}'s tables give way, without blocking a writer"},
 	{Name: StepHold, Do: "hold writes at every proxy and wait for those in flight", Undo: "release the held writes to {from}", Gap: true},
 	{Name: StepClose, Do: "close {from}'s gate with a marker in its change stream", Undo: "open {from}'s gate", Gap: true},

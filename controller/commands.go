@@ -262,7 +262,10 @@ func (r *Reconciler) Verify(ctx context.Context, actor string, report func(capab
 	}
 	result, err := work.data.Mover.Verify(ctx, state.Owner, report)
 	outcome := fmt.Sprintf("%d rows, %d mismatches", result.Rows, result.Count)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		outcome = "interrupted"
+	case err != nil:
 		outcome = err.Error()
 	}
 	return result, errors.Join(err, r.record(context.WithoutCancel(ctx), capability.Entry{Actor: actor, Action: "verify", Outcome: outcome,

@@ -215,7 +215,11 @@ func (r *Reconciler) record(ctx context.Context, e capability.Entry) error {
 }
 
 func describe(s capability.Effective) string {
-	return "owner " + string(s.Owner) + ", weight " + s.Weight.String() + ", mirror " + s.Mirror.String()
+	words := "owner " + string(s.Owner) + ", weight " + s.Weight.String()
+	if s.Mirror > 0 {
+		words += ", mirror " + s.Mirror.String()
+	}
+	return words
 }
 
 // document takes over a new version of the capability's document.

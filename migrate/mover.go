@@ -42,7 +42,7 @@ type Mover struct {
 }
 
 // ErrNotFollowing is returned by what needs the streams while they do not run.
-var ErrNotFollowing = errors.New("the streams do not run; see: strangler data status")
+var ErrNotFollowing = errors.New("the streams do not run; strangler data status says why")
 
 // NewMover returns a mover that does nothing yet.
 func NewMover(o Options) *Mover {

@@ -12,7 +12,7 @@ import (
 func (c *cli) data() *cobra.Command {
 	return group(&cobra.Command{Use: "data", Short: "Plan, start, watch and verify the move of a capability's tables"},
 		c.dataPlan(), c.dataStatus(), c.dataVerify(),
-		c.dataVerb(dataVerb{name: "start", done: "both streams run", left: "the move goes on; strangler data pause stops it",
+		c.dataVerb(dataVerb{name: "start", done: "both streams run", left: "the move goes on",
 			short: "Copy what is there, then follow in both directions; returns when both sides follow",
 			long: `Makes gates, publications and slots, copies the rows that are there, and follows the
 changes of both sides from then on, until data reset. Nothing changes for clients.
@@ -21,7 +21,7 @@ Going away does not stop it. See first: strangler data plan CAPABILITY.`}),
 			short: "Stop copying and following; the slots keep the changes",
 			long: `While it is paused all reads go to the owner, no switch is possible, and the log that
 the slots keep grows on the disks of both databases.`}),
-		c.dataVerb(dataVerb{name: "resume", done: "both streams run", left: "the move goes on; strangler data pause stops it",
+		c.dataVerb(dataVerb{name: "resume", done: "both streams run", left: "the move goes on",
 			short: "Go on after a pause; returns when both sides follow"}),
 		c.dataVerb(dataVerb{name: "reset", done: "nothing is left of the move", left: "the reset goes on",
 			short: "Take back all that a move has made, while legacy owns",

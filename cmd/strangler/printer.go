@@ -48,9 +48,13 @@ func (p *printer) line(s string) {
 	_, _ = fmt.Fprintln(p.file, s)
 }
 
-// progress prints a line that the next one replaces; nothing into a pipe.
+// progress prints a line that the next one replaces; nothing into a pipe. It is
+// cut where the terminal ends, because only one row can be replaced.
 func (p *printer) progress(s string) {
 	if p.terminal {
+		if r := []rune(s); len(r) >= p.columns() {
+			s = string(r[:p.columns()-1])
+		}
 		_, _ = fmt.Fprint(p.file, "\r\x1b[K"+s)
 		p.over = true
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +29,24 @@ func TestWrap(t *testing.T) {
 		if got := strings.Join(wrap(tt.line, 12, tt.columns), "\n"); got != tt.want {
 			t.Errorf("%q in %d columns:\n%s\nwant\n%s", tt.line, tt.columns, got, tt.want)
 		}
+	}
+}
+
+// A line of progress that a terminal would break could not be written over.
+func TestProgressIsOneRow(t *testing.T) {
+	t.Parallel()
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()                        //nolint:errcheck // read below
+	p := &printer{file: out, terminal: true} // of no known width: 80 columns
+	p.progress("  backfill " + strings.Repeat("→", 100))
+	p.rest()
+	p.line("error: next")
+	content, err := os.ReadFile(out.Name())
+	if want := "\r\x1b[K  backfill " + strings.Repeat("→", 68) + "\nerror: next\n"; err != nil || string(content) != want {
+		t.Errorf("%q, %v; want %q", content, err, want)
 	}
 }
 

@@ -133,7 +133,7 @@ func TestInterrupted(t *testing.T) {
 	cancel()
 	for line, want := range map[string]string{
 		"cutover orders":           "interrupted: a switch that has begun goes on to its end; see: strangler status orders\n",
-		"cutover orders --dry-run": "interrupted\n", "data start orders": "interrupted: the move goes on; strangler data pause stops it; see: strangler status orders\n",
+		"cutover orders --dry-run": "interrupted\n", "data start orders": "interrupted: the move goes on; see: strangler status orders\n",
 		"data reset orders": "interrupted: the reset goes on; see: strangler status orders\n", "data verify orders": "interrupted\n", "status": "interrupted\n",
 	} {
 		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
