@@ -44,3 +44,36 @@ func TestPromisesHaveTests(t *testing.T) {
 		}
 	}
 }
+
+// Every metric that the docs name is one that the code makes.
+func TestMetricsInDocsAreThere(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := ""
+	for _, file := range []string{"../../proxy/metrics.go", "../../internal/telemetry/moves.go"} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code += string(content)
+	}
+	seen := 0
+	for _, page := range pages {
+		content, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile("`strangler_([a-z_]+)`").FindAllStringSubmatch(string(content), -1) {
+			seen++
+			if !strings.Contains(code, `"strangler_`+m[1]+`"`) && !strings.Contains(code, `"`+m[1]+`"`) {
+				t.Errorf("%s names strangler_%s, which nobody makes", page, m[1])
+			}
+		}
+	}
+	if seen < 15 {
+		t.Errorf("only %d metrics are named", seen)
+	}
+}

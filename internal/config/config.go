@@ -12,7 +12,7 @@ import (
 type Config struct {
 	File   string
 	Listen string // host:port for clients
-	Admin  string // host:port for the API, the console and the metrics
+	Admin  string // host:port for the API and the metrics
 	Zone   string // of this process; endpoints of the same are preferred. Empty: none is
 	Edge   Edge
 	Legacy Legacy

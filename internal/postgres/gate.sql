@@ -55,14 +55,14 @@ BEGIN
 	IF g.state = 'closing' THEN
 		RAISE EXCEPTION USING ERRCODE = 'P0S01',
 			MESSAGE = format('capability "%s" is being switched: table %s takes no writes until %s', cap, TG_RELID::regclass, g.lease_until),
-			HINT = format('Try again in some seconds. If the write came through the proxy, which holds writes meanwhile, its route is taken for a read: give it "class: write" in the document of %s.', cap);
+			HINT = format('Try again in some seconds. If the write came through the proxy, which holds writes meanwhile, its route is taken for a read: give it "class: write" in the document of %s. How to find such routes: docs/cutover.md, "GET routes that write".', cap);
 	END IF;
 	RAISE EXCEPTION USING ERRCODE = 'P0S01',
 		MESSAGE = CASE WHEN g.state = 'open' OR session_user = g.mover AND pass <> ''
 			THEN format('the gate of capability "%s" has changed (epoch %s): table %s', cap, g.epoch, TG_RELID::regclass)
 			ELSE format('capability "%s" is owned by %s since %s: table %s takes no writes here',
 				cap, CASE g.side WHEN 'legacy' THEN 'extracted' ELSE 'legacy' END, to_char(g.since, 'YYYY-MM-DD HH24:MI:SS TZ'), TG_RELID::regclass) END,
-		HINT = format('Send the write through the proxy. If it came through it, its route is taken for a read: give it "class: write" in the document of %s. See also: strangler status %s', cap, cap);
+		HINT = format('Send the write through the proxy. If it came through it, its route is taken for a read: give it "class: write" in the document of %s. How to find such routes: docs/cutover.md, "GET routes that write". See also: strangler status %s', cap, cap);
 END
 $guard$;
 
