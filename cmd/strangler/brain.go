@@ -25,14 +25,27 @@ const lease = 6 * time.Second
 // brain is the controller with what it leads by.
 type brain struct {
 	*parts
-	active atomic.Pointer[controller.Controller] // nil while another one leads
+	active atomic.Pointer[controller.Controller] // nil while it does not lead
+	idle   atomic.Pointer[string]                // why it does not
 }
 
 func (p *parts) newBrain() *brain {
 	b := &brain{parts: p}
-	api.Control(p.router, b.active.Load)
+	b.waits("it has just begun")
+	api.Control(p.router, b.leading)
 	api.Fleet(p.router, census{p}.upstreams)
 	return b
+}
+
+// waits notes why this process does not lead.
+func (b *brain) waits(why string) { b.idle.Store(&why) }
+
+// leading returns the controller, or why none leads in this process.
+func (b *brain) leading() (*controller.Controller, error) {
+	if c := b.active.Load(); c != nil {
+		return c, nil
+	}
+	return nil, fmt.Errorf("no controller leads in this process: %s", *b.idle.Load())
 }
 
 // again is how long a controller that could not lead, or lost the lead, waits
@@ -49,6 +62,7 @@ func (b *brain) run(ctx context.Context) error {
 			return err
 		}
 		b.log.Error("not leading", "error", err, "again_in", again)
+		b.waits(err.Error())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -74,7 +88,10 @@ func (b *brain) candidate(ctx context.Context) error {
 		return err
 	}
 	leader := postgres.NewLeader(legacy, fmt.Sprintf("%s pid %d", host, os.Getpid()), lease)
-	return leader.Lead(ctx, func(holder string) { b.log.Info("another controller is active; waiting", "holder", holder) }, b.lead)
+	return leader.Lead(ctx, func(holder string) {
+		b.log.Info("another controller is active; waiting", "holder", holder)
+		b.waits("another one does, on " + holder + "; ask that")
+	}, b.lead)
 }
 
 // lead is the controller's life while it is the active one.
@@ -106,9 +123,9 @@ func statuses(ctx context.Context, c *controller.Controller) []capability.Status
 
 // Mark answers the proxy of the same process.
 func (b *brain) Mark(ctx context.Context, name string) (capability.Mark, error) {
-	c := b.active.Load()
-	if c == nil {
-		return capability.Mark{}, errors.New("no controller is active in this process")
+	c, err := b.leading()
+	if err != nil {
+		return capability.Mark{}, err
 	}
 	r, err := c.Capability(name)
 	if err != nil {

@@ -43,6 +43,7 @@ returns when every proxy serves it:
 				return c.out.json(status)
 			}
 			c.out.line(fmt.Sprintf("%s the breaker of %s, %s side: %s", c.out.green("done:"), args[0], side, mode))
+			c.silent(status)
 			return nil
 		},
 	}

@@ -81,6 +81,14 @@ func plainly(err error) error {
 	return err
 }
 
+// silent names the proxies that are registered and did not answer: what has just
+// been done may be news to them.
+func (c *cli) silent(s capability.Status) {
+	for _, m := range s.Missing {
+		c.errs.line(c.errs.yellow("warning: ") + m + " does not answer, and may serve what was before")
+	}
+}
+
 // follow prints the progress of a command as it comes.
 func (c *cli) follow() func(capability.Progress) {
 	return func(p capability.Progress) {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -85,6 +86,7 @@ command that can be taken back.
 Every verb is a fact. The exit status is 0 when what was asked is true now, 1 when
 it is not (a sentence on standard error says why and what to do), and 2 when the
 command line cannot be read.`,
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	})
@@ -103,6 +105,21 @@ command line cannot be read.`,
 	add("move", c.weight(), c.breaker(), c.mirror(), c.data(), c.cutover(), c.rollback(), c.retire())
 	c.readable(root)
 	return root
+}
+
+// version is that of the build: of the module, or of the commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	words := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			words += " " + s.Value
+		}
+	}
+	return words + " " + info.GoVersion
 }
 
 // actor names the person at the keyboard, for the ledger.

@@ -80,6 +80,9 @@ func (c *cli) showStatus(ctx context.Context, client *api.Client, args []string)
 		all, err = client.Capabilities(ctx)
 	}
 	if err != nil {
+		if errors.Is(err, api.ErrNotLeading) && !c.json {
+			c.withoutController(ctx, client, strings.Join(args, ""))
+		}
 		return err
 	}
 	reported, err := client.Upstreams(ctx)

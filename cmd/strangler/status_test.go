@@ -97,6 +97,54 @@ func TestBreakersAreShownEverywhere(t *testing.T) {
 	}
 }
 
+// apart runs a controller and a proxy as two processes would, until the test ends.
+func (h *house) apart() {
+	h.t.Helper()
+	log, err := os.Create(filepath.Join(h.dir, "log"))
+	h.must(err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan int, 2)
+	for _, args := range [][]string{{"controller"}, {"proxy", "--admin", "127.0.0.1:0"}} {
+		go func() { ended <- run(ctx, append(args, "-c", filepath.Join(h.dir, "config.yaml")), log, log) }()
+	}
+	h.t.Cleanup(func() {
+		stop()
+		for range 2 {
+			if status := <-ended; status != 0 {
+				h.t.Errorf("ended with %d", status)
+			}
+		}
+		if h.t.Failed() {
+			content, _ := os.ReadFile(log.Name())
+			h.t.Logf("%s", content)
+		}
+		_ = log.Close()
+	})
+}
+
+// With the legacy database away no controller leads: the status says why, and
+// shows what the proxies say all the same.
+func TestStatusWithoutController(t *testing.T) {
+	t.Parallel()
+	dir, _, _ := trafficHouse(t, "log: {access: false}\n")
+	h := &house{t: t, dir: dir, name: "orders"}
+	content, err := os.ReadFile(filepath.Join(dir, "config.yaml"))
+	h.must(err)
+	h.write("config.yaml", strings.Replace(string(content), "legacy: {", "legacy: {database: 'postgres://127.0.0.1:1/shop', ", 1))
+	h.apart()
+	out, status := "", 0
+	wanted := regexp.MustCompile(`(?m)^  breaker   orders  extracted  closed     since \d\d:\d\d:\d\d, never changed$`)
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline) && (!wanted.MatchString(out) || !strings.Contains(out, "refused")); {
+		out, status = h.try("status")
+	}
+	if status != 1 || !wanted.MatchString(out) || !strings.Contains(out, "error: no controller leads in this process: reach legacy database") {
+		t.Errorf("exit status %d\n%s", status, out)
+	}
+	if out, status = h.try("status", "nosuch"); status != 1 || len(labelled(out, "breaker")) > 0 {
+		t.Errorf("of another capability: exit status %d\n%s", status, out)
+	}
+}
+
 // With a controller and proxies apart, the status shows the breakers of each
 // proxy, and says of one that is gone that it does not answer, with its address
 // once.
@@ -104,26 +152,7 @@ func TestStatusOfManyProxies(t *testing.T) {
 	t.Parallel()
 	dir, _, admin := trafficHouse(t, "log: {access: false}\n")
 	h := &house{t: t, dir: dir, name: "orders"}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	h.must(err)
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan int, 2)
-	for _, args := range [][]string{{"controller"}, {"proxy", "--admin", "127.0.0.1:0"}} {
-		go func() { ended <- run(ctx, append(args, "-c", filepath.Join(dir, "config.yaml")), log, log) }()
-	}
-	t.Cleanup(func() {
-		stop()
-		for range 2 {
-			if status := <-ended; status != 0 {
-				t.Errorf("ended with %d", status)
-			}
-		}
-		if t.Failed() {
-			content, _ := os.ReadFile(log.Name())
-			t.Logf("%s", content)
-		}
-		_ = log.Close()
-	})
+	h.apart()
 	settings, problems := config.Load(filepath.Join(dir, "config.yaml"))
 	if len(problems) > 0 {
 		t.Fatal(problems)
@@ -143,6 +172,9 @@ func TestStatusOfManyProxies(t *testing.T) {
 	silent := regexp.MustCompile(`(?m)^  proxy     elsewhere-1 \(http://127\.0\.0\.1:\d+: connect: connection refused\) does not answer$`)
 	if !silent.MatchString(out) {
 		t.Errorf("a proxy that is gone: %s", out)
+	}
+	if out := h.types("weight", "orders", "60%"); !strings.Contains(out, "warning: elsewhere-1 (") {
+		t.Errorf("a weight does not say who may not serve it: %s", out)
 	}
 	if out, status := h.try("route", "list"); status != 1 || !strings.Contains(out, "ask the admin address of a proxy") {
 		t.Errorf("a controller is asked for routes: %s", out)

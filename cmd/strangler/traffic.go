@@ -44,6 +44,7 @@ weight moves nobody back. Returns when every proxy serves it.`,
 				return c.out.json(status)
 			}
 			c.out.line(fmt.Sprintf("%s the extracted side of %s answers %s", c.out.green("done:"), args[0], status.Effective.Weight))
+			c.silent(status)
 			return nil
 		},
 	}

@@ -104,6 +104,31 @@ func (c *cli) proxyLines(s capability.Status, reported []api.Reported) {
 	}
 }
 
+// withoutController prints what the proxies say where no controller leads: they go
+// on, and somebody wants to know how.
+func (c *cli) withoutController(ctx context.Context, client *api.Client, name string) {
+	reported, err := client.Upstreams(ctx)
+	if err != nil {
+		return // that nobody leads is what counts
+	}
+	for _, r := range reported {
+		c.out.line(c.out.bold(r.Proxy))
+		if r.Error != "" {
+			c.out.entry("breaker", c.out.red("not known: "+r.Error))
+		}
+		for _, b := range r.Breakers {
+			if name != "" && name != b.Capability {
+				continue
+			}
+			c.out.entry("breaker", b.Capability+"  "+c.breakerLine(b))
+			if b.Side == capability.Extracted {
+				c.endpointLines(b.Capability, r)
+			}
+		}
+		c.endpointLines("", r)
+	}
+}
+
 // breakerLine is a breaker's state, how long it has it, and why.
 func (c *cli) breakerLine(b proxy.BreakerInfo) string {
 	line := fmt.Sprintf("%-9s  %s  since %s", b.Side, c.painted(b.State), clock(b.Since))

@@ -152,7 +152,7 @@ func TestInterrupted(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
-		"": "exit status is 0", "--help": "Moving traffic and data", "help": "Moving traffic and data", "data": "strangler data [command]", "data --help": "verify",
+		"--version": "strangler version ", "": "exit status is 0", "--help": "Moving traffic and data", "help": "Moving traffic and data", "data": "strangler data [command]", "data --help": "verify",
 		"help data start": "strangler data start CAPABILITY", "status orders --help": "strangler status [CAPABILITY]", "help completion bash": "autocompletion",
 		"weight 10% --help": "strangler weight CAPABILITY PERCENT",
 	} {

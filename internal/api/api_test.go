@@ -75,7 +75,7 @@ func TestStreamEndsWithResultOrFailure(t *testing.T) {
 func TestOtherSitesAreRefused(t *testing.T) {
 	t.Parallel()
 	router := mux.NewRouter()
-	Control(router, func() *controller.Controller { return nil })
+	Control(router, func() (*controller.Controller, error) { return nil, errors.New("another one leads") })
 	_, url := serve(t, router)
 	for header, want := range map[string]int{"": http.StatusServiceUnavailable, "https://elsewhere.example": http.StatusForbidden} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/api/capabilities/orders/switch", strings.NewReader(`{"to":"extracted"}`))

@@ -27,6 +27,22 @@ type Client struct {
 // ErrUnreachable is wrapped by every error that means "nobody answered there".
 var ErrUnreachable = errors.New("nobody answers at the admin address")
 
+// ErrNotLeading is wrapped by every error that means "no controller leads there".
+var ErrNotLeading = errors.New("no controller leads at the admin address")
+
+// refusedError is an answer that is no success.
+type refusedError struct {
+	text   string
+	status int
+}
+
+func (e *refusedError) Error() string { return e.text }
+
+// Is reports a 503 as ErrNotLeading.
+func (e *refusedError) Is(target error) bool {
+	return target == ErrNotLeading && e.status == http.StatusServiceUnavailable //nolint:errorlint // a sentinel's own comparison
+}
+
 // UnreachableError says that nobody answered at an admin address, and why.
 type UnreachableError struct {
 	Address string
@@ -229,5 +245,5 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	if p.Mend != "" {
 		p.Error += "; " + p.Mend
 	}
-	return nil, errors.New(p.Error)
+	return nil, &refusedError{p.Error, response.StatusCode}
 }

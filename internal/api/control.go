@@ -20,9 +20,10 @@ import (
 const trafficTimeout = 10 * time.Second
 
 // Control adds the controller's part of the API to the router. It answers 503
-// while active returns nil, because another process leads. Commands that change
+// with the error of active while no controller leads in this process: it says why,
+// and who does if that is known. Commands that change
 // an owner go on when their client goes away: half a switch helps nobody.
-func Control(router *mux.Router, active func() *controller.Controller) {
+func Control(router *mux.Router, active func() (*controller.Controller, error)) {
 	a := control{active}
 	router.HandleFunc("/api/capabilities", a.list).Methods(http.MethodGet)
 	router.HandleFunc("/api/capabilities/{capability}", a.get).Methods(http.MethodGet)
@@ -36,14 +37,14 @@ func Control(router *mux.Router, active func() *controller.Controller) {
 }
 
 type control struct {
-	active func() *controller.Controller
+	active func() (*controller.Controller, error)
 }
 
 // ready returns the active controller once it has read the documents.
 func (a control) ready(w http.ResponseWriter, r *http.Request) (*controller.Controller, bool) {
-	c := a.active()
-	if c == nil {
-		refuse(w, http.StatusServiceUnavailable, errors.New("this process is not the active controller"))
+	c, err := a.active()
+	if err != nil {
+		refuse(w, http.StatusServiceUnavailable, err)
 		return nil, false
 	}
 	select {
