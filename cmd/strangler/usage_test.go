@@ -123,6 +123,24 @@ func TestFirstSteps(t *testing.T) {
 	}
 }
 
+// A problem is one line, also where a driver has more to say: editors and greps
+// read them so.
+func TestAProblemIsALine(t *testing.T) {
+	t.Parallel()
+	dir, _, _ := trafficHouse(t, "")
+	h := &house{t: t, dir: dir, name: "orders"}
+	h.write("routes/orders.yaml", "capability: orders\nroutes: [{path: /api/orders}]\nextracted: {endpoints: [http://127.0.0.1:1]}\n"+
+		"data: {database: 'postgres://127.0.0.1:1/orders', tables: [{table: orders}]}\n")
+	content, err := os.ReadFile(filepath.Join(dir, "config.yaml"))
+	h.must(err)
+	h.write("config.yaml", strings.Replace(string(content), "legacy: {", "legacy: {database: 'postgres://127.0.0.1:1/shop', ", 1))
+	out, status := h.try("check")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if status != 1 || len(lines) != 4 || lines[3] != "error: 3 problems" || !strings.Contains(out, "start the database, or correct") {
+		t.Errorf("exit status %d, %d lines:\n%s", status, len(lines), out)
+	}
+}
+
 // Whoever goes away from a command is told what becomes of it.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()

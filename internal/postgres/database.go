@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -135,8 +136,28 @@ func redact(err error) error {
 	if errors.As(err, &parse) {
 		return errors.New("the connection string cannot be read: " + parse.Error())
 	}
+	if errors.As(err, new(*pgconn.ConnectError)) {
+		return oneLine{err}
+	}
 	return err
 }
+
+// oneLine is an error on one line, which pgx gives one for every address it tried,
+// with and without TLS. What it says twice is said once.
+type oneLine struct{ error }
+
+func (e oneLine) Error() string {
+	var said []string
+	for line := range strings.Lines(e.error.Error()) {
+		if line = strings.TrimSpace(line); !slices.Contains(said, line) {
+			said = append(said, line)
+		}
+	}
+	first, rest := said[0], said[1:]
+	return strings.TrimSpace(first + " " + strings.Join(rest, "; "))
+}
+
+func (e oneLine) Unwrap() error { return e.error }
 
 // Name returns host, port and database for messages, without user or password.
 func (d *Database) Name() string {
