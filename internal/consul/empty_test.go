@@ -23,6 +23,7 @@ func TestAgentComesBackEmpty(t *testing.T) {
 		c.add(service, endpoint)
 	}
 	d.await(t, service, one, two)
+	d.written() // the signal follows what it speaks of
 	for len(d.changes) > 0 {
 		<-d.changes
 	}

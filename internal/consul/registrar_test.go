@@ -141,6 +141,9 @@ func TestRegistrarAfterTheAgentIsLost(t *testing.T) {
 	if err := agent.Lose(); err != nil {
 		t.Fatal(err)
 	}
+	for len(r.changes) > 0 { // of an agent that was slow before
+		<-r.changes
+	}
 	if err := agent.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}

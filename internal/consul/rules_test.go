@@ -113,6 +113,13 @@ func TestAddress(t *testing.T) {
 // records what it was asked, and stays silent when its lines are used up.
 func script(t *testing.T, lines ...map[string]string) (address string, asked <-chan string) {
 	t.Helper()
+	return heldScript(t, nil, lines...)
+}
+
+// heldScript keeps each line that has "held" back until the test lets it go: what
+// the test looks at meanwhile would otherwise be gone with that line.
+func heldScript(t *testing.T, letGo <-chan struct{}, lines ...map[string]string) (address string, asked <-chan string) {
+	t.Helper()
 	questions := make(chan string, 100)
 	next := make(chan map[string]string, len(lines))
 	for _, line := range lines {
@@ -127,16 +134,25 @@ func script(t *testing.T, lines ...map[string]string) (address string, asked <-c
 		questions <- question
 		select {
 		case headers := <-next:
+			if headers["held"] != "" {
+				select {
+				case <-letGo:
+				case <-r.Context().Done():
+					return
+				}
+			}
 			w.Header().Set("X-Consul-Index", "1")
 			w.Header().Set("X-Consul-KnownLeader", "true")
 			w.Header().Set("X-Consul-LastContact", "0")
 			body := "[]"
 			for key, text := range headers {
-				if key == "body" {
+				switch key {
+				case "held":
+				case "body":
 					body = text
-					continue
+				default:
+					w.Header().Set("X-Consul-"+key, text)
 				}
-				w.Header().Set("X-Consul-"+key, text)
 			}
 			_, _ = w.Write([]byte(body)) // the client may be gone
 		default:
@@ -193,18 +209,19 @@ func TestStaleAnswers(t *testing.T) {
 // A follower is not heard on losses, were they of what does not answer: it may be
 // behind without knowing.
 func TestLossesAreTheLeadersToTell(t *testing.T) {
-	address, asked := script(t,
+	letGo := make(chan struct{})
+	address, asked := heldScript(t, letGo,
 		map[string]string{"Index": "5", "body": instanceA},
 		map[string]string{"Index": "6"},
 		map[string]string{"Index": "7", "body": instanceA},
 		map[string]string{"Index": "8"},
-		map[string]string{"Index": "9"},
+		map[string]string{"Index": "9", "held": "yes"},
 	)
 	d := start(t, Options{Address: address}, nil)
 	d.Watch("s")
-	expectQuestions(t, asked, "index= stale", "index=5 stale", "index=", "index=7 stale")
-	d.await(t, "s", "http://127.0.0.1:1")
-	expectQuestions(t, asked, "index=")
+	expectQuestions(t, asked, "index= stale", "index=5 stale", "index=", "index=7 stale", "index=")
+	d.await(t, "s", "http://127.0.0.1:1") // whatever two followers have said
+	letGo <- struct{}{}
 	d.await(t, "s") // the leader says so, and a probe too
 	expectQuestions(t, asked, "index=9 stale")
 }
