@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"log/slog"
 
 	"strangler/capability"
@@ -18,8 +17,8 @@ type lasting struct {
 	marks     *marks
 	extracted *pool.Pool
 	budget    *limit.Budget
-	end       context.CancelFunc // of what runs for it
-	retiring  bool               // no document describes it; guarded by Proxy.mu
+	end       func() // of what runs for it
+	retiring  bool   // no document describes it; guarded by Proxy.mu
 	breakers  map[capability.Side]*breaker.Breaker
 	bulkheads map[capability.Side]*limit.Bulkhead
 }
@@ -55,14 +54,7 @@ func (p *Proxy) newLasting(d capability.Document, e capability.Effective) *lasti
 		p.metrics.breaker(d.Name, side)
 	}
 	// What a pool does by itself, it does while the proxy runs.
-	alive, end := context.WithCancel(context.Background())
-	l.end = end
-	p.loops.keep(func(ctx context.Context) error {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(alive, cancel)()
-		return l.extracted.Run(ctx)
-	})
+	l.end = p.loops.keep(l.extracted.Run)
 	return l
 }
 

@@ -11,35 +11,57 @@ import (
 // loops starts background work only while Run is running, and waits for it.
 type loops struct {
 	mu   sync.Mutex
-	ctx  context.Context               // guarded by mu; nil before open and after close
-	kept []func(context.Context) error // guarded by mu; begun by open
+	ctx  context.Context // guarded by mu; nil before open and after close
+	kept map[*loop]bool  // guarded by mu; begun by open
 	wg   sync.WaitGroup
+}
+
+// loop is one that is kept until it is ended.
+type loop struct {
+	run   func(context.Context) error
+	alive context.Context
 }
 
 func (l *loops) open(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ctx = ctx
-	for _, f := range l.kept {
-		l.begin(f)
+	for one := range l.kept {
+		l.begin(one)
 	}
 }
 
-// keep runs f from open, or from now, until close.
-func (l *loops) keep(f func(context.Context) error) {
+// keep runs f from open, or from now, until close or end. What has ended is
+// forgotten; end does not wait for it.
+func (l *loops) keep(f func(context.Context) error) (end func()) {
+	alive, cancel := context.WithCancel(context.Background())
+	one := &loop{f, alive}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.kept = append(l.kept, f)
+	if l.kept == nil {
+		l.kept = map[*loop]bool{}
+	}
+	l.kept[one] = true
 	if l.ctx != nil {
-		l.begin(f)
+		l.begin(one)
+	}
+	return func() {
+		cancel()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.kept, one)
 	}
 }
 
 // begin is called with mu held.
-func (l *loops) begin(f func(context.Context) error) {
+func (l *loops) begin(one *loop) {
 	ctx := l.ctx
-	// What runs here ends with the context and has nothing to say then.
-	l.wg.Go(func() { _ = f(ctx) })
+	l.wg.Go(func() {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(one.alive, cancel)()
+		_ = one.run(ctx) // it ends with its context, and has nothing to say then
+	})
 }
 
 func (l *loops) close() {

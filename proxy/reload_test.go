@@ -291,6 +291,9 @@ func TestCapabilityWithoutADocumentIsForgotten(t *testing.T) {
 		if n := len(p.everything()); n != 0 {
 			t.Errorf("%d capabilities are kept", n)
 		}
+		if n := len(p.loops.kept); n != 1 { // the monolith's
+			t.Errorf("%d loops are kept", n)
+		}
 		p.Update(docs, weighted("orders", 1, 0))
 		if got := ask(t, p, "GET", "/o", "ann"); got != "legacy" {
 			t.Errorf("it began anew at 0%%, and %s answered", got)
