@@ -14,7 +14,7 @@ import (
 
 	"strangler/internal/config"
 	"strangler/internal/consul"
-	"strangler/internal/files"
+	"strangler/internal/documents"
 )
 
 func (c *cli) document() *cobra.Command {
@@ -75,7 +75,7 @@ func (c *cli) push(ctx context.Context, paths []string, dry bool) error {
 	pushed := map[string][]byte{}
 	for _, path := range paths {
 		name := filepath.Base(path)
-		if !files.IsDocument(name) {
+		if !documents.IsDocument(name) {
 			return fmt.Errorf("%s is no document: its name ends in .yaml", path)
 		}
 		if _, twice := pushed[name]; twice {

@@ -37,6 +37,10 @@ var borders = []border{
 		rule: "only internal/config reads YAML"},
 	{from: []string{"strangler/internal/files", "strangler/internal/consul", "strangler/internal/postgres", "strangler/internal/api", "strangler/internal/telemetry"},
 		never: []string{"go.yaml.in/...", "github.com/spf13/..."}, rule: "only internal/config reads YAML"},
+	{from: []string{"strangler/internal/documents/..."}, never: []string{"strangler/proxy/...", "strangler/migrate/...", "strangler/controller/...", "strangler/internal/...",
+		"strangler/cmd/...", "net/...", "os", "io/...", "context", "sync/...", "github.com/..."},
+		rule: "what the stores share imports capability alone, and does no I/O: that is theirs"},
+	{from: []string{"strangler/..."}, never: []string{"strangler/internal/documents/documentstest"}, rule: "the documents of the tests are for tests"},
 }
 
 // adapters import the core packages, never each other.

@@ -13,6 +13,7 @@ import (
 	"strangler/controller"
 	"strangler/internal/config"
 	"strangler/internal/consul"
+	"strangler/internal/documents"
 	"strangler/internal/files"
 	"strangler/proxy"
 )
@@ -88,7 +89,7 @@ func readDirectory(dir string) (map[string][]byte, error) {
 	contents := map[string][]byte{}
 	for _, entry := range entries {
 		name := entry.Name()
-		if !files.IsDocument(name) {
+		if !documents.IsDocument(name) {
 			continue
 		}
 		if contents[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"testing"
 
 	"strangler/internal/config"
+	"strangler/internal/consul"
+	"strangler/internal/files"
 )
 
 const twoWide = `capability: NAME
@@ -46,6 +49,14 @@ func TestOverlappingChangeWaits(t *testing.T) {
 	}
 	if d := docs[1]; d.Routes[0].Path != "/b/{id}" || d.Traffic.Owner != "legacy" || problems[0].File != d.File {
 		t.Errorf("in effect: %+v, problem of %s", d, problems[0].File)
+	}
+}
+
+// Who decides by an error of the store need not know which one it is.
+func TestStoresFailAlike(t *testing.T) {
+	t.Parallel()
+	if !errors.Is(files.ErrConflict, consul.ErrConflict) || !errors.Is(files.ErrUnknown, consul.ErrUnknown) {
+		t.Error("the same fault is another error in another store")
 	}
 }
 

@@ -3,14 +3,13 @@ package consul
 import (
 	"context"
 	"fmt"
-	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/consul/api"
 
 	"strangler/capability"
+	"strangler/internal/documents"
 )
 
 // Load reads the documents. While one is broken, or gone although the move of its
@@ -33,22 +32,16 @@ func (s *Store) Load(ctx context.Context) ([]capability.Document, []capability.P
 	if s.last.silence != nil {
 		return s.unanswered(ctx, s.last.silence)
 	}
-	begun := begunOf(states)
 	current, err := s.current(ctx)
 	if err != nil {
 		return s.unanswered(ctx, err)
 	}
 	s.answered()
-	kept, astray, emptiness := s.away(current, begun)
+	kept, astray, emptiness := s.away(current, documents.Begun(states))
 	s.unsure.Store(!s.last.emptied.IsZero())
-	_, problems := s.decode(s.key(routes), current)
-	chosen := choice{good: s.last.documents, check: s.check}.of(current, kept, filesOf(problems))
-	documents, left := s.decode(s.key(routes), chosen)
-	for file := range filesOf(left) {
-		delete(chosen, file)
-	}
-	s.keepDocuments(chosen)
-	return documents, slices.Concat(astray, emptiness, s.heldStates(), problems), nil
+	served := s.folder.Serve(current, s.last.documents, kept)
+	s.keepDocuments(served.Contents)
+	return served.Documents, slices.Concat(astray, emptiness, s.heldStates(), served.Problems), nil
 }
 
 // current asks for the documents, and once more, of a leader that has made sure
@@ -75,13 +68,13 @@ func (s *Store) unanswered(ctx context.Context, err error) ([]capability.Documen
 		return nil, nil, fmt.Errorf("load documents: %w", err)
 	}
 	s.fellSilent(err)
-	documents, problems := s.decode(s.key(routes), s.last.documents)
+	last, problems := s.folder.Decode(s.folder.Dir, s.last.documents)
 	silence := capability.Problem{
 		File:    s.key(routes),
 		Message: "consul does not answer since " + s.last.silent.UTC().Format(time.RFC3339) + "; the last good documents are served: " + err.Error(),
 		Mend:    "see whether its agent runs and its servers have a leader: consul operator raft list-peers",
 	}
-	return documents, append([]capability.Problem{silence}, problems...), nil
+	return last, append([]capability.Problem{silence}, problems...), nil
 }
 
 // Contents returns the documents as they are now, good or not, by file name.
@@ -147,15 +140,4 @@ func contentsOf(pairs map[string]*api.KVPair) map[string][]byte {
 }
 
 // isDocument leaves out what people keep beside documents.
-func isDocument(name string) bool {
-	extension := path.Ext(name)
-	return (extension == ".yaml" || extension == ".yml") && !strings.HasPrefix(name, "#") && keyName(name) == nil
-}
-
-func filesOf(problems []capability.Problem) map[string]bool {
-	files := map[string]bool{}
-	for _, p := range problems {
-		files[path.Base(p.File)] = true
-	}
-	return files
-}
+func isDocument(name string) bool { return documents.IsDocument(name) && keyName(name) == nil }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"strangler/capability"
+	"strangler/internal/documents/documentstest"
 )
 
 func TestLastGoodWins(t *testing.T) {
@@ -197,9 +198,9 @@ func TestEditRefuses(t *testing.T) {
 func TestEditConflict(t *testing.T) {
 	s := newStore(t)
 	s.put(t, "a.yaml", "name orders\nweight 0%\n")
-	s.apply = func(content []byte, edit capability.Edit) ([]byte, error) {
+	s.folder.Apply = func(content []byte, edit capability.Edit) ([]byte, error) {
 		s.put(t, "a.yaml", "name orders\nweight 7%\n")
-		return applyLines(content, edit)
+		return documentstest.Apply(content, edit)
 	}
 	if _, err := s.Edit(t.Context(), "orders", weight(100)); !errors.Is(err, ErrConflict) {
 		t.Errorf("got %v", err)

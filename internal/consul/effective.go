@@ -158,15 +158,6 @@ func decodeState(name string, content []byte) (state capability.Effective, err e
 	return state, nil
 }
 
-// begunOf names the capabilities whose data has begun to move.
-func begunOf(states map[string]capability.Effective) map[string]bool {
-	begun := map[string]bool{}
-	for name, state := range states {
-		begun[name] = state.Epoch > 0
-	}
-	return begun
-}
-
 // recallStates reads what an earlier process left, once.
 func (s *Store) recallStates() {
 	if s.last.states != nil || s.saved == "" {

@@ -6,14 +6,13 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"strangler/capability"
+	"strangler/internal/documents"
 )
 
 // lacks says whether the documents lack one that was there before.
@@ -27,10 +26,8 @@ func (s *Store) lacks(current map[string][]byte) bool {
 }
 
 // away returns the last good versions of the documents that Consul has no more and
-// that are served all the same: those of a move that has begun, unless another file
-// describes the same capability, and for the time of our patience all of them when
-// nothing is left. Without the first, a key that is deleted would send the writes of
-// a capability that extracted owns to a database that refuses them.
+// that are served all the same: those that are needed, and for the time of our
+// patience all of them when nothing is left.
 func (s *Store) away(current map[string][]byte, begun map[string]bool) (kept map[string][]byte, astray, emptiness []capability.Problem) {
 	kept = map[string][]byte{}
 	switch {
@@ -40,26 +37,16 @@ func (s *Store) away(current map[string][]byte, begun map[string]bool) (kept map
 		s.last.emptied = s.now()
 	}
 	emptied := !s.last.emptied.IsZero() && s.now().Sub(s.last.emptied) < s.bounds.patience
-	described := map[string]bool{}
-	documents, _ := s.decode(s.key(routes), current)
-	for _, d := range documents {
-		described[d.Name] = true
-	}
-	for _, file := range slices.Sorted(maps.Keys(s.last.documents)) {
-		content := s.last.documents[file]
-		if _, ok := current[file]; ok {
-			continue
-		}
-		name := s.capability(file, content)
+	for _, m := range s.folder.Missing(current, s.last.documents, begun) {
 		switch {
-		case begun[name] && !described[name]:
-			astray = append(astray, s.missing(file, "although the move of "+name+" has begun", ", or take the move back with it there: strangler data reset "+name))
+		case m.Needed:
+			astray = append(astray, s.folder.Gone(m, s.savedAt(m.File)))
 		case emptied:
-			emptiness = append(emptiness, s.missing(file, "with all others at once", "; it is believed after "+s.bounds.patience.String()))
+			emptiness = append(emptiness, s.folder.Away(m, "with all others at once", s.savedAt(m.File), "; it is believed after "+s.bounds.patience.String()))
 		default:
 			continue
 		}
-		kept[file] = content
+		kept[m.File] = m.Content
 	}
 	if len(kept) == 0 {
 		s.last.emptied = time.Time{} // believed
@@ -67,15 +54,12 @@ func (s *Store) away(current map[string][]byte, begun map[string]bool) (kept map
 	return kept, astray, emptiness
 }
 
-func (s *Store) missing(file, how, otherwise string) capability.Problem {
-	mend := "put it back"
-	if s.saved != "" {
-		mend += " from " + s.path(routes, file)
+// savedAt is where the last good version of a document lies; empty: nowhere.
+func (s *Store) savedAt(file string) string {
+	if s.saved == "" {
+		return ""
 	}
-	return capability.Problem{
-		File: s.key(routes, file), Message: "is gone, " + how + "; its last version is served",
-		Mend: mend + otherwise,
-	}
+	return s.path(routes, file)
 }
 
 // Gone lists the documents that are not there although the move of their
@@ -94,17 +78,8 @@ func (s *Store) Gone(ctx context.Context) ([]capability.Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, problems, _ := s.away(current, begunOf(states))
+	_, problems, _ := s.away(current, documents.Begun(states))
 	return problems, nil
-}
-
-// capability is the name that one good document gives, or nothing.
-func (s *Store) capability(file string, content []byte) string {
-	documents, _ := s.decode(s.key(routes), map[string][]byte{file: content})
-	if len(documents) != 1 {
-		return ""
-	}
-	return documents[0].Name
 }
 
 func (s *Store) path(parts ...string) string {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"strangler/internal/documents/documentstest"
 	"testbed"
 	"testbed/process"
 )
@@ -149,7 +150,7 @@ func TestTLSAndTokens(t *testing.T) {
 	other.idle.CloseIdleConnections()
 
 	// The store, of a token that may read the documents and nothing else.
-	owner := NewStore(StoreOptions{Client: client, Decode: decodeLines, Apply: applyLines})
+	owner := NewStore(StoreOptions{Client: client, Decode: documentstest.Decode, Apply: documentstest.Apply})
 	owner.put(t, "a.yaml", "name a\n")
 	owner.publish(t, "a", 1, 1)
 	owner.expect(t, "a=0%")
@@ -160,7 +161,7 @@ func TestTLSAndTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer idle.CloseIdleConnections()
-	s := NewStore(StoreOptions{Client: small, Decode: decodeLines, Apply: applyLines})
+	s := NewStore(StoreOptions{Client: small, Decode: documentstest.Decode, Apply: documentstest.Apply})
 	if _, err := s.Contents(t.Context()); err != nil {
 		t.Errorf("what it may read: %v", err)
 	}

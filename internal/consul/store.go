@@ -13,13 +13,14 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"strangler/capability"
+	"strangler/internal/documents"
 )
 
-// ErrConflict says that somebody else was faster: read again, decide again.
-var ErrConflict = errors.New("changed by somebody else in the meantime")
-
-// ErrUnknown says that no document is there for a capability.
-var ErrUnknown = errors.New("no document of this capability")
+// The errors of every store.
+var (
+	ErrConflict = documents.ErrConflict
+	ErrUnknown  = documents.ErrUnknown
+)
 
 // ErrTooLarge says that Consul would not take a value.
 var ErrTooLarge = errors.New("larger than the 512 KiB that consul stores")
@@ -56,8 +57,7 @@ type Store struct {
 	prefix string
 	saved  string
 	ttl    time.Duration
-	decode func(string, map[string][]byte) ([]capability.Document, []capability.Problem)
-	apply  func([]byte, capability.Edit) ([]byte, error)
+	folder documents.Folder // of the documents
 	log    *slog.Logger
 	bounds bounds
 	now    func() time.Time
@@ -86,7 +86,7 @@ type last struct {
 func NewStore(o StoreOptions) *Store {
 	s := &Store{
 		client: o.Client, prefix: strings.Trim(o.Prefix, "/"), saved: o.Snapshot, ttl: o.TTL,
-		decode: o.Decode, apply: o.Apply, log: o.Log, bounds: defaultBounds(), now: time.Now,
+		log: o.Log, bounds: defaultBounds(), now: time.Now,
 		turn: make(chan struct{}, 1), last: last{held: map[string]bool{}, disk: map[string]map[string][]byte{}}, sessions: map[string]string{},
 	}
 	if s.log == nil {
@@ -95,6 +95,7 @@ func NewStore(o StoreOptions) *Store {
 	if s.prefix == "" {
 		s.prefix = DefaultPrefix
 	}
+	s.folder = documents.Folder{Dir: s.key(routes), Decode: o.Decode, Apply: o.Apply}
 	if s.ttl == 0 {
 		s.ttl = defaultTTL
 	}

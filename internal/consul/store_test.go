@@ -1,14 +1,8 @@
 package consul
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
-	"maps"
-	"path"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,12 +10,11 @@ import (
 	"go.uber.org/goleak"
 
 	"strangler/capability"
+	"strangler/internal/documents/documentstest"
 	"testbed"
 )
 
-// newStore is a store with a folder of keys, and a snapshot, of its own. Its
-// documents are lines of `name orders`, `weight 5` and `table t`, of which a broken
-// one has `broken`.
+// newStore is a store with a folder of keys, and a snapshot, of its own.
 func newStore(t *testing.T) *Store {
 	t.Helper()
 	return storeAt(t, testbed.Consul(t), unique("store"), t.TempDir())
@@ -31,7 +24,7 @@ func newStore(t *testing.T) *Store {
 func (s *Store) another(t *testing.T) *Store {
 	t.Helper()
 	return &Store{
-		client: s.client, prefix: s.prefix, saved: s.saved, ttl: s.ttl, decode: s.decode, apply: s.apply, log: s.log, bounds: s.bounds, now: s.now,
+		client: s.client, prefix: s.prefix, saved: s.saved, ttl: s.ttl, folder: s.folder, log: s.log, bounds: s.bounds, now: s.now,
 		turn: make(chan struct{}, 1), last: last{held: map[string]bool{}, disk: map[string]map[string][]byte{}}, sessions: map[string]string{},
 	}
 }
@@ -60,59 +53,10 @@ func openStore(t *testing.T, address, prefix, saved string) *Store {
 	}
 	t.Cleanup(transport.CloseIdleConnections)
 	s := NewStore(StoreOptions{
-		Client: client, Prefix: prefix, Snapshot: saved, Decode: decodeLines, Apply: applyLines, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Client: client, Prefix: prefix, Snapshot: saved, Decode: documentstest.Decode, Apply: documentstest.Apply, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	s.bounds.recheck, s.bounds.backoff, s.bounds.longest = 50*time.Millisecond, 10*time.Millisecond, 50*time.Millisecond
 	return s
-}
-
-func decodeLines(dir string, contents map[string][]byte) ([]capability.Document, []capability.Problem) {
-	var documents []capability.Document
-	var problems []capability.Problem
-	names, tables := map[string]bool{}, map[string]bool{}
-	for _, file := range slices.Sorted(maps.Keys(contents)) {
-		d := capability.Document{File: path.Join(dir, file), Revision: fmt.Sprintf("%x", contents[file])}
-		before := len(problems)
-		problem := func(message string) {
-			problems = append(problems, capability.Problem{File: d.File, Message: message})
-		}
-		for line := range strings.Lines(string(contents[file])) {
-			key, text, _ := strings.Cut(strings.TrimSpace(line), " ")
-			switch key {
-			case "name":
-				d.Name = text
-			case "weight":
-				weight, err := capability.ParseWeight(text)
-				if d.Traffic.Weight = weight; err != nil {
-					problem(err.Error())
-				}
-			case "table":
-				if tables[text] {
-					problem("table twice: " + text)
-				}
-				tables[text] = true
-			case "broken":
-				problem("broken")
-			}
-		}
-		if len(problems) == before && (d.Name == "" || names[d.Name]) {
-			problem("no name of its own")
-		}
-		names[d.Name] = true
-		if len(problems) == before {
-			documents = append(documents, d)
-		}
-	}
-	return documents, problems
-}
-
-func applyLines(content []byte, edit capability.Edit) ([]byte, error) {
-	at := bytes.Index(content, []byte("weight "))
-	if at < 0 {
-		return nil, fmt.Errorf("no weight")
-	}
-	end := at + bytes.IndexByte(content[at:], '\n')
-	return slices.Concat(content[:at], []byte("weight "+edit.Weight.String()), content[end:]), nil
 }
 
 func (s *Store) put(t *testing.T, file, content string) {
@@ -152,14 +96,7 @@ func (s *Store) loaded(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var words []string
-	for _, d := range documents {
-		words = append(words, d.Name+"="+d.Traffic.Weight.String())
-	}
-	for _, p := range problems {
-		words = append(words, "!"+path.Base(p.File))
-	}
-	return strings.Join(words, " ")
+	return documentstest.Show(documents, problems)
 }
 
 func (s *Store) expect(t *testing.T, want string) {

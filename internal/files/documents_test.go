@@ -136,7 +136,7 @@ func TestRenamedDocument(t *testing.T) {
 	s.now = func() time.Time { return now }
 	s.put(t, "a.yaml", "name a\n")
 	s.expect(t, "a=0%")
-	if err := os.Rename(filepath.Join(s.routes, "a.yaml"), filepath.Join(s.routes, "z.yaml")); err != nil {
+	if err := os.Rename(filepath.Join(s.folder.Dir, "a.yaml"), filepath.Join(s.folder.Dir, "z.yaml")); err != nil {
 		t.Fatal(err)
 	}
 	s.expect(t, "a=0%")
@@ -153,13 +153,13 @@ func TestDirectoryAway(t *testing.T) {
 	s := newStore(t)
 	s.put(t, "a.yaml", "name a\n")
 	s.expect(t, "a=0%")
-	if err := os.Rename(s.routes, s.routes+".away"); err != nil {
+	if err := os.Rename(s.folder.Dir, s.folder.Dir+".away"); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := s.Load(t.Context()); err == nil {
 		t.Error("a directory that is away loads as empty")
 	}
-	if err := os.Rename(s.routes+".away", s.routes); err != nil {
+	if err := os.Rename(s.folder.Dir+".away", s.folder.Dir); err != nil {
 		t.Fatal(err)
 	}
 	s.put(t, "a.yaml", "broken\n")
@@ -174,7 +174,7 @@ func TestUnreadable(t *testing.T) {
 	s.put(t, "a.yaml", "name a\n")
 	s.expect(t, "a=0%")
 	s.remove(t, "a.yaml")
-	if err := os.Mkdir(filepath.Join(s.routes, "a.yaml"), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(s.folder.Dir, "a.yaml"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	s.expect(t, "a=0% !a.yaml")

@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"strangler/capability"
+	"strangler/internal/documents/documentstest"
 )
 
 func weight(w capability.Weight) capability.Edit { return capability.Edit{Weight: &w} }
 
 func (s *Store) content(t *testing.T, file string) string {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(s.routes, file))
+	content, err := os.ReadFile(filepath.Join(s.folder.Dir, file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +27,7 @@ func TestEdit(t *testing.T) {
 	s := newStore(t)
 	s.put(t, "1.yaml", "name other\nweight 0%\n")
 	s.put(t, "2.yaml", "name orders # kept\nname orders\nweight 0%\n")
-	if err := os.Chmod(filepath.Join(s.routes, "2.yaml"), 0o600); err != nil {
+	if err := os.Chmod(filepath.Join(s.folder.Dir, "2.yaml"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	revision, err := s.Edit(t.Context(), "orders", weight(500))
@@ -36,7 +37,7 @@ func TestEdit(t *testing.T) {
 	if got := s.content(t, "2.yaml"); got != "name orders # kept\nname orders\nweight 5%\n" {
 		t.Errorf("got %q", got)
 	}
-	if info, err := os.Stat(filepath.Join(s.routes, "2.yaml")); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(s.folder.Dir, "2.yaml")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
 	documents, _, err := s.Load(t.Context())
@@ -46,7 +47,7 @@ func TestEdit(t *testing.T) {
 	if again, err := s.Edit(t.Context(), "orders", weight(500)); err != nil || again != revision {
 		t.Errorf("an edit that changes nothing: %q, %v", again, err)
 	}
-	if entries, err := os.ReadDir(s.routes); err != nil || len(entries) != 2 {
+	if entries, err := os.ReadDir(s.folder.Dir); err != nil || len(entries) != 2 {
 		t.Errorf("left behind: %v, %v", entries, err)
 	}
 }
@@ -88,7 +89,7 @@ func TestEditFollowsLinks(t *testing.T) {
 	if err := os.WriteFile(target, []byte("name orders\nweight 0%\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	link := filepath.Join(s.routes, "a.yaml")
+	link := filepath.Join(s.folder.Dir, "a.yaml")
 	if err := os.Symlink(target, link); err != nil {
 		t.Fatal(err)
 	}
@@ -106,9 +107,9 @@ func TestEditConflict(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
 	s.put(t, "a.yaml", "name orders\nweight 0%\n")
-	s.apply = func(content []byte, edit capability.Edit) ([]byte, error) {
+	s.folder.Apply = func(content []byte, edit capability.Edit) ([]byte, error) {
 		s.put(t, "a.yaml", "name orders\nweight 7%\n")
-		return applyLines(content, edit)
+		return documentstest.Apply(content, edit)
 	}
 	if _, err := s.Edit(t.Context(), "orders", weight(100)); !errors.Is(err, ErrConflict) {
 		t.Errorf("got %v", err)

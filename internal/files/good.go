@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
 
 	"strangler/capability"
+	"strangler/internal/documents"
 )
 
 // settle is how long a document that has vanished is still served. Editors and
@@ -29,17 +31,17 @@ func (s *Store) recall(current map[string][]byte, unreadable []capability.Proble
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the last good documents: %w", err)
 	}
-	good, there := map[string][]byte{}, filesOf(unreadable)
+	good, there := map[string][]byte{}, documents.FilesOf(unreadable)
 	for _, entry := range entries {
 		name := entry.Name()
-		if !IsDocument(name) {
+		if !documents.IsDocument(name) {
 			continue
 		}
 		content, err := os.ReadFile(s.path("good", name))
 		if err != nil {
 			return fmt.Errorf("read the last good %s: %w", name, err)
 		}
-		if _, ok := current[name]; ok || there[name] || begun[s.capability(name, content)] {
+		if _, ok := current[name]; ok || there[name] || begun[s.folder.Name(name, content)] {
 			good[name] = content
 		}
 	}
@@ -48,43 +50,33 @@ func (s *Store) recall(current map[string][]byte, unreadable []capability.Proble
 }
 
 // away returns the last good versions of the documents that are not there now
-// and are to be served all the same: those that cannot be read, those that
-// vanished a moment ago, and those of a move that has begun. Without the last, a
-// file that is taken away would send the writes of a capability that extracted
-// owns to a database that refuses them. They are problems, unless another file
-// describes the same capability.
-func (s *Store) away(current map[string][]byte, unreadable []capability.Problem, begun map[string]bool) (map[string][]byte, []capability.Problem) {
-	kept, there := map[string][]byte{}, filesOf(unreadable)
-	described := map[string]bool{}
-	documents, _ := s.decode(s.routes, current)
-	for _, d := range documents {
-		described[d.Name] = true
-	}
+// and are to be served all the same: those that cannot be read, those that are
+// missing for less than patience, and those that are needed. The last are problems.
+func (s *Store) away(current map[string][]byte, unreadable []capability.Problem, begun map[string]bool, patience time.Duration) (map[string][]byte, []capability.Problem) {
+	kept, there := map[string][]byte{}, documents.FilesOf(unreadable)
+	maps.DeleteFunc(s.missing, func(file string, _ time.Time) bool {
+		_, ok := current[file]
+		return ok || there[file]
+	})
 	var problems []capability.Problem
-	for file, content := range s.good {
-		if _, ok := current[file]; ok || there[file] {
-			delete(s.missing, file)
-			if there[file] {
-				kept[file] = content
-			}
+	for _, m := range s.folder.Missing(current, s.good, begun) {
+		if there[m.File] {
+			kept[m.File] = m.Content
 			continue
 		}
-		since, known := s.missing[file]
+		since, known := s.missing[m.File]
 		if !known {
 			since = s.now()
-			s.missing[file] = since
+			s.missing[m.File] = since
 		}
-		name := s.capability(file, content)
 		switch {
-		case s.now().Sub(since) < settle:
-			kept[file] = content
-		case begun[name] && !described[name]:
-			kept[file] = content
-			problems = append(problems, capability.Problem{File: filepath.Join(s.routes, file),
-				Message: "is gone, although the move of " + name + " has begun; its last version is served",
-				Mend:    "put it back from " + s.path("good", file) + ", or take the move back with it there: strangler data reset " + name})
+		case s.now().Sub(since) < patience:
+			kept[m.File] = m.Content
+		case m.Needed:
+			kept[m.File] = m.Content
+			problems = append(problems, s.folder.Gone(m, s.path("good", m.File)))
 		default:
-			delete(s.missing, file)
+			delete(s.missing, m.File)
 		}
 	}
 	return kept, problems
@@ -106,32 +98,14 @@ func (s *Store) Gone(ctx context.Context) ([]capability.Problem, error) {
 	if err := s.recall(current, unreadable, begun); err != nil {
 		return nil, err
 	}
-	for file := range s.good {
-		if _, known := s.missing[file]; !known {
-			s.missing[file] = time.Time{} // nobody is asked to wait
-		}
-	}
-	_, problems := s.away(current, unreadable, begun)
+	_, problems := s.away(current, unreadable, begun, 0)
 	return problems, nil
 }
 
 // begun names the capabilities whose data has begun to move.
 func (s *Store) begun(ctx context.Context) (map[string]bool, error) {
 	states, err := s.Effective(ctx)
-	begun := map[string]bool{}
-	for name, state := range states {
-		begun[name] = state.Epoch > 0
-	}
-	return begun, err
-}
-
-// capability is the name that one good document gives, or nothing.
-func (s *Store) capability(file string, content []byte) string {
-	documents, _ := s.decode(s.routes, map[string][]byte{file: content})
-	if len(documents) != 1 {
-		return ""
-	}
-	return documents[0].Name
+	return documents.Begun(states), err
 }
 
 // keep makes the contents the last good ones, in memory and on disk. That the
@@ -152,7 +126,7 @@ func (s *Store) keep(contents map[string][]byte) {
 		return // nothing was ever saved
 	}
 	for _, entry := range entries {
-		if _, ok := contents[entry.Name()]; ok || !IsDocument(entry.Name()) {
+		if _, ok := contents[entry.Name()]; ok || !documents.IsDocument(entry.Name()) {
 			continue
 		}
 		if err := ignoreMissing(os.Remove(filepath.Join(s.path("good"), entry.Name()))); err != nil {

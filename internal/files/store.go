@@ -1,20 +1,20 @@
 package files
 
 import (
-	"errors"
 	"log/slog"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"strangler/capability"
+	"strangler/internal/documents"
 )
 
-// ErrConflict says that somebody else was faster: read again, decide again.
-var ErrConflict = errors.New("changed by somebody else in the meantime")
-
-// ErrUnknown says that no document is there for a capability.
-var ErrUnknown = errors.New("no document of this capability")
+// The errors of every store.
+var (
+	ErrConflict = documents.ErrConflict
+	ErrUnknown  = documents.ErrUnknown
+)
 
 // Options are what a Store needs; all but Log must be given.
 type Options struct {
@@ -31,12 +31,11 @@ type Options struct {
 // Store is safe for concurrent use, and for several processes on one machine.
 // It does not work on file systems without flock and atomic rename.
 type Store struct {
-	routes, state string
-	decode        func(string, map[string][]byte) ([]capability.Document, []capability.Problem)
-	apply         func([]byte, capability.Edit) ([]byte, error)
-	log           *slog.Logger
-	now           func() time.Time
-	turn          chan struct{} // one token: who holds it may take the lock file
+	folder documents.Folder // of the documents
+	state  string
+	log    *slog.Logger
+	now    func() time.Time
+	turn   chan struct{} // one token: who holds it may take the lock file
 
 	mu      sync.Mutex
 	good    map[string][]byte    // last good content by file name; nil until read; guarded by mu
@@ -49,7 +48,7 @@ func New(o Options) *Store {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Store{
-		routes: o.Routes, state: o.State, decode: o.Decode, apply: o.Apply, log: o.Log,
+		folder: documents.Folder{Dir: o.Routes, Decode: o.Decode, Apply: o.Apply}, state: o.State, log: o.Log,
 		now: time.Now, turn: make(chan struct{}, 1), missing: map[string]time.Time{},
 	}
 }

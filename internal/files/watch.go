@@ -22,7 +22,7 @@ const poll = time.Second
 // changes; it says nothing of what changed. It is closed when ctx ends. A change
 // made after Watch has returned is never missed.
 func (s *Store) Watch(ctx context.Context) <-chan struct{} {
-	dirs := []string{s.routes, s.path("effective")}
+	dirs := []string{s.folder.Dir, s.path("effective")}
 	if err := os.MkdirAll(s.path("effective"), 0o755); err != nil {
 		s.log.Warn("state directory not made", slog.Any("error", err))
 	}

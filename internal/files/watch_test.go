@@ -39,7 +39,7 @@ func TestWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	signals := s.Watch(ctx)
 	is := func(want string) func() bool { return func() bool { return s.loaded(t) == want } }
-	path := filepath.Join(s.routes, "a.yaml")
+	path := filepath.Join(s.folder.Dir, "a.yaml")
 
 	var took []time.Duration
 	for i := range 5 {
@@ -55,7 +55,7 @@ func TestWatch(t *testing.T) {
 	if err := os.Rename(path, path+"~"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(filepath.Join(s.routes, "new~"), path); err != nil {
+	if err := os.Rename(filepath.Join(s.folder.Dir, "new~"), path); err != nil {
 		t.Fatal(err)
 	}
 	woken(t, signals, "saved by renaming", is("a=20%"))
@@ -95,10 +95,10 @@ func TestWatchReplacedDirectory(t *testing.T) {
 	s.put(t, "a.yaml", "name a\n")
 	s.expect(t, "a=0%")
 	signals := s.Watch(t.Context())
-	if err := os.Rename(s.routes, s.routes+".old"); err != nil {
+	if err := os.Rename(s.folder.Dir, s.folder.Dir+".old"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(s.routes, 0o755); err != nil {
+	if err := os.Mkdir(s.folder.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	s.put(t, "a.yaml", "name a\nweight 1%\n")
