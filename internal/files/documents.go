@@ -33,7 +33,8 @@ func (s *Store) Load(ctx context.Context) ([]capability.Document, []capability.P
 	if err := s.recall(current, unreadable, begun); err != nil {
 		return nil, nil, err
 	}
-	kept, gone := s.away(current, unreadable, begun, settle)
+	kept, gone, waiting := s.away(current, unreadable, begun, settle)
+	s.waiting.Store(waiting)
 	served := s.folder.Serve(current, s.good, kept)
 	s.keep(served.Contents)
 	return served.Documents, slices.Concat(unreadable, gone, served.Problems), nil

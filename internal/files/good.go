@@ -51,14 +51,15 @@ func (s *Store) recall(current map[string][]byte, unreadable []capability.Proble
 
 // away returns the last good versions of the documents that are not there now
 // and are to be served all the same: those that cannot be read, those that are
-// missing for less than patience, and those that are needed. The last are problems.
-func (s *Store) away(current map[string][]byte, unreadable []capability.Problem, begun map[string]bool, patience time.Duration) (map[string][]byte, []capability.Problem) {
-	kept, there := map[string][]byte{}, documents.FilesOf(unreadable)
+// missing for less than patience, of which waiting speaks, and those that are
+// needed. The last are problems.
+func (s *Store) away(current map[string][]byte, unreadable []capability.Problem, begun map[string]bool, patience time.Duration) (kept map[string][]byte, problems []capability.Problem, waiting bool) {
+	kept = map[string][]byte{}
+	there := documents.FilesOf(unreadable)
 	maps.DeleteFunc(s.missing, func(file string, _ time.Time) bool {
 		_, ok := current[file]
 		return ok || there[file]
 	})
-	var problems []capability.Problem
 	for _, m := range s.folder.Missing(current, s.good, begun) {
 		if there[m.File] {
 			kept[m.File] = m.Content
@@ -71,7 +72,7 @@ func (s *Store) away(current map[string][]byte, unreadable []capability.Problem,
 		}
 		switch {
 		case s.now().Sub(since) < patience:
-			kept[m.File] = m.Content
+			kept[m.File], waiting = m.Content, true
 		case m.Needed:
 			kept[m.File] = m.Content
 			problems = append(problems, s.folder.Gone(m, s.path("good", m.File)))
@@ -79,7 +80,7 @@ func (s *Store) away(current map[string][]byte, unreadable []capability.Problem,
 			delete(s.missing, m.File)
 		}
 	}
-	return kept, problems
+	return kept, problems, waiting
 }
 
 // Gone lists the documents that are not there although the move of their
@@ -98,7 +99,7 @@ func (s *Store) Gone(ctx context.Context) ([]capability.Problem, error) {
 	if err := s.recall(current, unreadable, begun); err != nil {
 		return nil, err
 	}
-	_, problems := s.away(current, unreadable, begun, 0)
+	_, problems, _ := s.away(current, unreadable, begun, 0)
 	return problems, nil
 }
 

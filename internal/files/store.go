@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"strangler/capability"
@@ -36,6 +37,8 @@ type Store struct {
 	log    *slog.Logger
 	now    func() time.Time
 	turn   chan struct{} // one token: who holds it may take the lock file
+
+	waiting atomic.Bool // what Load last returned has a document that is about to be gone
 
 	mu      sync.Mutex
 	good    map[string][]byte    // last good content by file name; nil until read; guarded by mu

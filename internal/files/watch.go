@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -26,7 +27,7 @@ func (s *Store) Watch(ctx context.Context) <-chan struct{} {
 	if err := os.MkdirAll(s.path("effective"), 0o755); err != nil {
 		s.log.Warn("state directory not made", slog.Any("error", err))
 	}
-	w := &watch{dirs: dirs, log: s.log, signals: make(chan struct{}, 1)}
+	w := &watch{dirs: dirs, log: s.log, waiting: &s.waiting, signals: make(chan struct{}, 1)}
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
 		s.log.Warn("no file notifications; looking every second", slog.Any("error", err))
@@ -42,6 +43,7 @@ type watch struct {
 	dirs    []string
 	log     *slog.Logger
 	notify  *fsnotify.Watcher // nil: only polling
+	waiting *atomic.Bool      // the reader has to look again, though nothing changes
 	signals chan struct{}
 	seen    string
 }
@@ -82,6 +84,10 @@ func (w *watch) run(ctx context.Context) {
 				w.seen = now
 				w.signal()
 				later.Reset(settle + settle/4)
+			}
+			// It saw that something is gone later than we did.
+			if w.waiting.Load() {
+				w.signal()
 			}
 		}
 	}

@@ -87,6 +87,20 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// A reader that is busy when a document goes sees it for the first time when the
+// watch has nothing more to say of it, and yet is told when it may be believed.
+func TestRemovalIsBelievedByASlowReader(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	start := time.Now()
+	s.now = func() time.Time { return start.Add(time.Since(start) / 5) } // for it the time to settle is five times as long
+	s.put(t, "a.yaml", "name a\n")
+	s.expect(t, "a=0%")
+	signals := s.Watch(t.Context())
+	s.remove(t, "a.yaml")
+	woken(t, signals, "removed", func() bool { return s.loaded(t) == "" })
+}
+
 // The directory is replaced, as by a checkout or a mount: its watch is gone with
 // it, the next look finds the new one and watches it.
 func TestWatchReplacedDirectory(t *testing.T) {
