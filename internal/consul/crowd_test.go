@@ -3,6 +3,7 @@ package consul
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,18 +17,38 @@ import (
 	"testbed"
 )
 
-// counter counts the questions about one service, and the bytes of the answers.
+// counter counts the questions about one service, and the answers that do not say
+// how old they are.
 type counter struct {
 	http.RoundTripper
 	path      string
 	questions atomic.Int64
+	ageless   atomic.Int64
 }
 
 func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
-	if strings.HasSuffix(r.URL.Path, c.path) {
+	ours := strings.HasSuffix(r.URL.Path, c.path)
+	if ours {
 		c.questions.Add(1)
 	}
-	return c.RoundTripper.RoundTrip(r)
+	response, err := c.RoundTripper.RoundTrip(r)
+	if ours && err == nil && response.Header.Get("X-Consul-Query-Backend") == api.QueryBackendStreaming {
+		c.ageless.Add(1)
+	}
+	return response, err
+}
+
+// counted is a client whose questions about one service are counted.
+func counted(t *testing.T, agent, service string) (*api.Client, *counter) {
+	t.Helper()
+	config := api.DefaultConfig()
+	transport := &counter{RoundTripper: config.Transport, path: "/" + service}
+	client, err := api.NewClient(&api.Config{Address: agent, HttpClient: &http.Client{Transport: transport}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(config.Transport.CloseIdleConnections)
+	return client, transport
 }
 
 // crowd registers instances, each on a node of its own and in the same few
@@ -68,14 +89,7 @@ func TestThousandInstances(t *testing.T) {
 	const count = 1000
 	agent, crowded := testbed.ConsulServer(t).Address(), unique("crowded")
 	c := newCatalog(t, agent)
-	config := api.DefaultConfig()
-	config.Address = agent
-	transport := &counter{RoundTripper: config.Transport, path: "/" + crowded}
-	client, err := api.NewClient(&api.Config{Address: agent, HttpClient: &http.Client{Transport: transport}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(config.Transport.CloseIdleConnections)
+	client, transport := counted(t, agent, crowded)
 	c.crowd(client.Txn(), crowded, 0, count, api.ServiceSet)
 	d := run(t, Options{Client: client, Snapshot: t.TempDir()}, nil)
 	began := time.Now()
@@ -137,6 +151,61 @@ func TestThousandInstances(t *testing.T) {
 	t.Logf("%d questions in %v beside %d unrelated writes", questions, took.Round(time.Millisecond), writes.Load())
 	if most := int64(took/paceStep) + paceBurst + 1; questions > most {
 		t.Errorf("%d questions in %v, want %d at most", questions, took, most)
+	}
+}
+
+// A change costs one question. An agent that may answer from a stream of its own,
+// as it does unless told otherwise, would not say how old that answer is, and every
+// change would have to be asked for again, of the leader.
+func TestOneQuestionForAChange(t *testing.T) {
+	t.Parallel()
+	const count = 10
+	agent, service := testbed.Consul(t), unique("changing")
+	c := newCatalog(t, agent)
+	client, transport := counted(t, agent, service)
+	d := run(t, Options{Client: client}, nil)
+	d.Watch(service)
+	endpoints := []string{c.add(service, "http://127.0.0.1:7200")}
+	d.await(t, service, endpoints...)
+	before := transport.questions.Load()
+	for i := range count {
+		endpoints = append(endpoints, c.add(service, fmt.Sprintf("http://127.0.0.1:%d", 7201+i)))
+		d.await(t, service, endpoints...)
+	}
+	questions := transport.questions.Load() - before
+	t.Logf("%d questions for %d changes", questions, count)
+	if questions > count+2 {
+		t.Errorf("%d questions for %d changes", questions, count)
+	}
+	if n := transport.ageless.Load(); n > 0 {
+		t.Errorf("%d answers do not say how old they are", n)
+	}
+}
+
+// While a loss is in doubt, Consul answers every question about it.
+func TestDoubtIsNoSilence(t *testing.T) {
+	agent, service, node := testbed.Consul(t), unique("doubted"), unique("node")
+	c := newCatalog(t, agent)
+	d, err := NewDiscovery(Options{Address: agent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.idle.CloseIdleConnections)
+	d.bounds.wait, d.bounds.recheck = 100*time.Millisecond, 50*time.Millisecond
+	one, _ := instance(t)
+	c.addTo(node, service, one)
+	d.Watch(service)
+	v := &view{watching: d.watched[service]}
+	for i := range 8 {
+		if i == 2 {
+			c.lose(node)
+		}
+		if err := d.once(t.Context(), v); err != nil {
+			t.Errorf("question %d: %v", i, err)
+		}
+	}
+	if got := d.Endpoints(service); !slices.Equal(got, []string{one}) || v.doubt.IsZero() {
+		t.Errorf("has %v, in doubt since %v", got, v.doubt)
 	}
 }
 

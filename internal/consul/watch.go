@@ -139,6 +139,10 @@ func (d *Discovery) ask(ctx context.Context, v *view) ([]capability.Instance, *a
 	}
 	options, cancel := d.bounds.question(ctx, v.cursor, wait)
 	defer cancel()
+	// An agent answers a blocking query from a stream of its own, unless it is to sort
+	// by distance. A streamed answer does not say how old it is, nor that it comes from
+	// the leader, not even where that was asked for.
+	options.Near = "_agent"
 	entries, meta, err := d.client.Health().Service(v.service, "", true, options)
 	if err != nil {
 		return nil, nil, err
