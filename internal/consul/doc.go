@@ -13,5 +13,6 @@
 //	routes/FILE       the documents
 //	effective/NAME    what the proxies route by, by compare-and-set
 //	proxies/ID        the registrations, each under a session
-//	ledger/TIME…      what was changed, by whom, with what outcome
+//	ledger/TIME…      what was changed, by whom, with what outcome: the newest
+//	                  thousand of each capability
 package consul

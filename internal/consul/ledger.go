@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -14,9 +16,18 @@ import (
 	"strangler/capability"
 )
 
-// Append adds an entry to the ledger. When it returns without an error, a majority
-// of Consul's servers has it on disk. Entries of several processes are in the order
-// of their clocks.
+// ledgerEntries is how many entries of each capability are kept: the newest. Every
+// key costs the servers memory.
+const ledgerEntries = 1000
+
+// mostTrimmed is how many entries one append takes out, at most. Consul takes no more
+// operations in a transaction.
+const mostTrimmed = 64
+
+// Append adds an entry to the ledger, and takes out the oldest ones of its
+// capability beyond a thousand. When it returns without an error, a majority of
+// Consul's servers has the entry on disk. Entries of several processes are in the
+// order of their clocks.
 func (s *Store) Append(ctx context.Context, entry capability.Entry) error {
 	content, err := json.Marshal(entry)
 	if err != nil {
@@ -27,6 +38,36 @@ func (s *Store) Append(ctx context.Context, entry capability.Entry) error {
 	}
 	if err := s.swap(ctx, s.key(ledger, s.entryName(entry.Capability)), content, 0); err != nil {
 		return fmt.Errorf("append to the ledger: %w", err)
+	}
+	if err := s.trim(ctx, entry.Capability); err != nil {
+		// The entry is there; the next one tries again.
+		s.log.Warn("ledger not shortened", slog.String("capability", entry.Capability), slog.Any("error", err))
+	}
+	return nil
+}
+
+// trim takes the oldest entries out. Nobody ever writes an entry again, or another
+// under its name, so it does no harm that others do the same meanwhile.
+func (s *Store) trim(ctx context.Context, name string) error {
+	keys, err := s.entryKeys(ctx, func(entry string) bool { return ofEntry(entry) == name })
+	if err != nil || len(keys) <= s.entries {
+		return err
+	}
+	var ops api.TxnOps
+	for _, key := range keys[:min(len(keys)-s.entries, mostTrimmed)] {
+		ops = append(ops, &api.TxnOp{KV: &api.KVTxnOp{Verb: api.KVDelete, Key: key}})
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.bounds.answer)
+	defer cancel()
+	ok, answer, _, err := s.client.Txn().Txn(ops, (&api.QueryOptions{}).WithContext(ctx))
+	if err == nil && !ok {
+		err = errors.New("consul has refused")
+		for _, e := range answer.Errors {
+			err = errors.Join(err, errors.New(e.What))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("take old entries out of consul: %w", err)
 	}
 	return nil
 }
@@ -70,20 +111,10 @@ func (s *Store) Ledger(ctx context.Context, name string, limit int) ([]capabilit
 }
 
 func (s *Store) lastEntries(ctx context.Context, name string, limit int) ([]capability.Entry, error) {
-	asking, cancel := context.WithTimeout(ctx, s.bounds.answer)
-	defer cancel()
-	keys, meta, err := s.client.KV().Keys(s.key(ledger)+"/", "", (&api.QueryOptions{}).WithContext(asking))
-	if err == nil && meta.ResultsFilteredByACLs {
-		err = errFiltered
-	}
+	keys, err := s.entryKeys(ctx, func(entry string) bool { return name == "" || ofEntry(entry) == name })
 	if err != nil {
-		return nil, fmt.Errorf("list the ledger in consul: %w", err)
+		return nil, err
 	}
-	keys = slices.DeleteFunc(keys, func(key string) bool {
-		entry := strings.TrimPrefix(key, s.key(ledger)+"/")
-		return entry == "" || name != "" && ofEntry(entry) != name
-	})
-	slices.Sort(keys)
 	var entries []capability.Entry
 	for _, key := range keys[max(0, len(keys)-limit):] {
 		pair, err := s.get(ctx, key)
@@ -98,6 +129,25 @@ func (s *Store) lastEntries(ctx context.Context, name string, limit int) ([]capa
 		}
 	}
 	return entries, nil
+}
+
+// entryKeys returns the keys of the entries that are wanted, oldest first.
+func (s *Store) entryKeys(ctx context.Context, wanted func(entry string) bool) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.bounds.answer)
+	defer cancel()
+	keys, meta, err := s.client.KV().Keys(s.key(ledger)+"/", "", (&api.QueryOptions{}).WithContext(ctx))
+	if err == nil && meta.ResultsFilteredByACLs {
+		err = errFiltered
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the ledger in consul: %w", err)
+	}
+	keys = slices.DeleteFunc(keys, func(key string) bool {
+		entry := strings.TrimPrefix(key, s.key(ledger)+"/")
+		return entry == "" || strings.Contains(entry, "/") || !wanted(entry)
+	})
+	slices.Sort(keys)
+	return keys, nil
 }
 
 func appendEntry(entries []capability.Entry, pair *api.KVPair) ([]capability.Entry, error) {

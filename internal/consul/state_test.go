@@ -185,3 +185,65 @@ func TestLedger(t *testing.T) {
 		}
 	}
 }
+
+// The ledger does not grow for ever, whoever appends to it: the newest entries of
+// each capability are kept, and those of others are left alone.
+func TestLedgerIsBounded(t *testing.T) {
+	s := newStore(t)
+	s.entries = 5
+	const writers, each = 4, 10
+	for range 2 {
+		if err := s.Append(t.Context(), capability.Entry{Capability: "catalog", Action: "rare"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var group sync.WaitGroup
+	for w := range writers {
+		own := s.another(t)
+		group.Go(func() {
+			for i := range each {
+				if err := own.Append(t.Context(), capability.Entry{Capability: "orders", Action: fmt.Sprint(w, "-", i)}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	last := ""
+	for range 3 {
+		if err := s.Append(t.Context(), capability.Entry{Capability: "orders", Action: "last" + last}); err != nil {
+			t.Fatal(err)
+		}
+		last += "!"
+	}
+	for name, want := range map[string]int{"orders": 5, "catalog": 2, "": 7} {
+		entries, err := s.Ledger(t.Context(), name, 0)
+		if err != nil || len(entries) != want {
+			t.Errorf("%d entries of %q, want %d, %v", len(entries), name, want, err)
+		}
+		if n := len(entries); name != "catalog" && n > 2 && (entries[n-3].Action != "last" || entries[n-1].Action != "last!!") {
+			t.Errorf("the newest of %q are %v", name, entries[n-3:])
+		}
+	}
+}
+
+// A ledger that had grown before is shortened entry by entry, without ever making
+// an append wait for all of it.
+func TestLongLedgerIsShortened(t *testing.T) {
+	s := newStore(t)
+	s.entries = 1000
+	for range 3 * mostTrimmed {
+		if err := s.Append(t.Context(), capability.Entry{Capability: "orders"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.entries = 5
+	for left := 3 * mostTrimmed; left > 5; left -= mostTrimmed - 1 {
+		if err := s.Append(t.Context(), capability.Entry{Capability: "orders"}); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := len(s.keys(t, ledger)), max(5, left-mostTrimmed+1); got != want {
+			t.Errorf("%d entries are left, want %d", got, want)
+		}
+	}
+}

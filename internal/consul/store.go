@@ -53,14 +53,15 @@ type StoreOptions struct {
 
 // Store is safe for concurrent use, and for any number of processes anywhere.
 type Store struct {
-	client *api.Client
-	prefix string
-	saved  string
-	ttl    time.Duration
-	folder documents.Folder // of the documents
-	log    *slog.Logger
-	bounds bounds
-	now    func() time.Time
+	client  *api.Client
+	prefix  string
+	saved   string
+	ttl     time.Duration
+	entries int              // of the ledger, that are kept of each capability
+	folder  documents.Folder // of the documents
+	log     *slog.Logger
+	bounds  bounds
+	now     func() time.Time
 
 	turn   chan struct{} // one token: who holds it uses last
 	last   last
@@ -85,7 +86,7 @@ type last struct {
 // NewStore returns a store. It asks nothing and touches nothing on disk.
 func NewStore(o StoreOptions) *Store {
 	s := &Store{
-		client: o.Client, prefix: strings.Trim(o.Prefix, "/"), saved: o.Snapshot, ttl: o.TTL,
+		client: o.Client, prefix: strings.Trim(o.Prefix, "/"), saved: o.Snapshot, ttl: o.TTL, entries: ledgerEntries,
 		log: o.Log, bounds: defaultBounds(), now: time.Now,
 		turn: make(chan struct{}, 1), last: last{held: map[string]bool{}, disk: map[string]map[string][]byte{}}, sessions: map[string]string{},
 	}

@@ -24,7 +24,7 @@ func newStore(t *testing.T) *Store {
 func (s *Store) another(t *testing.T) *Store {
 	t.Helper()
 	return &Store{
-		client: s.client, prefix: s.prefix, saved: s.saved, ttl: s.ttl, folder: s.folder, log: s.log, bounds: s.bounds, now: s.now,
+		client: s.client, prefix: s.prefix, saved: s.saved, ttl: s.ttl, entries: s.entries, folder: s.folder, log: s.log, bounds: s.bounds, now: s.now,
 		turn: make(chan struct{}, 1), last: last{held: map[string]bool{}, disk: map[string]map[string][]byte{}}, sessions: map[string]string{},
 	}
 }
