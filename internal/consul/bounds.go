@@ -15,12 +15,13 @@ type bounds struct {
 	backoff  time.Duration // first pause after an error; doubles
 	longest  time.Duration // pause after errors
 	answer   time.Duration // for the answer to a question that does not wait
+	lag      time.Duration // for the beginning of an answer, after another has come
 }
 
 func defaultBounds() bounds {
 	return bounds{
 		wait: time.Minute, recheck: 2 * time.Second, grace: 15 * time.Second, stale: 10 * time.Second,
 		probe: time.Second, patience: 30 * time.Second, backoff: 250 * time.Millisecond, longest: 15 * time.Second,
-		answer: 3 * time.Second,
+		answer: 3 * time.Second, lag: 500 * time.Millisecond,
 	}
 }

@@ -80,6 +80,7 @@ func (f *folder) once(ctx context.Context) error {
 		return nil
 	}
 	f.fresh = false
+	f.store.quiet[f.dir].Store(nil) // it answers: who is woken is to ask
 	// An index of none is one that went backwards: Consul was restored, and its indexes
 	// say nothing of what we have seen.
 	if seen := indexes(pairs); !f.heard || f.index == 0 || f.store.unsure.Load() || !maps.Equal(seen, f.seen) {

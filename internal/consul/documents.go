@@ -17,64 +17,55 @@ import (
 // returned; so documents and problems may both be there. Where one change spoils
 // another document, as a table claimed twice, the change waits and the rest goes
 // on. While Consul does not answer, the last good versions of all are returned with
-// one problem that says so. An error means that there is nothing to serve: Consul
-// has not answered, and nothing is on disk.
+// one problem that says so; while it answers for documents alone, none is believed to
+// be gone. An error means that there is nothing to serve: Consul has not answered,
+// and nothing is on disk.
 func (s *Store) Load(ctx context.Context) ([]capability.Document, []capability.Problem, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, nil, err
 	}
 	defer s.leave()
-	states, err := s.states(ctx)
+	s.recallStates()
+	s.recallDocuments()
+	answers := s.poll(ctx, routes, effective)
+	states, err := s.states(ctx, answers[effective])
 	if err != nil {
 		return nil, nil, fmt.Errorf("load documents: %w", err)
 	}
-	s.recallDocuments()
-	if s.last.silence != nil {
-		return s.unanswered(ctx, s.last.silence)
-	}
-	current, err := s.current(ctx)
-	if err != nil {
+	if err := answers[routes].err; err != nil {
 		return s.unanswered(ctx, err)
 	}
-	s.answered()
+	s.answered(routes)
+	current := contentsOf(answers[routes].pairs)
 	kept, astray, emptiness := s.away(current, documents.Begun(states))
-	s.unsure.Store(!s.last.emptied.IsZero())
+	silent := s.silences(effective, "states are used")
+	s.unsure.Store(!s.last.emptied.IsZero() || len(silent) > 0)
 	served := s.folder.Serve(current, s.last.documents, kept)
 	s.keepDocuments(served.Contents)
-	return served.Documents, slices.Concat(astray, emptiness, s.heldStates(), served.Problems), nil
+	return served.Documents, slices.Concat(silent, astray, emptiness, s.heldStates(), served.Problems), nil
 }
 
-// current asks for the documents, and once more, of a leader that has made sure
-// that it leads, when the answer lacks a document that was there: losses are rare,
-// and a leader that has been deposed, or is new, may not know better.
-func (s *Store) current(ctx context.Context) (map[string][]byte, error) {
-	pairs, err := s.list(ctx, routes, false)
-	if err != nil {
-		return nil, err
-	}
-	current := contentsOf(pairs)
-	if !s.lacks(current) {
-		return current, nil
-	}
-	if pairs, err = s.list(ctx, routes, true); err != nil {
-		return nil, err
-	}
-	return contentsOf(pairs), nil
-}
-
-// unanswered is what Load returns while Consul does not.
+// unanswered is what Load returns while Consul does not answer for documents.
 func (s *Store) unanswered(ctx context.Context, err error) ([]capability.Document, []capability.Problem, error) {
 	if ctx.Err() != nil || s.last.documents == nil {
 		return nil, nil, fmt.Errorf("load documents: %w", err)
 	}
-	s.fellSilent(err)
+	s.fellSilent(routes, err)
 	last, problems := s.folder.Decode(s.folder.Dir, s.last.documents)
-	silence := capability.Problem{
-		File:    s.key(routes),
-		Message: "consul does not answer since " + s.last.silent.UTC().Format(time.RFC3339) + "; the last good documents are served: " + err.Error(),
-		Mend:    "see whether its agent runs and its servers have a leader: consul operator raft list-peers",
+	return last, append(s.silences(routes, "documents are served"), problems...), nil
+}
+
+// silences is the problem of a folder that has no answer, if it has none.
+func (s *Store) silences(dir, what string) []capability.Problem {
+	silent, known := s.last.silent[dir]
+	if !known {
+		return nil
 	}
-	return last, append([]capability.Problem{silence}, problems...), nil
+	return []capability.Problem{{
+		File:    s.key(dir),
+		Message: "consul does not answer since " + silent.since.UTC().Format(time.RFC3339) + "; the last good " + what + ": " + silent.err.Error(),
+		Mend:    "see whether its agent runs and its servers have a leader: consul operator raft list-peers",
+	}}
 }
 
 // Contents returns the documents as they are now, good or not, by file name.

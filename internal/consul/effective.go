@@ -24,7 +24,8 @@ func (s *Store) Effective(ctx context.Context) (map[string]capability.Effective,
 		return nil, err
 	}
 	defer s.leave()
-	states, err := s.states(ctx)
+	s.recallStates()
+	states, err := s.states(ctx, s.poll(ctx, effective)[effective])
 	if err != nil {
 		return nil, err
 	}
@@ -51,26 +52,24 @@ func (s *Store) heldStates() (problems []capability.Problem) {
 	return problems
 }
 
-// states is Effective for who has the turn.
-func (s *Store) states(ctx context.Context) (map[string]capability.Effective, error) {
-	s.recallStates()
-	pairs, err := s.list(ctx, effective, false)
-	if err == nil && len(s.behind(pairs)) > 0 {
-		pairs, err = s.list(ctx, effective, true)
-	}
-	if err != nil {
+// states makes of an answer what Effective returns, for who has the turn.
+func (s *Store) states(ctx context.Context, a answer) (map[string]capability.Effective, error) {
+	if a.err != nil {
 		if ctx.Err() != nil || s.last.states == nil {
-			return nil, err
+			return nil, a.err
 		}
-		s.fellSilent(err)
+		s.fellSilent(effective, a.err)
 		return s.last.states, nil
 	}
-	s.answered()
+	s.answered(effective)
+	pairs := a.pairs
 	states := map[string]capability.Effective{}
 	for name, pair := range pairs {
-		if states[name], err = decodeState(name, pair.Value); err != nil {
+		state, err := decodeState(name, pair.Value)
+		if err != nil {
 			return nil, fmt.Errorf("read %s from consul: %w", pair.Key, err)
 		}
+		states[name] = state
 	}
 	behind := s.behind(pairs)
 	for _, name := range behind {

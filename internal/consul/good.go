@@ -26,8 +26,8 @@ func (s *Store) lacks(current map[string][]byte) bool {
 }
 
 // away returns the last good versions of the documents that Consul has no more and
-// that are served all the same: those that are needed, and for the time of our
-// patience all of them when nothing is left.
+// that are served all the same: those that are needed, all of them while nobody says
+// which are, and for the time of our patience all of them when nothing is left.
 func (s *Store) away(current map[string][]byte, begun map[string]bool) (kept map[string][]byte, astray, emptiness []capability.Problem) {
 	kept = map[string][]byte{}
 	switch {
@@ -37,10 +37,12 @@ func (s *Store) away(current map[string][]byte, begun map[string]bool) (kept map
 		s.last.emptied = s.now()
 	}
 	emptied := !s.last.emptied.IsZero() && s.now().Sub(s.last.emptied) < s.bounds.patience
+	_, unsaid := s.last.silent[effective]
 	for _, m := range s.folder.Missing(current, s.last.documents, begun) {
 		switch {
 		case m.Needed:
 			astray = append(astray, s.folder.Gone(m, s.savedAt(m.File)))
+		case unsaid:
 		case emptied:
 			emptiness = append(emptiness, s.folder.Away(m, "with all others at once", s.savedAt(m.File), "; it is believed after "+s.bounds.patience.String()))
 		default:
@@ -69,16 +71,14 @@ func (s *Store) Gone(ctx context.Context) ([]capability.Problem, error) {
 		return nil, err
 	}
 	defer s.leave()
-	states, err := s.states(ctx)
-	if err != nil {
-		return nil, err
-	}
+	s.recallStates()
 	s.recallDocuments()
-	current, err := s.current(ctx)
-	if err != nil {
+	answers := s.poll(ctx, routes, effective)
+	states, err := s.states(ctx, answers[effective])
+	if err = errors.Join(err, answers[routes].err); err != nil {
 		return nil, err
 	}
-	_, problems, _ := s.away(current, documents.Begun(states))
+	_, problems, _ := s.away(contentsOf(answers[routes].pairs), documents.Begun(states))
 	return problems, nil
 }
 

@@ -3,9 +3,7 @@ package consul
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/consul/api"
 )
@@ -83,23 +81,6 @@ func (s *Store) swap(ctx context.Context, key string, value []byte, index uint64
 		return fmt.Errorf("write %s to consul: %w", key, err)
 	}
 	return nil
-}
-
-// fellSilent notes that Consul did not answer, and answered that it did.
-func (s *Store) fellSilent(err error) {
-	s.unsure.Store(true)
-	s.last.silence = err
-	if s.last.silent.IsZero() {
-		s.last.silent = s.now()
-		s.log.Warn("consul does not answer; what was last good is served", slog.Any("error", err))
-	}
-}
-
-func (s *Store) answered() {
-	if !s.last.silent.IsZero() {
-		s.log.Info("consul answers again", slog.Duration("after", s.now().Sub(s.last.silent)))
-		s.last.silent, s.last.silence = time.Time{}, nil
-	}
 }
 
 // keyName refuses names that would lead out of their folder, in Consul or on disk,

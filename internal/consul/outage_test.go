@@ -36,7 +36,7 @@ func TestStoreWithoutConsul(t *testing.T) {
 		}
 	}
 	_, problems, err := cold.Load(t.Context())
-	if err != nil || !strings.Contains(problems[0].Message, "does not answer since "+cold.last.silent.UTC().Format(time.RFC3339)) {
+	if err != nil || !strings.Contains(problems[0].Message, "does not answer since "+cold.last.silent[routes].since.UTC().Format(time.RFC3339)) {
 		t.Errorf("the problem is %v, %v", problems, err)
 	}
 	if _, _, err := s.elsewhere(t).Load(t.Context()); err == nil {

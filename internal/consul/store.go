@@ -65,7 +65,8 @@ type Store struct {
 
 	turn   chan struct{} // one token: who holds it uses last
 	last   last
-	unsure atomic.Bool // what Load last returned is not all that Consul says
+	unsure atomic.Bool                       // what Load last returned is not all that Consul says
+	quiet  map[string]*atomic.Pointer[quiet] // by folder; nil: it may be asked
 
 	mu       sync.Mutex
 	sessions map[string]string // of our registrations, by id of the proxy; guarded by mu
@@ -78,8 +79,7 @@ type last struct {
 	states    map[string]capability.Effective // by capability; nil likewise
 	held      map[string]bool                 // states that Consul has lost
 	disk      map[string]map[string][]byte    // by directory: its files, as we have read or written them
-	silent    time.Time                       // since when Consul does not answer; zero: it does
-	silence   error                           // what came instead of the last answer; nil: that came
+	silent    map[string]silence              // by folder; those that have an answer are not there
 	emptied   time.Time                       // since when no document is left; zero: some are
 }
 
@@ -88,7 +88,8 @@ func NewStore(o StoreOptions) *Store {
 	s := &Store{
 		client: o.Client, prefix: strings.Trim(o.Prefix, "/"), saved: o.Snapshot, ttl: o.TTL, entries: ledgerEntries,
 		log: o.Log, bounds: defaultBounds(), now: time.Now,
-		turn: make(chan struct{}, 1), last: last{held: map[string]bool{}, disk: map[string]map[string][]byte{}}, sessions: map[string]string{},
+		turn: make(chan struct{}, 1), quiet: map[string]*atomic.Pointer[quiet]{routes: {}, effective: {}},
+		last: last{held: map[string]bool{}, disk: map[string]map[string][]byte{}, silent: map[string]silence{}}, sessions: map[string]string{},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

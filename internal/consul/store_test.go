@@ -23,10 +23,11 @@ func newStore(t *testing.T) *Store {
 // another is the same keys as another process sees them, on the same disk.
 func (s *Store) another(t *testing.T) *Store {
 	t.Helper()
-	return &Store{
-		client: s.client, prefix: s.prefix, saved: s.saved, ttl: s.ttl, entries: s.entries, folder: s.folder, log: s.log, bounds: s.bounds, now: s.now,
-		turn: make(chan struct{}, 1), last: last{held: map[string]bool{}, disk: map[string]map[string][]byte{}}, sessions: map[string]string{},
-	}
+	o := NewStore(StoreOptions{
+		Client: s.client, Prefix: s.prefix, Snapshot: s.saved, TTL: s.ttl, Decode: s.folder.Decode, Apply: s.folder.Apply, Log: s.log,
+	})
+	o.entries, o.bounds, o.now = s.entries, s.bounds, s.now
+	return o
 }
 
 // elsewhere is another process on another machine.
