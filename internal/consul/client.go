@@ -16,7 +16,8 @@ type Server struct {
 }
 
 // TLS is how Consul is trusted, and who we are to it. Anything but the zero value
-// makes an address without a scheme https.
+// makes an address without a scheme https. The files are read again for each new
+// connection; while they cannot be used, those that were read before are.
 type TLS struct {
 	CA          string // file of PEM certificates; empty: the system's
 	Certificate string // file, with Key: the client certificate; empty: none
@@ -24,7 +25,8 @@ type TLS struct {
 	ServerName  string // to verify instead of the address's host
 }
 
-// Connect returns a client. It reads the files of TLS, and asks Consul nothing.
+// Connect returns a client. It reads the files of TLS, and fails where they cannot be
+// used; it asks Consul nothing.
 func Connect(s Server) (*api.Client, error) {
 	client, _, err := s.connect()
 	return client, err
@@ -46,9 +48,18 @@ func (s Server) connect() (*api.Client, *http.Transport, error) {
 		config.TLSConfig.CAFile, config.TLSConfig.Address = s.TLS.CA, s.TLS.ServerName
 		config.TLSConfig.CertFile, config.TLSConfig.KeyFile = s.TLS.Certificate, s.TLS.Key
 	}
-	client, err := api.NewClient(config)
+	transport := config.Transport
+	// One blocking query for each service and folder, each on a connection of its own
+	// that it finds again.
+	transport.MaxIdleConnsPerHost = transport.MaxIdleConns
+	client, err := api.NewClient(config) // which completes the config from the environment
 	if err != nil {
 		return nil, nil, fmt.Errorf("make a client of consul: %w", err)
 	}
-	return client, config.Transport, nil
+	own := &credentials{files: config.TLSConfig, transport: transport}
+	if _, err := own.read(); err != nil {
+		return nil, nil, err
+	}
+	transport.DialTLSContext, transport.ForceAttemptHTTP2 = own.dial, false
+	return client, transport, nil
 }

@@ -76,16 +76,35 @@ func (a *authority) write(name, kind string, der []byte) {
 
 func (a *authority) path(name string) string { return filepath.Join(a.dir, name) }
 
+// pairs makes certificates of both ends.
+func (a *authority) pairs() {
+	a.t.Helper()
+	a.issue("server", &x509.Certificate{
+		DNSNames: []string{"server.dc1.consul"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	})
+	a.issue("client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+}
+
+// replaced is another authority, whose files take the place of those of the first.
+func (a *authority) replaced() *authority {
+	a.t.Helper()
+	b := &authority{t: a.t, dir: a.dir}
+	b.cert, b.key = b.issue("ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	b.pairs()
+	return b
+}
+
+func (a *authority) tls() TLS {
+	return TLS{CA: a.path("ca.pem"), Certificate: a.path("client.pem"), Key: a.path("client.key"), ServerName: "server.dc1.consul"}
+}
+
 // Over TLS with certificates on both ends, and with tokens: one that may read what is
 // asked for, and one that may not and is told so by an answer that looks empty.
 func TestTLSAndTokens(t *testing.T) {
 	t.Parallel()
 	const management = "3a3a9c5e-0000-4000-8000-000000000001"
 	a := newAuthority(t)
-	a.issue("server", &x509.Certificate{
-		DNSNames: []string{"server.dc1.consul"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	})
-	a.issue("client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	a.pairs()
 	ports, err := process.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +119,7 @@ func TestTLSAndTokens(t *testing.T) {
 
 	secure := Server{
 		Address: net.JoinHostPort("127.0.0.1", fmt.Sprint(ports[0])),
-		TLS:     TLS{CA: a.path("ca.pem"), Certificate: a.path("client.pem"), Key: a.path("client.key"), ServerName: "server.dc1.consul"},
+		TLS:     a.tls(),
 	}
 	boss := secure
 	boss.Token = management
