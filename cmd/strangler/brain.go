@@ -97,7 +97,7 @@ func (b *brain) candidate(ctx context.Context) error {
 // lead is the controller's life while it is the active one.
 func (b *brain) lead(ctx context.Context, token uint64) error {
 	c := controller.New(controller.Options{
-		Documents: b.store, States: b.store, Ledger: b.store, Proxies: census{b.parts},
+		Documents: b.desired(), States: b.store, Ledger: b.store, Proxies: census{b.parts},
 		Connect: b.connect, Healthy: b.healthy, Times: b.settings.Switch, Token: token, Log: b.log,
 	})
 	moves := telemetry.NewMoves(func() []capability.Status { return statuses(ctx, c) })
@@ -109,6 +109,28 @@ func (b *brain) lead(ctx context.Context, token uint64) error {
 	defer b.active.Store(nil)
 	b.log.Info("leading", "token", token)
 	return c.Run(ctx)
+}
+
+// desired is the documents as the controller reads them.
+type desired struct {
+	store
+	*parts
+}
+
+func (b *brain) desired() controller.Documents { return desired{b.store, b.parts} }
+
+// Load adds what discovery finds doubtful about the services of the documents. Where
+// no proxy of this process does, it says which are watched: without instances, no
+// side would ever be well enough for a switch.
+func (d desired) Load(ctx context.Context) ([]capability.Document, []capability.Problem, error) {
+	docs, problems, err := d.store.Load(ctx)
+	if err != nil || d.discovery == nil {
+		return docs, problems, err
+	}
+	if !d.proxied {
+		d.discovery.Watch(services(d.settings.Legacy.Upstream, docs)...)
+	}
+	return docs, append(problems, d.discovery.Problems()...), nil
 }
 
 func statuses(ctx context.Context, c *controller.Controller) []capability.Status {

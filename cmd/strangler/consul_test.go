@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,8 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/mux"
 	"github.com/hashicorp/consul/api"
 
+	"strangler/capability"
+	"strangler/internal/config"
 	"testbed"
 )
 
@@ -101,4 +107,79 @@ func fetch(t *testing.T, clients string) string {
 	content := make([]byte, 64)
 	n, _ := res.Body.Read(content)
 	return string(content[:n])
+}
+
+// A controller that runs alone knows the instances of a side that is in Consul, or it
+// would refuse every switch; and it shows what is doubtful about them.
+func TestControllerAloneDiscovers(t *testing.T) {
+	t.Parallel()
+	agent, service := testbed.Consul(t), fmt.Sprintf("alone-%x", time.Now().UnixNano())
+	dir := t.TempDir()
+	content := "capability: alone\nroutes: [{path: /alone}]\nextracted: {consul: " + service + "}\n"
+	if err := os.WriteFile(filepath.Join(dir, "alone.yaml"), []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	settings := config.Config{Routes: dir, State: t.TempDir(), Consul: &config.Consul{Address: agent}}
+	settings.Legacy.Upstream.Endpoints = []string{"http://127.0.0.1:1"}
+	log := slog.New(slog.DiscardHandler)
+	store, err := newStore(settings, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	discovery, err := newDiscovery(settings, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &parts{settings: settings, log: log, store: store, discovery: discovery, router: mux.NewRouter()}
+	ctx, stop := context.WithCancel(t.Context())
+	discovered := make(chan error, 1)
+	go func() { discovered <- p.discover(ctx) }()
+	defer func() {
+		stop()
+		if err := <-discovered; err != nil {
+			t.Error(err)
+		}
+	}()
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close() //nolint:errcheck // it is only there to be dialled
+	c := consulConfig()
+	c.Address = agent
+	client, err := api.NewClient(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := listener.Addr().(*net.TCPAddr).Port
+	_, err = client.Catalog().Register(&api.CatalogRegistration{Node: service, Address: "127.0.0.1",
+		Service: &api.AgentService{ID: service, Service: service, Address: "127.0.0.1", Port: port}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := p.newBrain()
+	until := func(what string, is func(docs []capability.Document, problems []capability.Problem) bool) {
+		t.Helper()
+		var problems []capability.Problem
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+			var docs []capability.Document
+			if docs, problems, err = b.desired().Load(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if is(docs, problems) {
+				return
+			}
+		}
+		t.Fatalf("%s: %v", what, problems)
+	}
+	until("it is not well", func(docs []capability.Document, problems []capability.Problem) bool {
+		return len(problems) == 0 && b.healthy(t.Context(), docs[0], capability.Extracted) == nil
+	})
+	if _, err := client.Catalog().Deregister(&api.CatalogDeregistration{Node: service}, nil); err != nil {
+		t.Fatal(err)
+	}
+	until("nobody says that it is missing", func(_ []capability.Document, problems []capability.Problem) bool {
+		return len(problems) == 1 && problems[0].Path == service && strings.Contains(problems[0].Message, "missing in consul")
+	})
 }

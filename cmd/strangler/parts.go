@@ -29,6 +29,7 @@ type parts struct {
 	log       *slog.Logger
 	store     store
 	discovery *consul.Discovery // nil: no Consul
+	proxied   bool              // a proxy of this process says what is discovered
 	registry  *prometheus.Registry
 	router    *mux.Router // of the admin address
 	listeners *edge.Listeners

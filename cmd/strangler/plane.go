@@ -55,6 +55,7 @@ func (p *parts) newPlane(marks proxy.Marks) (*plane, error) {
 	if d.proxy, err = proxy.New(options); err != nil {
 		return nil, err
 	}
+	p.proxied = true
 	api.DataPlane(p.router, d.proxy)
 	return d, nil
 }
