@@ -81,6 +81,20 @@ func TestWhatWakesNobody(t *testing.T) {
 	ask(true)
 }
 
+// However many changes come while the reader is busy: the last one is not missed.
+func TestBurstOfChanges(t *testing.T) {
+	s := newStore(t)
+	signals := s.watching(t)
+	const count = 200
+	for i := range count {
+		s.put(t, "a.yaml", fmt.Sprintf("name a\nweight %d.%02d%%\n", i/100, i%100))
+	}
+	s.become(t, signals, "a=1.99%")
+	if cap(signals) != 1 {
+		t.Errorf("%d slots", cap(signals))
+	}
+}
+
 // An index that went backwards says that Consul was restored: what is seen then is
 // a change, whatever the indexes of its keys.
 func TestFolderIndexRules(t *testing.T) {

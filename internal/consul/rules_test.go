@@ -24,6 +24,34 @@ func TestNextIndex(t *testing.T) {
 	}
 }
 
+// Many proxies do not ask in step, and an answer that Consul delays by a sixteenth,
+// as it may, is in time.
+func TestQuestion(t *testing.T) {
+	t.Parallel()
+	b, waits := defaultBounds(), map[time.Duration]bool{}
+	for range 20 {
+		began := time.Now()
+		options, cancel := b.question(t.Context(), cursor{index: 7}, b.wait)
+		end, bounded := options.Context().Deadline()
+		cancel()
+		if options.WaitIndex != 7 || !options.AllowStale || options.WaitTime > b.wait || options.WaitTime < b.wait-b.wait/16 {
+			t.Errorf("asks %+v", options)
+		}
+		if least := options.WaitTime + options.WaitTime/16 + b.grace; !bounded || end.Sub(began) < least {
+			t.Errorf("given up after %v, want %v", end.Sub(began), least)
+		}
+		waits[options.WaitTime] = true
+	}
+	if len(waits) < 2 {
+		t.Errorf("in step: %v", waits)
+	}
+	options, cancel := b.question(t.Context(), cursor{fresh: true}, b.wait)
+	defer cancel()
+	if options.AllowStale {
+		t.Error("a follower may answer what the leader is asked")
+	}
+}
+
 func TestSuspects(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
