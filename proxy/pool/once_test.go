@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -243,4 +244,42 @@ func TestNothingListens(t *testing.T) {
 			t.Errorf("%s: error %v, want ErrUnreachable with its cause", protocol, err)
 		}
 	}
+}
+
+// A read of an attempt that was given up may be on its way into the body at the very
+// moment at which it is put back. It must not take what belongs to the next attempt.
+func TestALateReadTakesNothingFromTheNextAttempt(t *testing.T) {
+	s := NewSpool(io.NopCloser(strings.NewReader("the whole body")))
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://e0/", s)
+	body := spoolOf(req)
+	late := body.request(req, 0).Body
+	if _, err := io.ReadFull(late, make([]byte, 3)); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock() // the late read gets past the attempt's own check, and no further
+	refused := make(chan error, 1)
+	go func() {
+		_, err := late.Read(make([]byte, 5))
+		refused <- err
+	}()
+	for !body.parcel().underWay() {
+		runtime.Gosched()
+	}
+	body.parcel().abandon()
+	if !s.putBack() {
+		t.Fatal("the body was not put back")
+	}
+	s.mu.Unlock()
+	if err := <-refused; !errors.Is(err, http.ErrBodyReadAfterClose) {
+		t.Errorf("the late read ended with %v", err)
+	}
+	if text, _ := io.ReadAll(body.request(req, 0).Body); string(text) != "the whole body" {
+		t.Errorf("the next attempt got %q", text)
+	}
+}
+
+func (p *parcel) underWay() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reading
 }

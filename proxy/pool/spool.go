@@ -27,15 +27,23 @@ type Spool struct {
 	kept []byte     // guarded by mu: what was read, from the first byte on
 	next int        // guarded by mu: of kept, below len(kept) after a Rewind
 	lost bool       // guarded by mu: more was read than is kept
+	lent *parcel    // guarded by mu: the one attempt that may read; nil: whoever has the Spool itself
 }
 
 // NewSpool returns a Spool of the body.
 func NewSpool(body io.ReadCloser) *Spool { return &Spool{body: body} }
 
 // Read reads what was put back, then the body.
-func (s *Spool) Read(p []byte) (int, error) {
+func (s *Spool) Read(p []byte) (int, error) { return s.readFor(nil, p) }
+
+// readFor reads for one attempt. One that was given up may come late, after the
+// body was put back for the next, which must get every byte: it is refused.
+func (s *Spool) readFor(attempt *parcel, p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if attempt != s.lent {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	if s.next < len(s.kept) {
 		n := copy(p, s.kept[s.next:])
 		s.next += n
@@ -57,17 +65,31 @@ func (s *Spool) Read(p []byte) (int, error) {
 // Close closes the body.
 func (s *Spool) Close() error { return s.body.Close() }
 
+// lend lets one attempt read, and nobody else. It waits for a read that is under
+// way.
+func (s *Spool) lend(attempt *parcel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lent = attempt
+}
+
 // Rewind puts back what was read, and reports whether it could: not if that was
-// more than is kept, an answer has come, or a read is under way.
+// more than is kept, an answer has come, or a read is under way. Reads of attempts
+// from before fail from then on.
 func (s *Spool) Rewind() bool {
 	if !s.mu.TryLock() {
 		return false
 	}
 	defer s.mu.Unlock()
+	return s.putBack()
+}
+
+// putBack is called with mu held.
+func (s *Spool) putBack() bool {
 	if s.lost || s.done.Load() {
 		return false
 	}
-	s.next = 0
+	s.next, s.lent = 0, nil
 	return true
 }
 
@@ -104,6 +126,7 @@ func (c *carried) request(req *http.Request, before int64) *http.Request {
 		return req
 	}
 	c.current = &parcel{spool: c.spool, before: before, stuck: make(chan struct{})}
+	c.spool.lend(c.current)
 	out := req.WithContext(req.Context())
 	out.Body, out.GetBody = c.current, nil
 	return out
@@ -156,7 +179,7 @@ func (p *parcel) Read(b []byte) (int, error) {
 	if closed {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	n, err := p.spool.Read(b)
+	n, err := p.spool.readFor(p, b)
 	p.mu.Lock()
 	p.reading = false
 	p.mu.Unlock()
