@@ -266,6 +266,10 @@ func (p *Proxy) forward(x *exchange, rec *recorder) {
 		// A writer that cannot do it says so, and has no such habit.
 		_ = http.NewResponseController(rec).EnableFullDuplex()
 	}
+	if x.request.Trailer == nil && x.request.ContentLength < 0 && x.request.ProtoMajor == 1 {
+		// Where net/http puts what comes behind the body without having been announced.
+		x.request.Trailer = http.Header{}
+	}
 	x.writer = rec
 	r := x.request.WithContext(ctx)
 	x.offer(r)
