@@ -230,3 +230,62 @@ func TestOpenTimeIsSpread(t *testing.T) {
 		}
 	})
 }
+
+// An answer that breaks off is one answer still, and a failed one.
+func TestABrokenAnswerIsOneFailure(t *testing.T) {
+	counts := func(b *bench, requests, failures, slow int) {
+		b.t.Helper()
+		if i := b.Info(); i.Requests != requests || i.Failures != failures || i.Slow != slow {
+			b.t.Errorf("%d requests, %d failures, %d slow, want %d, %d, %d", i.Requests, i.Failures, i.Slow, requests, failures, slow)
+		}
+	}
+	begun := func(b *bench, o Outcome, took time.Duration) *Call {
+		b.t.Helper()
+		c := b.admit()
+		c.Done(o, took)
+		return &c
+	}
+	run(t, settings, enforce, func(b *bench) {
+		good, failed, neither, late := begun(b, Success(), 0), begun(b, broken, 0), begun(b, Excluded(), 0), begun(b, Success(), 2*time.Second)
+		counts(b, 3, 1, 1) // as soon as they begin
+		for _, c := range []*Call{failed, neither, good, good} {
+			c.Broke("half of it came")
+		}
+		counts(b, 3, 2, 1)
+		time.Sleep(11 * time.Second)
+		counts(b, 0, 0, 0)
+		late.Broke("half of it came")
+		counts(b, 1, 1, 0) // its beginning is forgotten, its end is news
+		begun(b, Success(), 0)
+		begun(b, Success(), 0)
+		last := begun(b, Success(), 0)
+		b.want(Closed)
+		last.Broke("half of it came")
+		b.want(Open)
+		if reason := b.Info().Reason; !strings.Contains(reason, "2 of 4 requests failed") || !strings.Contains(reason, "half of it came") {
+			t.Errorf("it opened because %s", reason)
+		}
+	})
+	// What began before a change of the state says nothing after it.
+	run(t, settings, enforce, func(b *bench) {
+		old := begun(b, Success(), 0)
+		b.try(3, broken, 0)
+		b.want(Open)
+		old.Broke("half of it came")
+		time.Sleep(5 * time.Second)
+		for range 2 {
+			c := b.admit()
+			c.Done(Success(), 0)
+			c.Broke("a trial that was reported")
+		}
+		b.want(Closed)
+		old.Broke("half of it came")
+		counts(b, 0, 0, 0)
+	})
+	// One that is let through uncounted stays so.
+	run(t, settings, disabled, func(b *bench) {
+		begun(b, Success(), 0).Broke("half of it came")
+		(&Call{}).Broke("half of it came")
+		counts(b, 0, 0, 0)
+	})
+}

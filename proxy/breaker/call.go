@@ -34,10 +34,18 @@ func Excluded() Outcome { return Outcome{} }
 // being counted.
 type Call struct {
 	breaker *Breaker
-	word    uint64 // of the breaker when it began
-	trial   *trial // or nil
-	done    uint32 // accessed atomically; not an atomic.Uint32, for a Call is returned by value
+	word    uint64        // of the breaker when it began
+	trial   *trial        // or nil
+	at      time.Duration // since the breaker's epoch: when its success was counted
+	done    uint32        // accessed atomically; not an atomic.Uint32, for a Call is returned by value
 }
+
+// What has become of a Call.
+const (
+	waits   uint32 = iota
+	told           // for good
+	counted        // as a success, which may be taken back
+)
 
 // Trial says whether the request is a trial, on whose success the closing of the
 // breaker depends.
@@ -48,14 +56,28 @@ func (c *Call) Trial() bool { return c.trial != nil }
 // are those that come after the breaker changed its state or after a trial has
 // expired. It may be called by several goroutines, but not on copies of a Call.
 func (c *Call) Done(outcome Outcome, took time.Duration) {
-	if c.breaker == nil || atomic.SwapUint32(&c.done, 1) != 0 {
+	if c.breaker == nil || !atomic.CompareAndSwapUint32(&c.done, waits, told) {
 		return
 	}
 	if c.trial != nil {
 		c.breaker.doneTrial(c.word, c.trial, outcome, took)
 		return
 	}
-	if c.word&counting != 0 && outcome.kind != excluded {
-		c.breaker.count(c.word, outcome, took)
+	if c.word&counting == 0 || outcome.kind == excluded {
+		return
+	}
+	c.at = c.breaker.count(c.word, outcome, took)
+	if outcome.kind == success {
+		atomic.StoreUint32(&c.done, counted)
+	}
+}
+
+// Broke takes back the success that Done has reported: the answer broke off after
+// it had begun. It is still one answer, which failed. Whatever else Done reported
+// stays, as does what was reported of a trial and what comes after the breaker
+// changed its state. It comes after Done has returned, and counts once.
+func (c *Call) Broke(reason string) {
+	if c.breaker != nil && atomic.CompareAndSwapUint32(&c.done, counted, told) {
+		c.breaker.takeBack(c.word, c.at, reason)
 	}
 }

@@ -13,8 +13,9 @@ type model struct {
 	mode    capability.BreakerMode
 	now     time.Duration
 	state   State
-	answers []answer
+	answers []*answer
 	calls   map[int]bool          // closed calls that count
+	said    map[int]*answer       // what those reported that succeeded
 	trials  map[int]time.Duration // deadlines
 	good    int                   // trials that succeeded
 	slow    int                   // of them, late
@@ -37,7 +38,7 @@ func newModel(s capability.Breaker, mode capability.BreakerMode) *model {
 
 func (m *model) become(s State) {
 	m.state = s
-	m.calls, m.trials = map[int]bool{}, map[int]time.Duration{}
+	m.calls, m.said, m.trials = map[int]bool{}, map[int]*answer{}, map[int]time.Duration{}
 	m.good, m.slow = 0, 0
 }
 
@@ -124,7 +125,30 @@ func (m *model) done(id int, o Outcome, took time.Duration) {
 		return
 	}
 	delete(m.calls, id)
-	m.answers = append(m.answers, answer{m.now, o.kind == failure, late})
+	a := &answer{m.now, o.kind == failure, late}
+	m.answers = append(m.answers, a)
+	if !a.failed {
+		m.said[id] = a
+	}
+	m.judge()
+}
+
+// broke takes a success back.
+func (m *model) broke(id int) {
+	a := m.said[id]
+	if a == nil {
+		return
+	}
+	delete(m.said, id)
+	if m.forgotten(a) {
+		m.answers = append(m.answers, &answer{m.now, true, false})
+	} else {
+		a.failed = true
+	}
+	m.judge()
+}
+
+func (m *model) judge() {
 	if n, failed, slow := m.counts(); n >= m.s.Requests &&
 		(failed > 0 && float64(failed)/float64(n) >= m.s.Ratio || slow > 0 && float64(slow)/float64(n) >= m.s.SlowRatio) {
 		m.open(m.now)
@@ -133,9 +157,8 @@ func (m *model) done(id int, o Outcome, took time.Duration) {
 
 // counts are those of the answers in the newest ten tenths of a window.
 func (m *model) counts() (n, failed, slow int) {
-	tenth := m.s.Window / 10
 	for _, a := range m.answers {
-		if m.now/tenth-a.at/tenth >= 10 {
+		if m.forgotten(a) {
 			continue
 		}
 		n++
@@ -147,4 +170,9 @@ func (m *model) counts() (n, failed, slow int) {
 		}
 	}
 	return n, failed, slow
+}
+
+func (m *model) forgotten(a *answer) bool {
+	tenth := m.s.Window / 10
+	return m.now/tenth-a.at/tenth >= 10
 }

@@ -2,7 +2,9 @@ package breaker
 
 import (
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ type random struct {
 	model *model
 	start time.Time
 	open  map[int]*Call
+	ended map[int]*Call
 	next  int
 }
 
@@ -37,7 +40,7 @@ func TestRandomSequencesAgainstTheModel(t *testing.T) {
 		}
 		mode := modes[rng.IntN(len(modes))]
 		run(t, s, mode, func(b *bench) {
-			r := &random{bench: b, rng: rng, model: newModel(s, mode), start: time.Now(), open: map[int]*Call{}}
+			r := &random{bench: b, rng: rng, model: newModel(s, mode), start: time.Now(), open: map[int]*Call{}, ended: map[int]*Call{}}
 			from := b.Info().State
 			for step := range 400 {
 				r.step()
@@ -63,8 +66,10 @@ func (r *random) step() {
 	switch n := r.rng.IntN(100); {
 	case n < 40:
 		r.request()
-	case n < 80:
+	case n < 75:
 		r.report()
+	case n < 80:
+		r.breakOff()
 	case n < 98:
 		d := time.Duration(r.rng.IntN(3000)) * time.Millisecond
 		if r.rng.IntN(20) == 0 {
@@ -111,7 +116,22 @@ func (r *random) report() {
 		r.open[id].Done(broken, took) // ignored
 	}
 	r.model.done(id, outcome, took)
+	r.ended[id] = r.open[id]
 	delete(r.open, id)
+}
+
+// breakOff lets an answer break off that was reported, a while ago or just now.
+func (r *random) breakOff() {
+	ids := slices.Sorted(maps.Keys(r.ended))
+	if len(ids) == 0 {
+		return
+	}
+	id := ids[max(r.rng.IntN(len(ids)), len(ids)-1-r.rng.IntN(8))]
+	r.ended[id].Broke("broke off")
+	r.model.broke(id)
+	if r.rng.IntN(2) == 0 {
+		delete(r.ended, id) // else perhaps once more, in vain
+	}
 }
 
 func (r *random) compare(seed uint64, step int) {

@@ -6,25 +6,46 @@ import (
 	"time"
 )
 
-// count takes the outcome of a request that began while the breaker was closed.
-func (b *Breaker) count(word uint64, outcome Outcome, took time.Duration) {
+// count takes the outcome of a request that began while the breaker was closed, and
+// returns when it did.
+func (b *Breaker) count(word uint64, outcome Outcome, took time.Duration) time.Duration {
 	at := time.Since(b.epoch)
 	b.mu.Lock()
 	if word != b.word.Load() {
 		b.mu.Unlock()
-		return
+		return at
 	}
 	failed := outcome.kind == failure
 	if failed {
 		b.failure = outcome.reason
 	}
 	b.window.add(at, failed, b.late(took))
+	b.judge(at)
+	b.unlock()
+	return at
+}
+
+// takeBack makes a failure of a success that was counted at the given time.
+func (b *Breaker) takeBack(word uint64, counted time.Duration, reason string) {
+	at := time.Since(b.epoch)
+	b.mu.Lock()
+	if word != b.word.Load() {
+		b.mu.Unlock()
+		return
+	}
+	b.failure = reason
+	b.window.takeBack(counted, at)
+	b.judge(at)
+	b.unlock()
+}
+
+// judge opens the breaker if what was counted says so. mu is held.
+func (b *Breaker) judge(at time.Duration) {
 	if reason := trips(&b.settings, &b.window.total, b.failure); reason != "" {
 		now := b.epoch.Add(at)
 		b.forgive(now)
 		b.open(now, reason)
 	}
-	b.unlock()
 }
 
 // late says whether an answer that took so long to begin is slow.

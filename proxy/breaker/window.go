@@ -42,6 +42,20 @@ func (w *window) add(at time.Duration, failed, slow bool) {
 	}
 }
 
+// takeBack makes a failure of a success that was added at the time counted. Once
+// that is forgotten, the failure is an answer of now: bodies that take longer than
+// the window to break would count for nothing otherwise.
+func (w *window) takeBack(counted, at time.Duration) {
+	w.roll(at)
+	n := min(int64(counted/w.width), w.head)
+	if w.head-n >= buckets {
+		w.add(at, true, false)
+		return
+	}
+	w.total.failed++
+	w.piece[n%buckets].failed++
+}
+
 // roll forgets what is too old at the given time. A time before the newest piece,
 // read before the lock that another caller got first, is taken for that piece.
 func (w *window) roll(at time.Duration) {
