@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"sync"
+	"time"
 
 	"strangler/capability"
 	"strangler/proxy/pool"
@@ -16,9 +18,9 @@ import (
 // A timeout runs until the answer begins. After that it bounds the pauses
 // between two pieces of a read's body, and the whole of a write's. Event streams
 // and upgraded connections may be silent for as long as they like.
-func (x *exchange) watch(res *http.Response, e *pool.Endpoint) {
-	stream := res.StatusCode == http.StatusSwitchingProtocols || res.StatusCode < http.StatusMultipleChoices && isEventStream(res)
+func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint) {
 	said, why := verdict(res, nil)
+	stream := lasts(res)
 	if stream {
 		if x.admitted != nil && res.StatusCode != http.StatusSwitchingProtocols {
 			x.follow()
@@ -36,11 +38,19 @@ func (x *exchange) watch(res *http.Response, e *pool.Endpoint) {
 		res.Body = &leased{conn, sync.OnceFunc(func() { e.End(said, why) })}
 		return
 	}
-	w := &watcher{ReadCloser: res.Body, end: func() {
+	w := &watcher{ReadCloser: res.Body, since: time.Now()}
+	w.end = func(err error) {
+		if !stream {
+			broke := x.brokeOff(req, w, err)
+			if broke != "" && said != pool.Failed {
+				said, why = pool.Failed, broke
+			}
+			x.report.ended(broke)
+		}
 		e.End(said, why)
 		x.endWrite()
 		x.free()
-	}}
+	}
 	// The side is at work on a write until its answer ends, whether or not the client
 	// is still there to hear it.
 	w.counted = x.admitted != nil
@@ -51,6 +61,25 @@ func (x *exchange) watch(res *http.Response, e *pool.Endpoint) {
 	res.Body = w
 }
 
+// lasts reports whether an answer is one that goes on for as long as both ends
+// like. Nothing is learnt from how it ends: many servers end one by hanging up.
+func lasts(res *http.Response) bool {
+	return res.StatusCode == http.StatusSwitchingProtocols || res.StatusCode < http.StatusMultipleChoices && isEventStream(res)
+}
+
+// brokeOff says how the side broke its answer off, or nothing where it did not, or
+// something else was to blame: this proxy, its client, or a client that took so
+// little that the side lost its patience. Clients must not be able to close a side.
+func (x *exchange) brokeOff(req *http.Request, w *watcher, err error) string {
+	if err == nil || errors.Is(err, io.EOF) {
+		return ""
+	}
+	if err = x.ended(req, err); ours(err) || errors.Is(err, errTimeout) || w.slowTaker() {
+		return ""
+	}
+	return "broke off its answer: " + err.Error()
+}
+
 func isEventStream(res *http.Response) bool {
 	base, _, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	return err == nil && base == "text/event-stream"
@@ -59,34 +88,46 @@ func isEventStream(res *http.Response) bool {
 // watcher calls end once, when the body is read to its end, fails or is closed.
 type watcher struct {
 	io.ReadCloser
-	progress func() // nil, or called after each read
-	end      func() // nil once called
-	counted  bool   // of a write in flight: Close waits for the end
+	progress func()      // nil, or called after each read
+	end      func(error) // of the read that failed, or io.EOF; nil if it was closed before. Nil once called
+	counted  bool        // of a write in flight: Close waits for the end
+
+	since time.Time     // the answer began, or the last read ended
+	read  time.Duration // spent reading, in all
+	other time.Duration // spent between two reads: the client took what was there
 }
 
 func (w *watcher) Read(p []byte) (int, error) {
+	began := time.Now()
 	n, err := w.ReadCloser.Read(p)
+	w.other += began.Sub(w.since)
+	w.since = time.Now()
+	w.read += w.since.Sub(began)
 	if err != nil {
-		w.finish()
+		w.finish(err)
 	} else if w.progress != nil {
 		w.progress()
 	}
 	return n, err
 }
 
+// slowTaker reports whether the side had to wait for the client most of the time.
+func (w *watcher) slowTaker() bool { return w.other > time.Second && w.other > w.read }
+
 // Close blocks for a write whose answer has not ended: until it has, or the write's
 // timeout ends the exchange.
 func (w *watcher) Close() error {
+	var err error
 	if w.counted && w.end != nil {
-		_, _ = io.Copy(io.Discard, w.ReadCloser) // nobody hears it
+		_, err = io.Copy(io.Discard, w.ReadCloser) // nobody hears it
 	}
-	w.finish()
+	w.finish(err)
 	return w.ReadCloser.Close()
 }
 
-func (w *watcher) finish() {
+func (w *watcher) finish(err error) {
 	if w.end != nil {
-		w.end()
+		w.end(err)
 		w.end = nil
 	}
 }

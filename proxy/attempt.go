@@ -94,18 +94,18 @@ func repeatable(req *http.Request) bool {
 // exchange sends the request to one side: through its breaker and its bulkhead,
 // and again to another endpoint as long as that is safe. The breaker hears of it
 // once, whatever became of single attempts: a side whose second endpoint answers
-// is well.
+// is well, unless the body breaks off.
 func (x *exchange) exchange(req *http.Request) (*http.Response, error) {
 	to := x.reach()
-	var call breaker.Call
+	x.report = report{}
 	if to.breaker != nil {
 		var err error
-		if call, err = to.breaker.Admit(x.timeout + time.Second); err != nil {
+		if x.report.call, err = to.breaker.Admit(x.timeout + bodyOfTrial + time.Second); err != nil {
 			return nil, err
 		}
 	}
 	if err := to.bulkhead.Enter(req.Context()); err != nil {
-		call.Done(breaker.Excluded(), 0)
+		x.report.begun(breaker.Excluded(), 0, false)
 		if req.Context().Err() != nil {
 			return nil, x.ended(req, fmt.Errorf("%w: %w", errBusy, err))
 		}
@@ -115,7 +115,7 @@ func (x *exchange) exchange(req *http.Request) (*http.Response, error) {
 	began := time.Now()
 	res, err := x.tries(req, to)
 	took := time.Since(began)
-	call.Done(x.outcome(res, err, took), took)
+	x.report.begun(x.outcome(res, err, took), took, err == nil && !lasts(res))
 	if err != nil {
 		x.free()
 	}
@@ -199,7 +199,7 @@ func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http
 		return nil, fmt.Errorf("exchange with %s: %w", e.Address(), err)
 	}
 	to.rewrite.answer(res.Header, e.URL(), x.origin)
-	x.watch(res, e)
+	x.watch(req, res, e)
 	return res, nil
 }
 

@@ -34,6 +34,7 @@ type exchange struct {
 	untouched bool
 	cancel    context.CancelCauseFunc // of the exchange
 	unfollow  func() bool             // nil, or ends the watch over the client of a stream
+	report    report                  // to the breaker
 	// leaveBulkhead gives back the place at the side; nil where none is held.
 	leaveBulkhead func()
 	retried       int  // retries taken from the budget

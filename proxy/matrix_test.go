@@ -26,8 +26,8 @@ type fault struct {
 	tries int64
 }
 
-// outcomeOfFault is a status; broken is 200 and half a body, other is 200 of the
-// other side.
+// outcomeOfFault is a status; broken is half a body of any status, other is 200 of
+// the other side.
 type outcomeOfFault int
 
 const (
@@ -89,6 +89,7 @@ var faults = []fault{
 		want: [8]outcomeOfFault{504, 504, 504, 504, 504, 504, 504, 504}, blames: true, tries: 1},
 	{name: "stalls in mid-header", do: func(c net.Conn, _ *http.Request) { utter(c, okHead[:30]); stall(c) },
 		want: [8]outcomeOfFault{504, 504, 504, 504, 504, 504, 504, 504}, blames: true, tries: 1},
+	// The proxy cuts it off, and cannot know who was slow.
 	{name: "stalls in mid-body", do: func(c net.Conn, _ *http.Request) { utter(c, okHead+"half"); stall(c) },
 		want: [8]outcomeOfFault{broken, broken, broken, broken, broken, broken, broken, broken}, tries: 1},
 	{name: "resets after the request", do: func(c net.Conn, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); reset(c) },
@@ -101,6 +102,24 @@ var faults = []fault{
 		_, _ = io.Copy(io.Discard, r.Body)
 		utter(c, okHead+"half")
 		reset(c)
+	},
+		want: [8]outcomeOfFault{broken, broken, broken, broken, broken, broken, broken, broken}, blames: true, tries: 1},
+	{name: "closes in mid-body", do: half,
+		want: [8]outcomeOfFault{broken, broken, broken, broken, broken, broken, broken, broken}, blames: true, tries: 1},
+	{name: "closes in mid-chunk", do: func(c net.Conn, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		utter(c, "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\nA\r\nhalf")
+	},
+		want: [8]outcomeOfFault{broken, broken, broken, broken, broken, broken, broken, broken}, blames: true, tries: 1},
+	{name: "answers 500 and breaks off", do: func(c net.Conn, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		utter(c, "HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 10\r\n\r\nhalf")
+	},
+		want: [8]outcomeOfFault{broken, broken, broken, broken, broken, broken, broken, broken}, blames: true, tries: 1},
+	// Many servers end a stream by hanging up.
+	{name: "breaks an event stream off", do: func(c net.Conn, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		utter(c, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\nA\r\nhalf")
 	},
 		want: [8]outcomeOfFault{broken, broken, broken, broken, broken, broken, broken, broken}, tries: 1},
 	{name: "answers garbage", do: func(c net.Conn, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); utter(c, "SSH-2.0-x\r\n\r\n") },
