@@ -193,6 +193,9 @@ func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http
 	x.attempts++
 	e.Begin()
 	res, err := e.Leg().RoundTrip(out)
+	if !errors.Is(err, pool.ErrUnreachable) {
+		e.Reached()
+	}
 	if err != nil {
 		err = x.ended(req, err)
 		e.End(verdict(nil, err))
@@ -278,6 +281,8 @@ func verdict(res *http.Response, err error) (pool.Outcome, string) {
 	switch {
 	case ours(err):
 		return pool.Neutral, ""
+	case errors.Is(err, pool.ErrUnreachable):
+		return pool.Unreachable, err.Error()
 	case err != nil:
 		return pool.Failed, err.Error()
 	case res.Header.Get(gateHeader) != "":

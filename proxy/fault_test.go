@@ -15,6 +15,7 @@ import (
 
 	"strangler/capability"
 	"strangler/proxy/breaker"
+	"strangler/proxy/pool"
 )
 
 // raw listens and lets f do what it likes with each connection, after the
@@ -296,5 +297,57 @@ func TestUnclaimedRequestsPassThrough(t *testing.T) {
 	}
 	for _, path := range []string{"/api/orders/..%2fx", "/a/%2e%2e/b", "/a%00", `/a%5cb`} {
 		s.want(s.get(path, "u"), 400, "")
+	}
+}
+
+// An endpoint that refuses connections costs one request a retry, and not every
+// second one until it is ejected.
+func TestAnEndpointThatRefusesIsSetAside(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		s := serve(t, onExtracted(), nil, nil)
+		s.doc.Extracted.Endpoints = []string{nobody(t), s.extracted.URL}
+		s.doc.Extracted.Ejection.For = time.Hour // which bounds the wait, that begins with a second
+		s.set(state(2, capability.Extracted, capability.Whole))
+		aside := func() bool { return s.Endpoints()[1].State == pool.Ejected }
+		for deadline := time.Now().Add(20 * time.Second); !aside() && time.Now().Before(deadline); {
+			s.want(s.do(method, "/api/orders/1", "u", nil), 200, "extracted")
+		}
+		if !aside() {
+			t.Fatalf("%s: never set aside: %+v", method, s.Endpoints())
+		}
+		eventually(t, "one request is logged as tried twice", func() bool { return strings.Count(s.log.String(), `"attempts":2`) == 1 })
+		if b := s.breaker(); b.Failures != 0 {
+			t.Errorf("breaker: %+v", b)
+		}
+	}
+}
+
+// It is back with the first request that reaches it.
+func TestAnEndpointThatCanBeReachedAgainIsBack(t *testing.T) {
+	address := nobody(t)
+	s := serve(t, onExtracted(), nil, nil)
+	s.doc.Extracted.Endpoints = []string{address, s.extracted.URL}
+	s.doc.Extracted.Ejection.For = 10 * time.Millisecond // between two probes
+	s.set(state(2, capability.Extracted, capability.Whole))
+	until := func(what string, state pool.State) {
+		t.Helper()
+		eventually(t, what, func() bool {
+			s.want(s.get("/api/orders/1", "u"), 200, "extracted")
+			return s.Endpoints()[1].State == state
+		})
+	}
+	until("it is set aside", pool.Ejected)
+	l, err := net.Listen("tcp", strings.TrimPrefix(address, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Served-By", "extracted") }))
+	_ = back.Listener.Close()
+	back.Listener = l
+	back.Start()
+	defer back.Close()
+	until("it is back", pool.Healthy)
+	if b := s.breaker(); b.Failures != 0 {
+		t.Errorf("breaker: %+v", b)
 	}
 }

@@ -16,7 +16,8 @@ type Outcome int
 const (
 	Neutral Outcome = iota // no evidence: the client went away, a gate refused
 	OK
-	Failed // counts towards ejection
+	Failed      // counts towards ejection
+	Unreachable // no connection could be made: sets the endpoint aside at once
 )
 
 // Endpoint is one address of an upstream.
@@ -31,6 +32,7 @@ type Endpoint struct {
 	weight    atomic.Int64 // 1 and above
 	warmFrom  atomic.Int64 // Unix nanoseconds since which its share grows; 0: it has its full share
 	withdrawn atomic.Bool
+	probe     atomic.Int32 // whether a request may probe it; set to due with pool.mu held
 
 	zone   string // guarded by pool.mu
 	health health // guarded by pool.mu
@@ -49,7 +51,12 @@ func (e *Endpoint) Leg() Leg { return e.leg }
 func (e *Endpoint) InFlight() int64 { return e.inflight.Load() }
 
 // Begin counts an attempt in.
-func (e *Endpoint) Begin() { e.inflight.Add(1) }
+func (e *Endpoint) Begin() {
+	e.inflight.Add(1)
+	if e.probe.Load() == probeDue {
+		e.probe.CompareAndSwap(probeDue, probeUnderWay)
+	}
+}
 
 // End counts an attempt out, when its answer has been read or given up, and says
 // how it went. The reason of a failure is shown to operators.
@@ -64,7 +71,12 @@ func (e *Endpoint) End(outcome Outcome, reason string) {
 		if rule := &e.pool.rules.Load().ejection; !rule.Off && row >= int64(rule.Failures) {
 			e.pool.eject(e, reason)
 		}
+	case Unreachable:
+		e.pool.setAside(e, reason)
 	case Neutral:
+	}
+	if e.probe.Load() == probeUnderWay {
+		e.settle(outcome, reason)
 	}
 	if e.inflight.Add(-1) == 0 && e.withdrawn.Load() {
 		e.leg.CloseIdleConnections()

@@ -10,7 +10,7 @@ type State string
 const (
 	Healthy   State = "healthy"
 	Unhealthy State = "unhealthy" // it fails its checks
-	Ejected   State = "ejected"   // it failed requests; for a time
+	Ejected   State = "ejected"   // it failed requests, or cannot be reached; for a time
 	Withdrawn State = "withdrawn" // no longer in the set; what is in flight ends
 )
 
@@ -22,6 +22,10 @@ type health struct {
 	ejected bool
 	until   time.Time     // the end of the present ejection, or the last one
 	lasted  time.Duration // length of it; 0: there was none
+
+	aside   bool          // ejected because it could not be reached
+	probeAt time.Time     // when a request may try whether it can be, while it is aside
+	waits   time.Duration // how long none could, last time; 0: it was reached since
 
 	why   string
 	since time.Time // of the present state
@@ -47,8 +51,8 @@ const longest = 10
 func (p *Pool) eject(e *Endpoint, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r, v, h := p.rules.Load(), p.view.Load(), &e.health
-	if r.ejection.Off || !h.well() || e.withdrawn.Load() || v.well < 2 || p.ejected >= r.mostEjected(len(v.endpoints)) {
+	r, h := p.rules.Load(), &e.health
+	if !p.mayEject(e, r) {
 		return
 	}
 	now := p.now()
@@ -64,15 +68,35 @@ func (p *Pool) eject(e *Endpoint, why string) {
 	p.refresh()
 }
 
-// readmitEjected ends the ejections that have run out; mu is held.
+// mayEject reports whether an endpoint may be taken out; mu is held.
+func (p *Pool) mayEject(e *Endpoint, r *rules) bool {
+	v := p.view.Load()
+	return !r.ejection.Off && e.health.well() && !e.withdrawn.Load() && v.well > 1 && p.ejected < r.mostEjected(len(v.endpoints))
+}
+
+// ends is when an ejection has run out or, of an endpoint that was set aside, when
+// it may be probed.
+func (h *health) ends() time.Time {
+	if h.aside {
+		return h.probeAt
+	}
+	return h.until
+}
+
+// readmitEjected ends the ejections that have run out, and lets a request probe the
+// endpoints that were set aside long enough; mu is held.
 func (p *Pool) readmitEjected(endpoints []*Endpoint, r *rules, now time.Time) {
 	for _, e := range endpoints {
 		h := &e.health
-		if !h.ejected || !r.ejection.Off && now.Before(h.until) {
+		if !h.ejected || !r.ejection.Off && now.Before(h.ends()) {
 			continue
 		}
-		h.ejected = false
-		p.ejected--
+		if h.aside && !h.unhealthy && !r.ejection.Off {
+			h.probeAt = now.Add(probeFor)
+			e.probe.Store(probeDue)
+			continue
+		}
+		p.uneject(e)
 		if h.unhealthy {
 			continue // for the checks to say when
 		}
@@ -96,6 +120,10 @@ func (p *Pool) checked(e *Endpoint, r *rules, why string) {
 	failed := why != ""
 	if failed == h.unhealthy {
 		h.row = 0
+		if !failed && h.aside {
+			p.rejoin(e)
+			p.refresh()
+		}
 		return
 	}
 	h.row++
@@ -108,6 +136,9 @@ func (p *Pool) checked(e *Endpoint, r *rules, why string) {
 	}
 	now := p.now()
 	h.unhealthy, h.row = failed, 0
+	if !failed && h.aside {
+		p.uneject(e)
+	}
 	if failed || !h.ejected { // an ejection that goes on keeps its own reason
 		h.since, h.why = now, why
 	}

@@ -12,7 +12,7 @@ type Info struct {
 	State    State
 	Why      string    // of the state; may be empty for a healthy one
 	Since    time.Time // of the state
-	Until    time.Time // the end of an ejection; zero otherwise
+	Until    time.Time // the end of an ejection, or when the endpoint is tried again; zero otherwise
 	// Ignored says that the state is not minded at present, because fewer than half
 	// of the endpoints are well.
 	Ignored bool
@@ -33,7 +33,7 @@ func (p *Pool) Endpoints() []Info {
 			InFlight: e.inflight.Load(), State: state, Why: e.health.why, Since: e.health.since,
 		}
 		if state == Ejected {
-			i.Until = e.health.until
+			i.Until = e.health.ends()
 		}
 		i.Ignored = v.ignored && state != Withdrawn
 		all = append(all, i)

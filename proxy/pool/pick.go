@@ -8,13 +8,22 @@ import (
 // Pick chooses the endpoint for one attempt: the less busy of two that are drawn
 // at random by weight, busy being requests in flight by weight (Mitzenmacher,
 // "The Power of Two Choices in Randomized Load Balancing", 2001). Those tried
-// already are passed over; those that are not well come last. It returns nil when
-// there is none left. It counts nothing: see Endpoint.Begin.
+// already are passed over; those that are not well come last, but for one that was
+// set aside and is due to be probed: it comes first, until one request to it has
+// begun. It returns nil when there is none left. It counts nothing: see
+// Endpoint.Begin.
 func (p *Pool) Pick(tried []*Endpoint) *Endpoint {
 	v := p.current()
 	d := draw{pool: p}
 	if v.warming {
 		d.now, d.slowStart = p.now(), p.rules.Load().slowStart
+	}
+	if len(tried) == 0 {
+		for _, e := range v.probes {
+			if e.probe.Load() == probeDue {
+				return e
+			}
+		}
 	}
 	for i := range v.tiers {
 		var e *Endpoint

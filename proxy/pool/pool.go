@@ -200,10 +200,7 @@ func (p *Pool) rebuild(instances []capability.Instance, renew bool) {
 // the last to end closes what it left idle.
 func (p *Pool) withdraw(e *Endpoint) {
 	e.health.since, e.health.why = p.now(), "no longer in the set"
-	if e.health.ejected {
-		e.health.ejected = false
-		p.ejected--
-	}
+	p.uneject(e)
 	e.withdrawn.Store(true)
 	p.leaving = append(p.leaving, e)
 	if e.inflight.Load() == 0 {

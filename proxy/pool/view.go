@@ -11,9 +11,10 @@ type view struct {
 	endpoints []*Endpoint
 	tiers     [3]tier // in this order; one is left when all in it were tried
 	well      int
-	ignored   bool  // the health, because too few are well
-	until     int64 // Unix nanoseconds at which it has to be made anew; 0: never
-	warming   bool  // some endpoint may not have its full share
+	ignored   bool        // the health, because too few are well
+	probes    []*Endpoint // set aside; one request each may try whether they can be reached
+	until     int64       // Unix nanoseconds at which it has to be made anew; 0: never
+	warming   bool        // some endpoint may not have its full share
 }
 
 // tier is endpoints that are as good as each other.
@@ -36,8 +37,11 @@ func (p *Pool) show(from []capability.Instance, endpoints []*Endpoint) {
 		if h.well() {
 			v.well++
 		}
-		if at := h.until.UnixNano(); h.ejected && (v.until == 0 || at < v.until) {
+		if at := h.ends().UnixNano(); h.ejected && (v.until == 0 || at < v.until) {
 			v.until = at
+		}
+		if e.probe.Load() != probeNone {
+			v.probes = append(v.probes, e)
 		}
 		if e.share(now, r.slowStart) < 1 {
 			warm = max(warm, e.warmFrom.Load()+int64(r.slowStart))
