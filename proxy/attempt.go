@@ -201,7 +201,7 @@ func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http
 		e.End(verdict(nil, err))
 		return nil, fmt.Errorf("exchange with %s: %w", e.Address(), err)
 	}
-	to.rewrite.answer(res.Header, e.URL(), x.origin)
+	to.rewrite.answer(res.Header, e.URL(), x.origin, base{public: x.request.URL.EscapedPath(), own: out.URL.EscapedPath()})
 	x.watch(req, res, e)
 	return res, nil
 }

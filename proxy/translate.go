@@ -56,14 +56,18 @@ func swapPrefix(path, from, to string) string {
 // origin is how the client reached the proxy.
 type origin struct{ scheme, host string }
 
+// base is the path of a request as its client asked for it and as its side got it:
+// what relative references in the answer stand on.
+type base struct{ public, own string }
+
 // answer translates the headers in which a side names its own addresses.
-func (r translation) answer(h http.Header, endpoint *url.URL, client origin) {
+func (r translation) answer(h http.Header, endpoint *url.URL, client origin, asked base) {
 	if r == (translation{}) {
 		return
 	}
 	for _, name := range []string{"Location", "Content-Location"} {
 		for i, v := range h[name] {
-			h[name][i] = r.location(v, endpoint, client)
+			h[name][i] = r.location(v, endpoint, client, asked)
 		}
 	}
 	for i, v := range h["Set-Cookie"] {
@@ -72,30 +76,49 @@ func (r translation) answer(h http.Header, endpoint *url.URL, client origin) {
 }
 
 // location gives a reference to the side itself its public form. References to
-// others, and relative ones, stay as they are.
-func (r translation) location(text string, endpoint *url.URL, client origin) string {
+// others stay as they are, and so do those that lead the client to the same place.
+func (r translation) location(text string, endpoint *url.URL, client origin, asked base) string {
 	u, err := url.Parse(text)
-	if err != nil || u.Opaque != "" {
+	if err != nil || u.Opaque != "" || u.Host != "" && !r.own(u.Host, endpoint) {
 		return text
 	}
-	if u.Host != "" {
-		if !r.own(u.Host, endpoint) {
+	path := u.EscapedPath()
+	if u.Host == "" {
+		if path == "" {
+			return text // the path that was asked for, which the client knows better
+		}
+		own := resolve(asked.own, path)
+		public := r.public(own)
+		if public == own || public == resolve(asked.public, path) {
 			return text
 		}
+		path = public
+	} else {
 		if u.Scheme != "" {
 			u.Scheme = client.scheme
 		}
 		u.Host = client.host
-	} else if !strings.HasPrefix(u.Path, "/") {
-		return text
-	}
-	if raw := u.EscapedPath(); raw != "" {
-		u.RawPath = r.public(raw)
-		if u.Path, err = url.PathUnescape(u.RawPath); err != nil {
-			return text
+		if path != "" {
+			path = r.public(resolve(asked.own, path))
 		}
 	}
+	u.RawPath = path
+	if u.Path, err = url.PathUnescape(path); err != nil {
+		return text
+	}
 	return u.String()
+}
+
+// resolve returns the path to which a reference's leads that was found at the path
+// base (RFC 3986, 5.2.2). All are in the form that goes over the wire.
+func resolve(base, reference string) string {
+	if strings.HasPrefix(reference, "/") && !strings.Contains(reference, "/.") {
+		return reference
+	}
+	var from, to url.URL
+	setWirePath(&from, base)
+	setWirePath(&to, reference)
+	return from.ResolveReference(&to).EscapedPath()
 }
 
 // own reports whether a host is one by which the side knows itself.

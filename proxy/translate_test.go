@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"testing"
 
 	"strangler/capability"
+	"strangler/proxy/match"
 )
 
 func TestRewritePaths(t *testing.T) {
@@ -38,6 +40,7 @@ func TestRewriteAnswers(t *testing.T) {
 	endpoint := &url.URL{Scheme: "http", Host: "10.0.0.7:9003"}
 	client := origin{"https", "shop.example.com"}
 	r := newTranslation(capability.Rewrite{Prefix: "/api/orders", To: "/v1", Host: "orders.internal"})
+	asked := base{public: "/api/orders/5", own: "/v1/5"}
 	for given, want := range map[string]string{
 		"/v1/17?x=1#top":                  "/api/orders/17?x=1#top",
 		"/elsewhere":                      "/elsewhere",
@@ -53,7 +56,7 @@ func TestRewriteAnswers(t *testing.T) {
 		"http://[::1":                     "http://[::1",
 	} {
 		h := http.Header{"Location": {given}}
-		r.answer(h, endpoint, client)
+		r.answer(h, endpoint, client, asked)
 		if got := h.Get("Location"); got != want {
 			t.Errorf("%s becomes %s, want %s", given, got, want)
 		}
@@ -68,14 +71,99 @@ func TestRewriteAnswers(t *testing.T) {
 	} {
 		r.domain = c.domain
 		h := http.Header{"Set-Cookie": {c.given}}
-		r.answer(h, endpoint, client)
+		r.answer(h, endpoint, client, asked)
 		if got := h.Get("Set-Cookie"); got != c.want {
 			t.Errorf("%s becomes %s, want %s", c.given, got, c.want)
 		}
 	}
 	untouched := http.Header{"Location": {"http://10.0.0.7:9003/v1"}}
-	(translation{}).answer(untouched, endpoint, client)
+	(translation{}).answer(untouched, endpoint, client, asked)
 	if untouched.Get("Location") != "http://10.0.0.7:9003/v1" {
 		t.Error("a side without a rewrite was rewritten")
+	}
+}
+
+// A relative reference is resolved against the path that the side was asked for (RFC
+// 3986, 5.2), and is written anew where the client would get to another place.
+func TestRewriteRelativeReferences(t *testing.T) {
+	t.Parallel()
+	endpoint := &url.URL{Scheme: "http", Host: "10.0.0.7:9003"}
+	client := origin{"https", "shop.example.com"}
+	for _, c := range []struct{ prefix, to, asked, given, want string }{
+		// Below the prefix both agree.
+		{"/api/orders", "/v1", "/api/orders/5", "9", "9"},
+		{"/api/orders", "/v1", "/api/orders/5", "./9?x=1#top", "./9?x=1#top"},
+		{"/api/orders", "/v1", "/api/orders/5/items/2", "../../9", "../../9"},
+		{"/api/orders", "/v1", "/api/orders/5/", "../9", "../9"},
+		{"/api/orders", "/v1", "/api/orders/5", "?page=2", "?page=2"},
+		{"/api/orders", "/v1", "/api/orders/5", "#top", "#top"},
+		{"/api/orders", "/v1", "/api/orders/5", "", ""},
+		// Up to the prefix itself they do not where the two are of different depth.
+		{"/api/orders", "/v1", "/api/orders/5", "../v1/9", "/api/orders/9"},
+		{"/api/orders", "/v1", "/api/orders", "v1/9", "/api/orders/9"},
+		{"/api/orders", "/v1", "/api/orders", "./v1?x=1#top", "/api/orders?x=1#top"},
+		{"/api/orders", "/v1", "/api/orders/5/2", "../../v1/a%2Fb", "/api/orders/a%2Fb"},
+		{"/orders", "/shop/v1", "/orders/5", "../v1/9", "/orders/9"},
+		{"/orders", "/shop/v1", "/orders", "v1/9", "/orders/9"},
+		{"/api/orders", "/", "/api/orders/5", "../9", "/api/orders/9"},
+		{"/api/orders", "/", "/api/orders/5", "9", "9"},
+		{"/api/orders", "/", "/api/orders", "9", "/api/orders/9"},
+		{"/api/orders", "/", "/api/orders", "?x=1", "?x=1"},
+		{"/api/orders", "/", "/api/orders/5", "..", "/api/orders/"},
+		{"/api/orders", "/", "/api/orders/5", "../../../9", "/api/orders/9"},
+		// What the rewrite does not reach stays as the side wrote it.
+		{"/api/orders", "/v1", "/api/orders/5", "../9", "../9"},
+		{"/api/orders", "/v1", "/api/orders", "9", "9"},
+		{"/api/orders", "/v1", "/api/orders/5", "../v10/9", "../v10/9"},
+		{"/api/orders", "/v1", "/other/5", "6", "6"},
+		{"", "", "/api/orders/5", "../9", "../9"},
+		{"", "", "/api/orders/5", "../ü|9", "../ü|9"},
+		// Slashes that were merged on the way.
+		{"/api/orders", "/v1", "/api//orders/5/2", "../9", "/api/orders/9"},
+		// Absolute paths and addresses have their dots taken out first, as the client does.
+		{"/api/orders", "/v1", "/api/orders/5", "/v1/a/../9", "/api/orders/9"},
+		{"/api/orders", "/v1", "/api/orders/5", "/v1/../9", "/v1/../9"},
+		{"/api/orders", "/v1", "/api/orders/5", "http://10.0.0.7:9003/x/../v1/9", "https://shop.example.com/api/orders/9"},
+	} {
+		r := newTranslation(capability.Rewrite{Prefix: c.prefix, To: c.to, Host: "orders.internal"})
+		path, err := match.Normalise(c.asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"Location", "Content-Location"} {
+			h := http.Header{name: {c.given}}
+			r.answer(h, endpoint, client, base{public: c.asked, own: r.path(path.Raw)})
+			if got := h.Get(name); got != c.want {
+				t.Errorf("%s → %s, asked for %s: %q becomes %q, want %q", c.prefix, c.to, c.asked, c.given, got, c.want)
+			}
+		}
+	}
+}
+
+// A client that follows them gets to where the side meant.
+func TestRedirectsOfARewrittenSide(t *testing.T) {
+	s := serve(t, onExtracted(), nil, func(w http.ResponseWriter, r *http.Request) {
+		if to := r.URL.Query().Get("to"); to != "" {
+			w.Header().Set("Location", to)
+			w.WriteHeader(http.StatusFound)
+			return
+		}
+		_, _ = io.WriteString(w, r.URL.RequestURI())
+	}, func(_ *Options, d *capability.Document) {
+		d.Extracted.Rewrite = capability.Rewrite{Prefix: "/api/orders", To: "/"}
+	})
+	s.client.CheckRedirect = nil
+	for _, c := range []struct{ from, to, want string }{
+		{"/api/orders", "9", "/9"},
+		{"/api/orders/5", "9", "/9"},
+		{"/api/orders/5", "../9", "/9"},
+		{"/api/orders/5/2", "../9%3Fx", "/9%3Fx"},
+		{"/api/orders/5", "?page=2", "/5?page=2"},
+		{"/api/orders/5", "/9", "/9"},
+		{"/api/orders/5", s.extracted.URL + "/9", "/9"},
+	} {
+		if a := s.get(c.from+"?to="+url.QueryEscape(c.to), "u"); a.err != nil || a.body != c.want {
+			t.Errorf("%s redirects to %s: the side got %q (%d, %v), want %q", c.from, c.to, a.body, a.status, a.err, c.want)
+		}
 	}
 }
