@@ -1,10 +1,14 @@
 package pool
 
 import (
+	"bufio"
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,5 +49,35 @@ func TestABurstOverTheStreamLimitIsAnswered(t *testing.T) {
 			}
 			burst.Wait()
 		})
+	}
+}
+
+func (ls *lines) sharedNow() int {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return len(ls.shared)
+}
+
+// A peer that takes connections and closes each right away, as a balancer does with
+// nobody behind it, costs a request a few of them, and none is kept.
+func TestConnectionsThatDieYoungAreForgotten(t *testing.T) {
+	var made atomic.Int64
+	to := raw(t, func(_ int, _ net.Conn, in *bufio.Reader) {
+		made.Add(1)
+		in.ReadByte()
+	})
+	leg := legTo(t, to, capability.Upstream{Protocol: capability.ProtocolH2C})
+	for range 20 {
+		if _, _, err := exchange(t, leg, http.MethodGet, to, nil); err == nil {
+			t.Fatal("it answered")
+		}
+	}
+	if n := made.Load(); n > 20*attempts {
+		t.Errorf("20 requests made %d connections", n)
+	}
+	for deadline := time.Now().Add(20 * time.Second); leg.lines.sharedNow() > 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d dead connections are kept", leg.lines.sharedNow())
+		}
 	}
 }

@@ -59,6 +59,9 @@ func (ls *lines) take(ctx context.Context, w wanted) (*line, bool, error) {
 			if l.conn.Reserve() == nil {
 				return l, l.used.Load(), nil
 			}
+			if err := l.useless(); err != nil {
+				return nil, false, err
+			}
 			continue
 		}
 		if l := ls.join(); l != nil {

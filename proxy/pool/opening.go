@@ -41,7 +41,7 @@ func (ls *lines) open(ctx context.Context) (*line, error) {
 		err := o.line.conn.Reserve()
 		ls.unclaim(o.line)
 		if err != nil {
-			return nil, nil // it is full: the caller looks again
+			return nil, o.line.useless() // nil: it is full, and the caller looks again
 		}
 		return o.line, nil
 	case <-ctx.Done():
@@ -133,6 +133,22 @@ func (ls *lines) add(l *line, upgrade bool, o *opening) {
 	}
 	ls.mu.Unlock()
 	l.conn.SetStateHook(l.changed)
+	if l.conn.Err() != nil {
+		ls.drop(l) // it ended while it was being settled, which is told once
+	}
+}
+
+// useless says why a connection takes nothing that was made for this request and on
+// which no place could be reserved; nil where others have taken its places. Another
+// one would be no better.
+func (l *line) useless() error {
+	if l.conn.InFlight() > 0 || l.used.Load() { // in this order: what has ended was used
+		return nil
+	}
+	if err := l.conn.Err(); err != nil {
+		return fmt.Errorf("connect to %s: it hung up at once: %w", l.lines.dialer.address, err)
+	}
+	return fmt.Errorf("connect to %s: it takes no requests", l.lines.dialer.address)
 }
 
 // unclaim gives back a claim, which was made use of or not.
