@@ -33,7 +33,10 @@ func (l *line) roundTrip(req *http.Request, body *parcel) (*http.Response, error
 		return l.conn.RoundTrip(req)
 	}
 	done, left := make(chan outcome), make(chan struct{})
-	l.body.Store(body)
+	if !l.shared {
+		l.body.Store(body)
+		defer l.body.Store(nil) // or an idle connection would keep what was read of it
+	}
 	go func() {
 		res, err := l.conn.RoundTrip(req)
 		select {
@@ -72,7 +75,7 @@ func (l *line) roundTrip(req *http.Request, body *parcel) (*http.Response, error
 // broken hears that nothing can be read from the connection any more. Over
 // HTTP/1.1 it is one request's, and over HTTP/2 net/http closes all bodies itself.
 func (l *line) broken() {
-	if body := l.body.Load(); body != nil && !l.shared && l.wire.written.Load() > body.before {
+	if body := l.body.Load(); body != nil && l.wire.written.Load() > body.before {
 		body.abandon()
 	}
 }

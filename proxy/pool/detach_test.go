@@ -5,9 +5,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
+	"weak"
 )
 
 // quietClient sends a little of a body and is then silent until the test ends.
@@ -87,3 +90,30 @@ func TestAnswerBeforeTheEndCounts(t *testing.T) {
 	case <-time.After(time.Millisecond):
 	}
 }
+
+// An idle connection keeps nothing of the request that it carried last.
+func TestAnIdleConnectionKeepsNoBody(t *testing.T) {
+	for _, kind := range spoken {
+		t.Run(kind.name, func(t *testing.T) {
+			to, u := serve(t, kind.tls, nil, func(http.ResponseWriter, *http.Request) {})
+			u.Protocol = kind.protocol
+			leg := legTo(t, to, u)
+			kept := func() weak.Pointer[Spool] {
+				s := NewSpool(readCloser{strings.NewReader("body")})
+				if _, _, err := exchange(t, leg, http.MethodPost, to, s); err != nil {
+					t.Fatal(err)
+				}
+				return weak.Make(s)
+			}()
+			for deadline := time.Now().Add(20 * time.Second); kept.Value() != nil; runtime.GC() {
+				if time.Now().After(deadline) {
+					t.Fatal("the body is kept")
+				}
+			}
+		})
+	}
+}
+
+type readCloser struct{ *strings.Reader }
+
+func (readCloser) Close() error { return nil }

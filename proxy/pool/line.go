@@ -16,7 +16,7 @@ type line struct {
 	wire   *wire
 	shared bool // HTTP/2: carries many requests at once
 	used   atomic.Bool
-	body   atomic.Pointer[parcel] // of the last request that had one
+	body   atomic.Pointer[parcel] // HTTP/1.1: of the request that waits for its answer; nil without
 
 	generation int       // of HTTP/1.1: by which it is closed instead of parked
 	parked     bool      // guarded by lines.mu
