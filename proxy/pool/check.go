@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"strangler/capability"
 )
 
 // look is how often Run asks for new instances where no request does.
@@ -25,7 +23,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	defer cancel()
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
-	var settings capability.Check
+	var settings check
 	loops := map[*Endpoint]context.CancelFunc{}
 	for {
 		v, r := p.current(), p.rules.Load()
@@ -98,7 +96,7 @@ func (p *Pool) check(ctx context.Context, e *Endpoint, r *rules) string {
 	if err != nil {
 		return err.Error()
 	}
-	req.Host = r.host
+	req.Host = r.check.host
 	req.Header.Set("User-Agent", "strangler-check")
 	res, err := e.leg.RoundTrip(req)
 	if err != nil {

@@ -206,3 +206,29 @@ func TestAnUncheckedEndpointIsWellAgain(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// The host is part of what is checked.
+func TestChecksFollowTheHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		last := ""
+		legs := &fakeLegs{answer: func(_ string, req *http.Request) (*http.Response, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			last = req.Host
+			return answer(200), nil
+		}}
+		u := capability.Upstream{Consul: "service", Check: capability.Check{Path: "/", Every: time.Second}, Rewrite: capability.Rewrite{Host: "old"}}
+		p, _ := poolOf(u, Options{NewLeg: legs.make}, some(1)...)
+		defer run(t, p)()
+		time.Sleep(3 * time.Second)
+		u.Rewrite.Host = "new"
+		p.Use(u)
+		time.Sleep(3 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if last != "new" {
+			t.Errorf("asked for %s", last)
+		}
+	})
+}

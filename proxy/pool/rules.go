@@ -9,14 +9,19 @@ import (
 // rules are what an upstream's settings say, the defaults filled in. They are
 // immutable.
 type rules struct {
-	check     capability.Check
-	host      string // of checks; empty: the endpoint's own
+	check     check
 	ejection  capability.Ejection
 	slowStart time.Duration
 }
 
+// check is how endpoints are checked.
+type check struct {
+	capability.Check
+	host string // that is asked for; empty: the endpoint's own
+}
+
 func rulesOf(u capability.Upstream) *rules {
-	r := &rules{check: u.Check, host: u.Rewrite.Host, ejection: u.Ejection, slowStart: u.SlowStart}
+	r := &rules{check: check{u.Check, u.Rewrite.Host}, ejection: u.Ejection, slowStart: u.SlowStart}
 	orElse(&r.check.Every, 5*time.Second)
 	orElse(&r.check.Timeout, time.Second)
 	orElse(&r.check.Healthy, 2)
