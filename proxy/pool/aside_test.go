@@ -202,9 +202,11 @@ func TestSettingAsideOutlivesAReload(t *testing.T) {
 			t.Fatalf("%s, %d ejected", got, p.ejected)
 		}
 		time.Sleep(2 * time.Second)
-		if got := probed(p, p.the(t, at(0)), 100); got != 1 {
+		again := p.the(t, at(0))
+		if got := probed(p, again, 100); got != 1 {
 			t.Errorf("%d probes", got)
 		}
+		again.End(Neutral, "")
 		u.Ejection.Off = true
 		p.Use(u)
 		if got := states(p); got != "e0 healthy, e1 healthy" || p.ejected != 0 {

@@ -34,6 +34,7 @@ type Endpoint struct {
 	withdrawn atomic.Bool
 	probe     atomic.Int32 // whether a request may probe it; set to due with pool.mu held
 
+	way    int    // the pool's when it was made
 	zone   string // guarded by pool.mu
 	health health // guarded by pool.mu
 }
@@ -118,7 +119,7 @@ func (p *Pool) newEndpoint(u capability.Upstream, i capability.Instance, before 
 		p.log.Error("cannot make the way to an endpoint, trying again with every request", "endpoint", i.Address, "error", err)
 		leg = &lateLeg{make: func() (Leg, error) { return p.newLeg(u, to) }}
 	}
-	e := &Endpoint{pool: p, address: i.Address, url: to, leg: leg}
+	e := &Endpoint{pool: p, address: i.Address, url: to, leg: leg, way: p.way}
 	e.describe(i)
 	e.health.since = p.now()
 	e.follow(before)

@@ -53,6 +53,7 @@ type Pool struct {
 	filled  bool        // there was an endpoint once; guarded by mu
 	closed  bool        // guarded by mu
 
+	way int // counts changes of how endpoints are reached; guarded by mu
 	// unrenewed says that some endpoint could not be given a new leg; guarded by mu.
 	unrenewed bool
 }
@@ -153,8 +154,13 @@ func (p *Pool) rebuild(instances []capability.Instance, renew bool) {
 		return
 	}
 	known := make(map[string]*Endpoint, len(old.endpoints)+len(p.leaving))
+	if renew {
+		p.way++
+	}
 	for _, e := range p.leaving {
-		known[e.address] = e
+		if e.way == p.way {
+			known[e.address] = e
+		}
 	}
 	for _, e := range old.endpoints {
 		known[e.address] = e

@@ -253,3 +253,24 @@ func TestUseWhilePicking(t *testing.T) {
 		t.Errorf("%d legs were not closed", open)
 	}
 }
+
+// An endpoint that was away while the way to it changed comes back by the new one.
+func TestOneThatComesBackIsReachedByTheNewWay(t *testing.T) {
+	legs := &fakeLegs{}
+	u := capability.Upstream{Consul: "service"}
+	p, r := poolOf(u, Options{NewLeg: legs.make}, some(2)...)
+	old := p.the(t, at(0))
+	old.Begin()
+	r.set(some(2)[1:]...)
+	p.Size()
+	u.TLS.ServerName = "orders.internal"
+	p.Use(u)
+	r.set(some(2)...)
+	if back := p.the(t, at(0)); back == old || back.Leg() == old.Leg() {
+		t.Error("it is reached by the old way")
+	}
+	old.End(OK, "")
+	if got := states(p); got != "e0 healthy, e1 healthy" {
+		t.Error(got)
+	}
+}
