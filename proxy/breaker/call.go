@@ -74,8 +74,9 @@ func (c *Call) Done(outcome Outcome, took time.Duration) {
 
 // Broke takes back the success that Done has reported: the answer broke off after
 // it had begun. It is still one answer, which failed. Whatever else Done reported
-// stays, as does what was reported of a trial and what comes after the breaker
-// changed its state. It comes after Done has returned, and counts once.
+// stays, as does a success that the window has forgotten, that of a trial, and one
+// from before the breaker changed its state. It comes after Done has returned, and
+// counts once.
 func (c *Call) Broke(reason string) {
 	if c.breaker != nil && atomic.CompareAndSwapUint32(&c.done, counted, told) {
 		c.breaker.takeBack(c.word, c.at, reason)

@@ -140,11 +140,7 @@ func (m *model) broke(id int) {
 		return
 	}
 	delete(m.said, id)
-	if m.forgotten(a) {
-		m.answers = append(m.answers, &answer{m.now, true, false})
-	} else {
-		a.failed = true
-	}
+	a.failed = true
 	m.judge()
 }
 

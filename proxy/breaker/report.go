@@ -29,14 +29,11 @@ func (b *Breaker) count(word uint64, outcome Outcome, took time.Duration) time.D
 func (b *Breaker) takeBack(word uint64, counted time.Duration, reason string) {
 	at := time.Since(b.epoch)
 	b.mu.Lock()
-	if word != b.word.Load() {
-		b.mu.Unlock()
-		return
+	defer b.unlock()
+	if word == b.word.Load() && b.window.takeBack(counted, at) {
+		b.failure = reason
+		b.judge(at)
 	}
-	b.failure = reason
-	b.window.takeBack(counted, at)
-	b.judge(at)
-	b.unlock()
 }
 
 // judge opens the breaker if what was counted says so. mu is held.

@@ -43,17 +43,18 @@ func (w *window) add(at time.Duration, failed, slow bool) {
 }
 
 // takeBack makes a failure of a success that was added at the time counted. Once
-// that is forgotten, the failure is an answer of now: bodies that take longer than
-// the window to break would count for nothing otherwise.
-func (w *window) takeBack(counted, at time.Duration) {
+// that is forgotten, so is its failure: an endpoint that dies takes all its long
+// answers along, and hundreds of old ones must not outvote the few of now. It
+// reports whether it did.
+func (w *window) takeBack(counted, at time.Duration) bool {
 	w.roll(at)
 	n := min(int64(counted/w.width), w.head)
 	if w.head-n >= buckets {
-		w.add(at, true, false)
-		return
+		return false
 	}
 	w.total.failed++
 	w.piece[n%buckets].failed++
+	return true
 }
 
 // roll forgets what is too old at the given time. A time before the newest piece,
