@@ -11,6 +11,7 @@ const (
 	PhasePreparing MovePhase = "preparing" // gates, publications, slots
 	PhaseBackfill  MovePhase = "backfill"
 	PhaseFollowing MovePhase = "following" // both streams run
+	PhaseRepairing MovePhase = "repairing" // a target that cannot be followed to is compared and made equal
 	PhasePaused    MovePhase = "paused"
 	PhaseFailed    MovePhase = "failed" // Error says why and what to do
 )
@@ -47,6 +48,7 @@ type VerifyStatus struct {
 	Total      int64         `json:"total"`
 	Mismatches []Mismatch    `json:"mismatches,omitempty"` // the first hundred
 	Count      int64         `json:"mismatch_count"`
+	Repaired   int64         `json:"repaired,omitempty"` // rows made equal before this comparison
 	Skipped    []string      `json:"not_compared,omitempty"` // table or column, and why
 	Position   Position      `json:"position"`               // of the source, at which both were read
 	Took       time.Duration `json:"took_ns"`

@@ -261,6 +261,11 @@ func (r *Reconciler) Verify(ctx context.Context, actor string, report func(capab
 		return capability.VerifyStatus{}, fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)
 	}
 	result, err := work.data.Mover.Verify(ctx, state.Owner, report)
+	return result, errors.Join(err, r.compared(ctx, "verify", actor, result, err))
+}
+
+// compared writes down what came of a comparison.
+func (r *Reconciler) compared(ctx context.Context, action, actor string, result capability.VerifyStatus, err error) error {
 	outcome := fmt.Sprintf("%d rows, %d mismatches", result.Rows, result.Count)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -268,8 +273,54 @@ func (r *Reconciler) Verify(ctx context.Context, actor string, report func(capab
 	case err != nil:
 		outcome = err.Error()
 	}
-	return result, errors.Join(err, r.record(context.WithoutCancel(ctx), capability.Entry{Actor: actor, Action: "verify", Outcome: outcome,
-		Evidence: map[string]any{"rows": result.Rows, "mismatches": result.Count, "position": result.Position.String(), "took_ms": result.Took.Milliseconds()}}))
+	return r.record(context.WithoutCancel(ctx), capability.Entry{Actor: actor, Action: action, Outcome: outcome,
+		Evidence: map[string]any{"rows": result.Rows, "mismatches": result.Count, "repaired": result.Repaired,
+			"position": result.Position.String(), "took_ms": result.Took.Milliseconds()}})
+}
+
+// Repair makes the side that does not own equal to the one that does, by
+// comparing every row: where the streams run as well as where they cannot go on.
+func (r *Reconciler) Repair(ctx context.Context, actor string, report func(capability.Progress)) (capability.VerifyStatus, error) {
+	ctx, release := r.living(ctx)
+	defer release()
+	doc, state, work := r.snapshot()
+	switch {
+	case doc.Data == nil:
+		return capability.VerifyStatus{}, r.nothingToMove()
+	case work == nil || doc.Data.State != capability.DataRunning:
+		return capability.VerifyStatus{}, fmt.Errorf("the data of %s is not being followed; run: strangler data resume %s", r.name, r.name)
+	}
+	if phase := work.status().Phase; phase == capability.PhaseBackfill {
+		return capability.VerifyStatus{}, fmt.Errorf("the backfill of %s is not finished; wait for it: strangler data status %s", r.name, r.name)
+	}
+	// A mover that is beginning will follow, or say why it cannot.
+	if why := r.WaitData(ctx, capability.PhaseFollowing, report); why != nil {
+		if ctx.Err() != nil {
+			return capability.VerifyStatus{}, why
+		}
+		report(capability.Progress{State: "started", Message: "the streams cannot go on (" + why.Error() + "); comparing and mending, to follow anew"})
+		result, err := r.recover(ctx, work, report)
+		return result, errors.Join(err, r.compared(ctx, "repair", actor, result, err))
+	}
+	result, err := work.data.Repairs.Repair(ctx, state.Owner, report)
+	return result, errors.Join(err, r.compared(ctx, "repair", actor, result, err))
+}
+
+// recover lets the mover begin again with a comparison, and proves what came of
+// it by another.
+func (r *Reconciler) recover(ctx context.Context, work *work, report func(capability.Progress)) (capability.VerifyStatus, error) {
+	r.acting.Lock()
+	work.halt(false)
+	err := work.data.Repairs.Recover(ctx)
+	work.start(ctx)
+	r.acting.Unlock()
+	if err != nil {
+		return capability.VerifyStatus{}, err
+	}
+	if err := r.WaitData(ctx, capability.PhaseFollowing, report); err != nil {
+		return capability.VerifyStatus{}, err
+	}
+	return work.data.Mover.Verify(ctx, r.effective().Owner, report)
 }
 
 // Mark answers a proxy's question of what a reader must wait for.

@@ -68,6 +68,16 @@ type Handover interface {
 	CarrySequences(ctx context.Context, from capability.Side) error
 }
 
+// Repairs makes the side that does not own equal to the one that does.
+type Repairs interface {
+	// Repair compares every row while both streams run, mends those that differ,
+	// and compares again.
+	Repair(ctx context.Context, from capability.Side, report func(capability.Progress)) (capability.VerifyStatus, error)
+	// Recover makes the next Run of a mover that cannot follow any more compare and
+	// mend before it follows anew. The mover does not run.
+	Recover(ctx context.Context) error
+}
+
 // Border is the foreign keys that cross the capability's border, in legacy.
 type Border interface {
 	DropBorder(ctx context.Context) error
@@ -96,6 +106,7 @@ type Guards interface {
 type Data struct {
 	Mover    Mover
 	Handover Handover
+	Repairs  Repairs
 	Border   Border
 	Gates    Gates
 	Guards   Guards

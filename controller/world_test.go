@@ -36,7 +36,7 @@ func (w *world) reconciler(t *testing.T) *Reconciler {
 	t.Helper()
 	o := Options{Documents: w, States: w, Ledger: w, Proxies: w, Times: capability.DefaultTimes(), Log: slog.New(slog.DiscardHandler),
 		Connect: func(context.Context, capability.Document, uint64) (*Data, error) {
-			return &Data{Mover: w, Handover: w, Border: w, Gates: w, Guards: w, Close: func() {}}, nil
+			return &Data{Mover: w, Handover: w, Repairs: w, Border: w, Gates: w, Guards: w, Close: func() {}}, nil
 		},
 		Healthy: func(context.Context, capability.Document, capability.Side) error { return nil }}
 	w.doc.Data.State = capability.DataRunning
@@ -110,7 +110,11 @@ func (w *world) Mark(context.Context, capability.Side) (capability.Mark, error) 
 func (w *world) Verify(context.Context, capability.Side, func(capability.Progress)) (capability.VerifyStatus, error) {
 	return capability.VerifyStatus{}, nil
 }
+func (w *world) Repair(context.Context, capability.Side, func(capability.Progress)) (capability.VerifyStatus, error) {
+	return capability.VerifyStatus{}, nil
+}
 func (w *world) Reset(context.Context, bool, func(capability.Progress)) error { return nil }
+func (w *world) Recover(context.Context) error                                { return nil }
 func (w *world) WaitMarker(context.Context, capability.Side, string) error    { return nil }
 func (w *world) UnverifiedKeys(capability.Side) int                           { return 0 }
 func (w *world) CarrySequences(context.Context, capability.Side) error        { return nil }

@@ -49,6 +49,9 @@ type Gates interface {
 	// sealed.
 	Prepare(ctx context.Context, legacy, extracted []Relation) error
 	Read(ctx context.Context) (legacy, extracted capability.Gate, err error)
+	// Adopt takes the databases that are there now for those of the move, after a
+	// restore or failover whose damage is repaired.
+	Adopt(ctx context.Context) error
 	// Drop removes gate and guards of one side: it takes writes from then on.
 	Drop(ctx context.Context, side capability.Side) error
 }

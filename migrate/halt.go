@@ -27,7 +27,7 @@ type ConflictError struct {
 
 // Error names the table and the row and says what to do.
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("apply to %s: row %s: %s; find out who else writes to the table, then compare with `strangler data verify`, and start over with `strangler data reset`", e.Table, e.Key, e.Detail)
+	return fmt.Sprintf("apply to %s: row %s: %s; find out who else writes to the table, then find and mend what differs with: strangler data repair", e.Table, e.Key, e.Detail)
 }
 
 // KeyHash is how rows are named in messages: twelve hexadecimal digits of

@@ -65,7 +65,7 @@ func (l *link) follow(ctx context.Context) (Feed, error) {
 		return nil, &HaltError{
 			Reason: fmt.Sprintf("the %s database is not the one this stream has followed: system %s, timeline %d now, system %s, timeline %d before",
 				l.stream.From, identity.System, identity.Timeline, progress.Source.System, progress.Source.Timeline),
-			Mend: "changes may be lost after a restore or a failover: run `strangler data verify`, and start over with `strangler data reset` where rows differ",
+			Mend: "changes may be lost after a restore or a failover; find and mend them with: strangler data repair " + l.stream.Capability,
 		}
 	}
 	return l.stream.Source.Follow(ctx, l.stream.Capability, progress.Position)

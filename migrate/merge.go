@@ -22,6 +22,7 @@ type comparison struct {
 	key           []KeyColumn
 	keyAt         []int // positions of the key within the columns
 	source, other capability.Side
+	repair        Repair // nil: differences are only reported
 }
 
 func newComparison(m Mapping, source capability.Side, extra []ColumnPair) comparison {
@@ -88,20 +89,47 @@ func (c comparison) differ(here, there *rowLines, row func(), report func(capabi
 	}
 	row()
 	found := capability.Mismatch{Table: c.mapping.Pair.Legacy.Relation.String()}
+	var err error
 	switch {
 	case order < 0:
 		found.Key, found.Detail = c.keyText(here.line), "only in "+string(c.source)
+		err = c.mend(here.line, nil)
 		here.next()
 	case order > 0:
 		found.Key, found.Detail = c.keyText(there.line), "only in "+string(c.other)
+		err = c.mend(nil, there.line)
 		there.next()
 	default:
 		found.Key, found.Detail = c.keyText(here.line), differs(c.columns(here.line, there.line))
+		err = c.mend(here.line, there.line)
 		here.next()
 		there.next()
 	}
 	report(found)
-	return nil
+	return err
+}
+
+// mend notes what the target needs to have the source's row: nil is no row.
+func (c comparison) mend(here, there []byte) error {
+	if c.repair == nil {
+		return nil
+	}
+	if there != nil {
+		fields := bytes.Split(there, []byte{'\t'})
+		key := make([][]byte, len(c.keyAt))
+		for i, at := range c.keyAt {
+			key[i] = fields[at]
+		}
+		if err := c.repair.Remove(bytes.Join(key, []byte{'\t'})); err != nil {
+			return err
+		}
+	}
+	if here == nil {
+		return nil
+	}
+	// Behind the mapping's columns are those that both sides compute.
+	fields := bytes.SplitN(here, []byte{'\t'}, len(c.mapping.FromColumns)+1)
+	return c.repair.Put(bytes.Join(fields[:len(c.mapping.FromColumns)], []byte{'\t'}))
 }
 
 func differs(columns []string) string {

@@ -39,6 +39,7 @@ type Mover struct {
 	verified  *capability.VerifyStatus // guarded by mu
 	following *following               // nil while the streams do not run; guarded by mu
 	kept      *Snapshot                // of a backfill that was interrupted; guarded by mu
+	recovered int64                    // rows that a recovery has mended, not told yet; guarded by mu
 }
 
 // ErrNotFollowing is returned by what needs the streams while they do not run.
@@ -78,12 +79,20 @@ func (m *Mover) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !found || move.Phase != capability.PhaseFollowing {
+	switch {
+	case found && (move.Phase == capability.PhaseFollowing || move.Phase == capability.PhaseRepairing):
+		if err := m.unchanged(l, move); err != nil {
+			return err
+		}
+		if move.Phase == capability.PhaseRepairing {
+			if err := m.recover(ctx, l, move); err != nil {
+				return err
+			}
+		}
+	default:
 		if l, err = m.begin(ctx, move, found); err != nil {
 			return err
 		}
-	} else if err := m.unchanged(l, move); err != nil {
-		return err
 	}
 	if err := m.prepareReverse(ctx, l); err != nil {
 		return err

@@ -3,6 +3,8 @@ package migrate
 import (
 	"context"
 	"io"
+
+	"strangler/capability"
 )
 
 // KeyColumn is a column of a key with its type, which decides the order in which
@@ -28,6 +30,9 @@ type Rows interface {
 	// OpenRows opens a session that sees one snapshot until it is closed: the
 	// exported one of that name, or with no name the present.
 	OpenRows(ctx context.Context, snapshot string) (Reader, error)
+	// OpenRepair opens a session that makes rows of the mapping's target those of
+	// its source, past the guards and marked as coming from that side.
+	OpenRepair(ctx context.Context, name string, from capability.Side, m Mapping) (Repair, error)
 	// ByKey returns the rows with the given keys, in the order of the keys.
 	ByKey(ctx context.Context, from Relation, columns []string, key []KeyColumn, keys [][]string) ([]Found, error)
 }
@@ -37,5 +42,18 @@ type Reader interface {
 	// Ordered writes all rows of a table in the order of the key, one line each in
 	// the text form of COPY.
 	Ordered(ctx context.Context, w io.Writer, from Relation, columns []string, key []KeyColumn) error
+	Close() error
+}
+
+// Repair collects the rows of one table that are to be as the source has them.
+// Nothing is changed before Commit. It is for one goroutine.
+type Repair interface {
+	// Put takes a row: a line of the mapping's columns in the text form of COPY.
+	Put(line []byte) error
+	// Remove takes the key of a row that is to go, or to be replaced by what Put
+	// takes: a line of the mapping's key columns.
+	Remove(key []byte) error
+	// Commit changes the rows in one transaction.
+	Commit(ctx context.Context) error
 	Close() error
 }

@@ -25,16 +25,22 @@ var ErrVerifying = errors.New("a verification runs already")
 // reads a row. It blocks for as long as reading takes. Rows that differ are a
 // result and no error.
 func (m *Mover) Verify(ctx context.Context, from capability.Side, report func(capability.Progress)) (capability.VerifyStatus, error) {
+	return m.compare(ctx, from, false, report)
+}
+
+// compare is Verify, or with repair set Repair without its second look.
+func (m *Mover) compare(ctx context.Context, from capability.Side, repair bool, report func(capability.Progress)) (capability.VerifyStatus, error) {
 	f, err := m.followed()
 	if err != nil {
 		return capability.VerifyStatus{}, err
 	}
-	v := &verification{mover: m, following: f, owner: from, report: report, began: time.Now(), status: capability.VerifyStatus{Running: true}}
+	v := &verification{mover: m, following: f, owner: from, repair: repair, report: report, began: time.Now(), status: capability.VerifyStatus{Running: true}}
 	m.mu.Lock()
 	if m.verified != nil && m.verified.Running {
 		m.mu.Unlock()
 		return capability.VerifyStatus{}, ErrVerifying
 	}
+	v.status.Repaired, m.recovered = m.recovered, 0
 	started := v.status
 	m.verified = &started
 	m.mu.Unlock()
@@ -82,6 +88,7 @@ type verification struct {
 	mover     *Mover
 	following *following
 	owner     capability.Side
+	repair    bool // rows that differ are made those of the source
 	report    func(capability.Progress)
 	began     time.Time
 	reported  time.Time
@@ -111,9 +118,17 @@ func (v *verification) group(ctx context.Context, from capability.Side, pairs []
 	if !ok {
 		return ErrNotFollowing
 	}
-	source, target, err := v.snapshots(ctx, d)
+	hold, err := d.stream.Hold()
 	if err != nil {
 		return err
+	}
+	defer hold.Release()
+	source, target, err := v.snapshots(ctx, d, hold)
+	if err != nil {
+		return err
+	}
+	if !v.repair { // what is repaired is repaired at this position
+		hold.Release()
 	}
 	defer func() {
 		err = errors.Join(err, source.Close(), target.Close())
@@ -124,7 +139,7 @@ func (v *verification) group(ctx context.Context, from capability.Side, pairs []
 	for _, m := range mappings(pairs, from) {
 		extra, skipped := generated(m.Pair, v.mover.Document)
 		v.status.Skipped = append(v.status.Skipped, skipped...)
-		if err := v.table(ctx, source, target, newComparison(m, from, extra)); err != nil {
+		if err := v.pair(ctx, d, source, target, newComparison(m, from, extra)); err != nil {
 			return err
 		}
 	}
@@ -133,12 +148,7 @@ func (v *verification) group(ctx context.Context, from capability.Side, pairs []
 
 // snapshots opens both sides at the same position, and forgets which rows have
 // changed before it.
-func (v *verification) snapshots(ctx context.Context, d *direction) (source, target Reader, err error) {
-	hold, err := d.stream.Hold()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer hold.Release()
+func (v *verification) snapshots(ctx context.Context, d *direction, hold *Hold) (source, target Reader, err error) {
 	snapshot, err := d.source.TemporarySnapshot(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -169,6 +179,21 @@ func (v *verification) unknown() {
 	for _, d := range v.following.directions {
 		d.stream.Changed().Overflow()
 	}
+}
+
+// pair compares one table, and repairs it where that is asked for.
+func (v *verification) pair(ctx context.Context, d *direction, source, target Reader, c comparison) (err error) {
+	if !v.repair {
+		return v.table(ctx, source, target, c)
+	}
+	if c.repair, err = d.target.OpenRepair(ctx, v.mover.Document.Name, d.from, c.mapping); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.repair.Close()) }()
+	if err := v.table(ctx, source, target, c); err != nil {
+		return err
+	}
+	return c.repair.Commit(ctx)
 }
 
 // table compares one table.

@@ -11,7 +11,13 @@ import (
 
 func (c *cli) data() *cobra.Command {
 	return group(&cobra.Command{Use: "data", Short: "Plan, start, watch and verify the move of a capability's tables"},
-		c.dataPlan(), c.dataStatus(), c.dataVerify(),
+		c.dataPlan(), c.dataStatus(),
+		c.dataCompare(comparing{verb: "verify", short: "Compare every row of both databases, exactly, while both are in use"}),
+		c.dataCompare(comparing{verb: "repair", short: "Make the side that does not own equal to the owner, by comparing every row",
+			long: `Compares every row, and makes those that differ on the other side what the owner has;
+then compares again. Clients go on. Changes wait while it compares, so that no switch is
+possible meanwhile. It is also the way on for a move whose streams cannot go on: a lost
+slot, a restored or failed-over database, a conflict. Nothing is copied that is equal.`}),
 		c.dataVerb(dataVerb{name: "start", done: "both streams run", left: "the move goes on",
 			short: "Copy what is there, then follow in both directions; returns when both sides follow",
 			long: `Makes gates, publications and slots, copies the rows that are there, and follows the
@@ -93,10 +99,15 @@ func (c *cli) dataStatus() *cobra.Command {
 	}}
 }
 
-func (c *cli) dataVerify() *cobra.Command {
-	return &cobra.Command{
-		Use:   "verify CAPABILITY",
-		Short: "Compare every row of both databases, exactly, while both are in use",
+// comparing is a command that compares every row.
+type comparing struct{ verb, short, long string }
+
+func (c *cli) dataCompare(o comparing) *cobra.Command {
+	repair := o.verb == "repair"
+	command := &cobra.Command{
+		Use:   o.verb + " CAPABILITY",
+		Short: o.short,
+		Long:  o.long,
 		Args:  exactly("CAPABILITY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := c.client()
@@ -104,21 +115,32 @@ func (c *cli) dataVerify() *cobra.Command {
 				return err
 			}
 			defer client.Close()
+			verb := "verify"
+			if repair {
+				verb = "repair"
+			}
 			var v capability.VerifyStatus
-			err = c.reach(client.Data(cmd.Context(), args[0], "verify", api.DataRequest{}, c.follow(), &v))
+			err = c.reach(client.Data(cmd.Context(), args[0], verb, api.DataRequest{}, c.follow(), &v))
 			if err != nil {
 				return err
 			}
 			if c.json {
 				err = c.out.json(v)
 			} else {
+				if v.Repaired > 0 {
+					c.out.line(fmt.Sprintf("%d rows were mended", v.Repaired))
+				}
 				c.out.line(fmt.Sprintf("%d rows compared at %s in %s", v.Rows, v.Position, short(v.Took)))
 				c.verifyLine(v)
 			}
 			if err == nil && v.Count > 0 {
-				return fmt.Errorf("%d rows differ", v.Count)
+				return fmt.Errorf("%d rows differ; mend them with: strangler data repair %s", v.Count, args[0])
 			}
 			return err
 		},
 	}
+	if o.verb == "verify" {
+		command.Flags().BoolVar(&repair, "repair", false, "mend what differs, as data repair does")
+	}
+	return command
 }

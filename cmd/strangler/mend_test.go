@@ -155,6 +155,40 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestRepair: differing rows are mended while both streams run, and a move whose
+// slot is gone goes on without a new copy.
+func TestRepair(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs PostgreSQL")
+	}
+	h := settled(t, "repaired")
+	// As if the mover itself had been wrong.
+	h.sql(capability.Extracted, `SELECT pg_replication_origin_create('strangler_repaired_legacy_copy9'); SELECT pg_replication_origin_session_setup('strangler_repaired_legacy_copy9');
+		BEGIN; SET LOCAL session_replication_role = replica; SELECT set_config('strangler.mover', capability || ':' || epoch, true) FROM strangler.gate;
+		DELETE FROM orders WHERE id = 5; UPDATE orders SET note = 'wrong' WHERE id = 6; COMMIT; SELECT pg_replication_origin_session_reset()`)
+	if out, status := h.try("data", "verify", "repaired"); status == 0 || !strings.Contains(out, "strangler data repair repaired") {
+		t.Errorf("a verification that finds differences:\n%s", out)
+	}
+	if out := h.types("data", "verify", "repaired", "--repair"); !strings.Contains(out, "2 rows were mended") {
+		t.Errorf("a repair:\n%s", out)
+	}
+	h.types("data", "pause", "repaired")
+	if out, status := h.try("data", "repair", "repaired"); status == 0 || !strings.Contains(out, "data resume") {
+		t.Errorf("a repair while the data is paused:\n%s", out)
+	}
+	h.sql(capability.Legacy, `SELECT pg_drop_replication_slot('strangler_repaired_legacy'); UPDATE orders SET note = 'nobody saw it' WHERE id = 7`)
+	if out, status := h.try("data", "resume", "repaired"); status == 0 || !strings.Contains(out, "strangler data repair repaired") {
+		t.Errorf("following without the slot:\n%s", out)
+	}
+	if out := h.types("data", "repair", "repaired"); !strings.Contains(out, "1 rows were mended") || !strings.Contains(out, "rows equal") {
+		t.Errorf("the repair of a move that cannot go on:\n%s", out)
+	}
+	h.types("cutover", "repaired")
+	h.same(`SELECT row(id, note)::text FROM public.orders`, `SELECT row(id, note)::text FROM public.orders`)
+	h.sql(capability.Extracted, `SELECT pg_replication_origin_drop('strangler_repaired_legacy_copy9')`)
+}
+
 // TestRefusedWeight: a weight that cannot be honoured is not left in the document,
 // where it would come into effect when nobody looks.
 func TestRefusedWeight(t *testing.T) {

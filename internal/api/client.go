@@ -119,7 +119,7 @@ func (c *Client) Switch(ctx context.Context, name string, request SwitchRequest,
 	return c.follow(ctx, "/api/capabilities/"+url.PathEscape(name)+"/switch", request, report, result)
 }
 
-// Data carries out start, pause, resume, verify or reset, reporting progress,
+// Data carries out start, pause, resume, verify, repair or reset, reporting progress,
 // and decodes the result.
 func (c *Client) Data(ctx context.Context, name, verb string, request DataRequest, report func(capability.Progress), result any) error {
 	return c.follow(ctx, "/api/capabilities/"+url.PathEscape(name)+"/data/"+verb, request, report, result)

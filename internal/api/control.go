@@ -31,7 +31,7 @@ func Control(router *mux.Router, active func() (*controller.Controller, error)) 
 	router.HandleFunc("/api/capabilities/{capability}/breakers", a.breakers).Methods(http.MethodPut)
 	router.HandleFunc("/api/capabilities/{capability}/switch", a.change).Methods(http.MethodPost)
 	router.HandleFunc("/api/capabilities/{capability}/mark", a.mark).Methods(http.MethodPost)
-	router.HandleFunc("/api/capabilities/{capability}/data/{verb:start|pause|resume|verify|reset}", a.data).Methods(http.MethodPost)
+	router.HandleFunc("/api/capabilities/{capability}/data/{verb:start|pause|resume|verify|repair|reset}", a.data).Methods(http.MethodPost)
 	router.HandleFunc("/api/ledger", a.ledger).Methods(http.MethodGet)
 	router.HandleFunc("/api/problems", a.problems).Methods(http.MethodGet)
 }
@@ -206,6 +206,8 @@ func (a control) data(w http.ResponseWriter, r *http.Request) {
 			return nil, a.reach(ctx, c, capability.DataPaused, capability.PhasePaused, actor(r), report)
 		case "verify":
 			return c.Verify(ctx, actor(r), report)
+		case "repair":
+			return c.Repair(ctx, actor(r), report)
 		default:
 			return nil, c.Reset(context.WithoutCancel(ctx), request.DryRun, actor(r), report)
 		}

@@ -32,7 +32,7 @@ type feed struct {
 // that is a migrate.HaltError.
 func (d *Database) Follow(ctx context.Context, name string, from capability.Position) (migrate.Feed, error) {
 	slot := slotName(name, d.side)
-	if err := d.checkSlot(ctx, slot, from); err != nil {
+	if err := d.checkSlot(ctx, name, from); err != nil {
 		return nil, err
 	}
 	conn, err := d.replication(ctx)
@@ -54,7 +54,8 @@ func (d *Database) Follow(ctx context.Context, name string, from capability.Posi
 }
 
 // checkSlot makes sure that the slot has every change since the position.
-func (d *Database) checkSlot(ctx context.Context, slot string, from capability.Position) error {
+func (d *Database) checkSlot(ctx context.Context, name string, from capability.Position) error {
+	slot := slotName(name, d.side)
 	var status string
 	var kept bool
 	var confirmed capability.Position
@@ -77,7 +78,7 @@ func (d *Database) checkSlot(ctx context.Context, slot string, from capability.P
 	}
 	return &migrate.HaltError{
 		Reason: fmt.Sprintf("slot %s in the %s database %s", slot, d.side, reason),
-		Mend:   "changes may be missing: start over with `strangler data reset`",
+		Mend:   "changes may be missing; find and mend them with: strangler data repair " + name,
 	}
 }
 

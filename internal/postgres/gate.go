@@ -188,6 +188,29 @@ func (g *Gates) Open(ctx context.Context, side capability.Side, from, to uint64)
 	return nil
 }
 
+// Adopt writes into both gates which clusters their databases are in now. What
+// they have is not looked at: repair it before.
+func (g *Gates) Adopt(ctx context.Context) error {
+	ids := map[capability.Side]capability.Identity{}
+	for _, side := range capability.Sides {
+		id, err := g.databases[side].Identity(ctx)
+		if err != nil {
+			return err
+		}
+		ids[side] = id
+	}
+	for _, side := range capability.Sides {
+		self, peer := ids[side], ids[side.Other()]
+		_, err := g.databases[side].pool.Exec(ctx, `
+			UPDATE strangler.gate SET self_system = $2, self_timeline = $3, peer_system = $4, peer_timeline = $5 WHERE capability = $1`,
+			g.capability, self.System, int64(self.Timeline), peer.System, int64(peer.Timeline))
+		if err != nil {
+			return fmt.Errorf("adopt the databases in the %s gate of %s: %w", side, g.capability, err)
+		}
+	}
+	return nil
+}
+
 // Disable takes the guards of a gate that is open at the epoch out of the
 // writers' way, table by table. It is housekeeping: ErrBusy and ErrGate mean only
 // that it was not done now. Writers of a table wait for it 100 ms at most.

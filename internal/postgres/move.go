@@ -59,7 +59,7 @@ func (d *Database) Forget(ctx context.Context, name string) error {
 	var origins []string
 	for _, side := range capability.Sides {
 		origins = append(origins, migrate.OriginName(name, side))
-		for worker := range migrate.Workers {
+		for worker := range migrate.Workers + 1 { // and that of repairs
 			origins = append(origins, migrate.CopyOriginName(name, side, worker))
 		}
 	}

@@ -27,6 +27,10 @@ type rowWriter struct {
 // worker's own. It waits up to ten seconds for an earlier session of the worker
 // to end.
 func (d *Database) OpenWriter(ctx context.Context, name string, from capability.Side, worker int) (migrate.Writer, error) {
+	return d.openWriter(ctx, name, from, worker)
+}
+
+func (d *Database) openWriter(ctx context.Context, name string, from capability.Side, worker int) (*rowWriter, error) {
 	conn, err := d.connect(ctx, map[string]string{"application_name": "strangler " + name})
 	if err != nil {
 		return nil, err
