@@ -35,10 +35,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			http.Error(a, "400 Bad Request", http.StatusBadRequest)
 			return
 		}
+		if s.refuseLarge(w, r) {
+			return
+		}
 		write, read := s.newStalls(w)
 		a.stall = write
 		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &slowBody{r.Body, read}
+			r.Body = &slowBody{r.Body, read, r.Trailer, s.limits.HeaderBytes}
 		}
 	}
 	s.handler.ServeHTTP(a, r)

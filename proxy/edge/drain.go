@@ -95,7 +95,7 @@ func (s *Server) unwind() {
 }
 
 func (s *Server) newGuard(c net.Conn, w *wire) *guard {
-	g := &guard{Conn: c, wire: w, server: s, framing: framing{most: s.limits.HeaderBytes + 4<<10}}
+	g := &guard{Conn: c, wire: w, server: s, framing: framing{most: s.limits.HeaderBytes}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.guards[g] = true

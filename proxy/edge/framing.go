@@ -12,8 +12,9 @@ type framing struct {
 	line   []byte // the beginning of a line whose end has not come
 	head   head   // of the request that is under way
 	number int    // of requests that have ended
+	size   int    // bytes of the head's lines so far
 	fields int    // bytes of trailer so far
-	most   int    // longest line of a head
+	most   int    // bytes of a head
 	h2c    bool   // the connection may turn out to be HTTP/2
 	post   bool   // the request before was a POST
 }
@@ -80,7 +81,7 @@ func (f *framing) follow1(p []byte) (int, error) {
 			return 0, errChunkEnd // two bytes are read there, and not a line
 		}
 		if len(f.line)+len(p) > f.longest() {
-			return 0, errLineTooLong
+			return 0, f.tooLong()
 		}
 		f.line = append(f.line, p...)
 		return len(p), nil
@@ -91,7 +92,7 @@ func (f *framing) follow1(p []byte) (int, error) {
 		line = f.line
 	}
 	if len(line) > f.longest() {
-		return 0, errLineTooLong
+		return 0, f.tooLong()
 	}
 	text, err := lineText(line)
 	if err == nil {
@@ -103,10 +104,13 @@ func (f *framing) follow1(p []byte) (int, error) {
 	return end, err
 }
 
+// longest is how long the present line may be.
 func (f *framing) longest() int {
 	switch f.step {
-	case stepRequest, stepField:
+	case stepRequest:
 		return f.most
+	case stepField:
+		return f.most - f.size
 	case stepTrailer:
 		return mostTrailer
 	default:
@@ -114,12 +118,21 @@ func (f *framing) longest() int {
 	}
 }
 
+func (f *framing) tooLong() error {
+	if f.step == stepRequest || f.step == stepField {
+		return errHeadTooLarge
+	}
+	return errLineTooLong
+}
+
 // take moves on by one whole line, given without its end.
 func (f *framing) take(line []byte) error {
 	switch f.step {
 	case stepRequest:
+		f.size = len(line) + len("\r\n")
 		return f.requestLine(line)
 	case stepField:
+		f.size += len(line) + len("\r\n")
 		if len(line) > 0 {
 			return f.head.field(line)
 		}

@@ -23,7 +23,8 @@ var ErrMalformed = errors.New("the request's body is malformed")
 // net/http stays the parser. The guard follows what it reads; a line that is
 // refused does not get to its end: bytes that net/http answers with 400 come in
 // its place, then the end of the input. So earlier requests on the connection are
-// answered, the bad one reaches no handler, and nothing behind it is read.
+// answered, the bad one reaches no handler, and nothing behind it is read. A head
+// that is too large the guard answers itself.
 type guard struct {
 	net.Conn // as TLS or the wire gave it
 	wire     *wire
@@ -34,6 +35,7 @@ type guard struct {
 	rest    []byte // read ahead, behind a request that may upgrade the connection
 	peeked  bool   // one byte of rest, or from the wire, was given out undecided
 	poison  []byte // to be read instead
+	told    bool   // the client was told that a head is too large
 	refused atomic.Pointer[refusal]
 	free    atomic.Bool // upgraded
 	state   atomic.Int32
@@ -66,13 +68,8 @@ func (g *guard) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if g.refused.Load() != nil {
-		if len(g.poison) == 0 {
-			return 0, io.EOF
-		}
-		n := copy(p, g.poison)
-		g.poison = g.poison[n:]
-		return n, nil
+	if r := g.refused.Load(); r != nil {
+		return g.instead(p, r.err)
 	}
 	if g.free.Load() {
 		return g.take(p)
@@ -143,7 +140,30 @@ func (g *guard) refuse(err error) {
 	g.poison = g.framing.poison()
 	g.rest = nil
 	g.refused.Store(&refusal{err, g.framing.number})
-	g.server.malformed(g, err)
+	if errors.Is(err, errHeadTooLarge) {
+		g.server.tooLarge(g.RemoteAddr().String())
+	} else {
+		g.server.malformed(g, err)
+	}
+}
+
+// instead is what is read where a line was refused. While an earlier request is
+// being answered net/http reads one byte, to watch over the client; behind that it
+// reads the request in question.
+func (g *guard) instead(p []byte, why error) (int, error) {
+	if errors.Is(why, errHeadTooLarge) && http.ConnState(g.state.Load()) != http.StateActive {
+		if !g.told {
+			g.told = true
+			_, _ = io.WriteString(g.Conn, answerTooLarge) // whatever fails here fails for a client that is gone
+		}
+		return 0, &net.OpError{Op: "read", Err: why} // to which net/http answers nothing
+	}
+	if len(g.poison) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, g.poison)
+	g.poison = g.poison[n:]
+	return n, nil
 }
 
 // take reads what was read ahead, then the connection.

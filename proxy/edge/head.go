@@ -10,6 +10,7 @@ var (
 	errBareLF         = errors.New("a line ends without CR")
 	errControl        = errors.New("a control character in a line")
 	errLineTooLong    = errors.New("a line is too long")
+	errHeadTooLarge   = errors.New("request line and header are too large")
 	errRequestLine    = errors.New("malformed request line")
 	errFieldName      = errors.New("malformed header name")
 	errFold           = errors.New("a header is folded over lines")

@@ -12,7 +12,9 @@ type Limits struct {
 	// soon as it is accepted, and counted: whoever balances in front sees that at
 	// once, where a queue in the kernel would look like a slow server.
 	Connections int
-	// HeaderBytes bounds request line and header; 64 KiB.
+	// HeaderBytes bounds request line and header; 64 KiB. Over HTTP/2 each header
+	// counts 32 bytes more (RFC 9113, section 6.5.2), and the trailer by itself. A
+	// larger request gets 431.
 	HeaderBytes int
 	// HeaderTime bounds the TLS handshake, and the time from the first byte of a
 	// request to the end of its header; 10 s.
@@ -48,6 +50,14 @@ func (l Limits) withDefaults() Limits {
 	duration(&l.Idle, 2*time.Minute)
 	return l
 }
+
+// decoded is up to where net/http takes a header apart, in bytes as HTTP/2 counts
+// them. Beyond it an HTTP/2 connection ends with all its requests, because what
+// follows could not be read any more (HPACK). Below, one request is refused, and
+// its header let go at once; a connection has at most one such header under way,
+// beside those of requests whose handlers are about to begin. 1 MiB is what
+// net/http takes by itself.
+func (l Limits) decoded() int { return max(1<<20, 2*l.HeaderBytes) }
 
 // http2 pings connections that are silent while requests run: their clients may
 // be gone without a word. How long a write may stall is the wire's business.

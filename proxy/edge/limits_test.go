@@ -55,9 +55,9 @@ func TestHeaderLimits(t *testing.T) {
 	t.Parallel()
 	s := run(t, Options{Handler: text("yes"), Limits: Limits{HeaderBytes: 8 << 10, HeaderTime: short, Idle: short}})
 	for name, c := range map[string]struct{ raw, want string }{
-		"large":        {"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("a", 20<<10) + "\r\n\r\n", "HTTP/1.1 4"},
+		"large":        {"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("a", 20<<10) + "\r\n\r\n", "HTTP/1.1 431"},
 		"many":         {"GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-A: a\r\n", 4<<10) + "\r\n", "HTTP/1.1 431"},
-		"large target": {"GET /" + strings.Repeat("a", 20<<10) + " HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 4"},
+		"large target": {"GET /" + strings.Repeat("a", 20<<10) + " HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 431"},
 		"slow":         {"GET / HTTP/1.1\r\nHost: x\r\n", ""},
 		"silent":       {"", ""},
 		"idle":         {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200"},

@@ -87,7 +87,7 @@ func New(o Options) (*Server, error) {
 		Handler:           http.HandlerFunc(s.serve),
 		ReadHeaderTimeout: s.limits.HeaderTime,
 		IdleTimeout:       s.limits.Idle,
-		MaxHeaderBytes:    s.limits.HeaderBytes,
+		MaxHeaderBytes:    s.limits.decoded(),
 		HTTP2:             s.limits.http2(),
 		Protocols:         new(http.Protocols),
 		ConnContext:       connContext,

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -64,15 +65,22 @@ func (t *stall) fire() {
 	}
 }
 
-// slowBody is an HTTP/2 request's body whose reads end when the client stalls.
+// slowBody is an HTTP/2 request's body whose reads end when the client stalls, and
+// which is malformed when more than most bytes of trailer follow it.
 type slowBody struct {
 	io.ReadCloser
-	stall *stall
+	stall   *stall
+	trailer http.Header // filled in at the end of the body
+	most    int
 }
 
 func (b *slowBody) Read(p []byte) (int, error) {
 	defer b.stall.begin().over()
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF && listSize(b.trailer) > b.most { //nolint:errorlint // a body wraps no io.EOF
+		err = fmt.Errorf("%w: its trailer is too large", ErrMalformed)
+	}
+	return n, err
 }
 
 // newStalls returns the watches over a stream's answer and over its body.
