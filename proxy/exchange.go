@@ -242,15 +242,24 @@ func (x *exchange) follow() {
 
 // forward exchanges the request with its side. A counted write that has begun is
 // not broken off because its client went away: a switch that waits for it, and
-// the mark of its subject, need to know when it is over. Its timeout bounds it.
+// the mark of its subject, need to know when it is over. Its timeout bounds it, and
+// the end of the grace, which a client that is still there has to be told.
 func (p *Proxy) forward(x *exchange, rec *recorder) {
-	ctx := x.request.Context()
+	client := x.request.Context()
+	ctx := client
 	if x.admitted != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, exchangeKey{}, x))
 	defer cancel(nil)
 	x.cancel = cancel
+	if x.admitted != nil {
+		defer context.AfterFunc(client, func() {
+			if cause := context.Cause(client); errors.Is(cause, edge.ErrEndOfGrace) {
+				cancel(cause)
+			}
+		})()
+	}
 	defer func() {
 		if x.unfollow != nil {
 			x.unfollow()

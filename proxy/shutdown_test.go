@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -124,6 +125,47 @@ func TestCutOffByShutdown(t *testing.T) {
 		}
 		if b := s.Breakers(); b[0].Failures != 0 {
 			t.Errorf("%+v", b[0])
+		}
+	}
+}
+
+// Whom the end of the grace cuts off is told so.
+func TestClientsHearOfTheEndOfTheGrace(t *testing.T) {
+	for _, c := range []struct {
+		name, method, path string
+		status             int
+	}{{"read", "GET", "/api/orders/1", 503}, {"unclaimed write", "POST", "/unclaimed", 502}, {"write", "POST", "/api/orders/1", 502}} {
+		for _, major := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%s, HTTP/%d", c.name, major), func(t *testing.T) {
+				inside := make(chan bool, 1)
+				s := serve(t, state(1, capability.Legacy, 0), func(_ http.ResponseWriter, r *http.Request) {
+					inside <- true
+					<-r.Context().Done()
+				}, nil)
+				stop, address := startEdge(t, s, 20*time.Millisecond)
+				transport := &http.Transport{Protocols: new(http.Protocols)}
+				transport.Protocols.SetHTTP1(major == 1)
+				transport.Protocols.SetUnencryptedHTTP2(major == 2)
+				defer transport.CloseIdleConnections()
+				go func() { <-inside; stop() }()
+				req, err := http.NewRequestWithContext(t.Context(), c.method, "http://"+address+c.path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				res, err := transport.RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				content, _ := io.ReadAll(res.Body)
+				_ = res.Body.Close()
+				text := string(content)
+				if res.StatusCode != c.status || major == 1 && !res.Close || !strings.Contains(text, errShutdown.Error()) {
+					t.Errorf("%d, close %v, %s", res.StatusCode, res.Close, text)
+				}
+				if got := s.closed(); got["reason"] != "shutdown" {
+					t.Errorf("%v", got)
+				}
+			})
 		}
 	}
 }

@@ -10,9 +10,9 @@ import (
 
 // serve is the handler that net/http sees.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	s.handlers.Add(1)
-	defer s.handlers.Add(-1)
+	s.requests.Add(1)
 	a := &answer{ResponseWriter: w, server: s, old: !r.ProtoAtLeast(1, 1)}
+	defer a.over()
 	g, _ := r.Context().Value(guardKey{}).(*guard)
 	if g != nil && r.ProtoMajor == 1 {
 		a.guard, a.number = g, g.served
@@ -73,6 +73,7 @@ type answer struct {
 	stall  *stall // of HTTP/2; nil else
 	wrote  bool
 	closes bool // the client was told that the connection ends, or has it for itself
+	taken  bool // the connection was given away
 }
 
 // malformed reports whether the request's body is, as far as it has been read.
@@ -136,9 +137,20 @@ func (a *answer) Flush() { _ = a.FlushError() }
 func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(a.ResponseWriter).Hijack()
 	if err == nil {
-		a.wrote, a.closes = true, true
+		a.wrote, a.closes, a.taken = true, true, true
+		a.server.upgraded.Add(1)
+		a.server.requests.Add(-1)
 	}
 	return c, rw, err
+}
+
+// over says that the handler is.
+func (a *answer) over() {
+	if a.taken {
+		a.server.upgraded.Add(-1)
+	} else {
+		a.server.requests.Add(-1)
+	}
 }
 
 // Unwrap is for http.ResponseController.

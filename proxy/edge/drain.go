@@ -13,13 +13,20 @@ import (
 // just before the listeners closed. Browsers open some for later; most send at once.
 const settling = time.Second
 
+// lastWords is how long a request that was cut off may take to be answered before
+// its connection closes: no upstream is waited for any more.
+const lastWords = 250 * time.Millisecond
+
 // unwinding bounds the wait for handlers whose requests were cut off.
 const unwinding = 5 * time.Second
 
 // stop ends the server, in the order of Options: nothing is taken from a client
 // before there was a chance to say so.
 func (s *Server) stop(ctx context.Context, cut context.CancelCauseFunc, served <-chan error) {
+	begun := time.Now()
 	s.draining.Store(true)
+	s.log.Info("draining", slog.Int64("requests", s.requests.Load()), slog.Int64("upgraded", s.upgraded.Load()),
+		slog.Int64("connections", s.counters.open.Load()), slog.Duration("delay", s.drain.Delay), slog.Duration("grace", s.drain.Grace))
 	if s.onDrain != nil {
 		s.onDrain()
 	}
@@ -33,19 +40,31 @@ func (s *Server) stop(ctx context.Context, cut context.CancelCauseFunc, served <
 		s.log.Warn("serve clients", slog.Any("error", err))
 	}
 	s.settle(grace)
-	if err := s.http.Shutdown(grace); err != nil {
-		s.log.Warn("requests were cut off at the end of the grace", slog.Any("error", err))
-	}
+	_ = s.http.Shutdown(grace)                                 // it fails with the grace
+	wait(grace, func() bool { return s.requests.Load() == 0 }) // also for those whose HTTP/2 client has left
+	cutOff, closed := s.requests.Load(), 0
 	if s.streams != nil {
-		if n := s.streams(grace); n > 0 {
-			s.log.Info("closed upgraded connections", slog.Int("count", n))
-		}
+		closed = s.streams(grace)
 	}
 	cut(ErrEndOfGrace)
+	s.partFrom(ctx)
+	s.unwind(ctx)
+	level, how := slog.LevelInfo, "drained: every request was answered"
+	if cutOff > 0 {
+		level, how = slog.LevelWarn, "drained: requests were cut off at the end of the grace"
+	}
+	s.log.Log(ctx, level, how, slog.Int64("cut_off", cutOff), slog.Int("closed_upgraded", closed), slog.Duration("took", time.Since(begun)))
+}
+
+// partFrom closes the connections once what was cut off has been answered.
+// Connections close by themselves then, because the server stops.
+func (s *Server) partFrom(ctx context.Context) {
+	moment, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	_ = s.http.Shutdown(moment) // it fails with the moment
 	if err := s.http.Close(); err != nil {
 		s.log.Warn("close connections", slog.Any("error", err))
 	}
-	s.unwind()
 }
 
 // settle lets idle connections go, and waits for what has begun: net/http drops
@@ -56,15 +75,7 @@ func (s *Server) settle(ctx context.Context) {
 	for _, g := range s.open() {
 		g.retire()
 	}
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for s.unsettled() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
+	wait(ctx, func() bool { return !s.unsettled() })
 }
 
 // unsettled reports whether a connection has yet to send its first request, or is
@@ -80,18 +91,27 @@ func (s *Server) unsettled() bool {
 }
 
 // unwind waits for the handlers, and for refused connections.
-func (s *Server) unwind() {
+func (s *Server) unwind(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwinding)
+	defer cancel()
+	handlers := func() int64 { return s.requests.Load() + s.upgraded.Load() }
+	if !wait(ctx, func() bool { return handlers() == 0 && s.lingering.Load() == 0 }) {
+		s.log.Error("handlers do not end though their requests did", slog.Int64("count", handlers()))
+	}
+}
+
+// wait returns when done is true, or false when ctx ends before.
+func wait(ctx context.Context, done func() bool) bool {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(unwinding)
-	for s.handlers.Load() > 0 || s.lingering.Load() > 0 {
+	for !done() {
 		select {
 		case <-tick.C:
-		case <-end:
-			s.log.Error("handlers do not end though their requests did", slog.Int64("count", s.handlers.Load()))
-			return
+		case <-ctx.Done():
+			return false
 		}
 	}
+	return true
 }
 
 func (s *Server) newGuard(c net.Conn, w *wire) *guard {

@@ -146,6 +146,17 @@ func within[T any](t testing.TB, what string, c <-chan T) (v T) {
 	return v
 }
 
+// until fails the test when ok does not become true.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not in time", what)
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
 func text(s string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, s) })
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // overHTTP2 runs a test with TLS and without, with a client of one connection.
@@ -18,12 +17,10 @@ func overHTTP2(t *testing.T, o Options, test func(t *testing.T, s *running, c *h
 	t.Helper()
 	o.HTTP2 = true
 	t.Run("h2c", func(t *testing.T) {
-		t.Parallel()
 		s := run(t, o)
 		test(t, s, client(t, h2c), "http://"+s.address)
 	})
 	t.Run("TLS", func(t *testing.T) {
-		t.Parallel()
 		a := newAuthority(t, "root")
 		files := a.files("server")
 		a.write(files, "x")
@@ -148,9 +145,7 @@ func TestALargeHeaderWaitsForTheAnswerBeforeIt(t *testing.T) {
 	c := dial(t, s.address)
 	send(t, c, "GET /wait HTTP/1.1\r\n"+host+"\r\nGET / HTTP/1.1\r\n"+host+"X: "+strings.Repeat("a", 2<<10))
 	within(t, "the request", g.inside)
-	for s.Stats().TooLarge == 0 { // it was read ahead
-		<-time.After(time.Millisecond)
-	}
+	until(t, "the next request is read ahead", func() bool { return s.Stats().TooLarge == 1 })
 	close(g.release)
 	r := bufio.NewReader(c)
 	if res, body := answerOf(t, r); res.StatusCode != 200 || body != "done" {

@@ -58,7 +58,8 @@ type Server struct {
 	counters counters
 	started  atomic.Bool
 
-	handlers  atomic.Int64 // running
+	requests  atomic.Int64 // handlers that run
+	upgraded  atomic.Int64 // handlers that run and have taken their connection over
 	lingering atomic.Int64 // refused connections that wait for their client to read why
 
 	mu     sync.Mutex
