@@ -66,8 +66,18 @@ func (d *plane) registrar() (func(context.Context) error, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register with Consul: %w", err)
 	}
-	return consul.NewRegistrar(consul.RegistrarOptions{Client: client, Name: d.settings.Consul.Service, ID: d.settings.Consul.Service + "-" + d.id,
-		Address: host, Port: port, Meta: map[string]string{"zone": d.settings.Zone}, Ready: ready, Log: d.log}).Run, nil
+	registrar := consul.NewRegistrar(consul.RegistrarOptions{Client: client, Name: d.settings.Consul.Service, ID: d.settings.Consul.Service + "-" + d.id,
+		Address: host, Port: port, Meta: map[string]string{"zone": d.settings.Zone}, Ready: ready, Log: d.log})
+	return func(ctx context.Context) error {
+		registered, leave := context.WithCancel(ctx)
+		defer leave()
+		left := make(chan struct{})
+		d.last.add(func() { leave(); <-left })
+		err := registrar.Run(registered)
+		close(left)
+		<-ctx.Done() // a goodbye is no reason to end the rest
+		return err
+	}, nil
 }
 
 // getReady is how long the next process may take until it serves.

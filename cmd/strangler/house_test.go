@@ -104,7 +104,9 @@ func (h *house) up() (down func()) {
 	log, err := os.OpenFile(filepath.Join(h.dir, "up.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	h.must(err)
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, []string{"up", "-c", filepath.Join(h.dir, "config.yaml")}, log, log) }()
+	go func() {
+		ended <- run(ctx, &goodbye{}, []string{"up", "-c", filepath.Join(h.dir, "config.yaml")}, log, log)
+	}()
 	down = sync.OnceFunc(func() {
 		stop()
 		if status := <-ended; status != 0 {
@@ -141,7 +143,7 @@ func (h *house) try(args ...string) (string, int) {
 	out, err := os.CreateTemp(h.dir, "out")
 	h.must(err)
 	defer out.Close() //nolint:errcheck // read below
-	status := run(h.t.Context(), append(args, "-c", filepath.Join(h.dir, "config.yaml")), out, out)
+	status := run(h.t.Context(), &goodbye{}, append(args, "-c", filepath.Join(h.dir, "config.yaml")), out, out)
 	content, err := os.ReadFile(out.Name())
 	h.must(err)
 	h.must(os.Remove(out.Name()))

@@ -12,10 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"os/user"
 	"runtime/debug"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -29,22 +27,18 @@ type cli struct {
 	errs   *printer
 
 	misread error // found where cobra lets none be returned
+	last    *goodbye
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	go func() {
-		// A second signal ends the process at once, as people expect.
-		<-ctx.Done()
-		stop()
-	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	last := &goodbye{}
+	os.Exit(run(interrupted(last), last, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run carries out one command line and returns the exit status: 0 when what was
 // asked is true now, 1 when it is not, 2 when the command line cannot be read.
-func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
-	c := &cli{out: newPrinter(stdout), errs: newPrinter(stderr)}
+func run(ctx context.Context, last *goodbye, args []string, stdout, stderr *os.File) int {
+	c := &cli{out: newPrinter(stdout), errs: newPrinter(stderr), last: last}
 	root := c.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)

@@ -34,6 +34,7 @@ type parts struct {
 	router    *mux.Router // of the admin address
 	listeners *edge.Listeners
 	admin     net.Listener
+	last      *goodbye
 }
 
 // build reads the configuration and makes the parts; nothing runs yet but the
@@ -46,7 +47,7 @@ func (c *cli) build(ctx context.Context, clients bool, adjust func(*config.Confi
 	}
 	adjust(&settings)
 	p := &parts{settings: settings, log: telemetry.NewLogger(os.Stderr, settings.Log.Level, settings.Log.Format),
-		registry: telemetry.NewRegistry(), router: api.NewRouter()}
+		registry: telemetry.NewRegistry(), router: api.NewRouter(), last: c.last}
 	if p.store, err = newStore(settings, p.log); err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ func typed(t *testing.T, args ...string) (string, int) {
 		t.Fatal(err)
 	}
 	defer out.Close() //nolint:errcheck // read below
-	status := run(t.Context(), args, out, out)
+	status := run(t.Context(), &goodbye{}, args, out, out)
 	content, err := os.ReadFile(out.Name())
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func TestInterrupted(t *testing.T) {
 	} {
 		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 		h.must(err)
-		status := run(gone, append(strings.Fields(line), "-c", filepath.Join(dir, "config.yaml")), out, out)
+		status := run(gone, &goodbye{}, append(strings.Fields(line), "-c", filepath.Join(dir, "config.yaml")), out, out)
 		content, err := os.ReadFile(out.Name())
 		h.must(err)
 		h.must(out.Close())
