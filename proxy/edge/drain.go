@@ -78,10 +78,13 @@ func (s *Server) settle(ctx context.Context) {
 	wait(ctx, func() bool { return !s.unsettled() })
 }
 
-// unsettled reports whether a connection has yet to send its first request, or is
-// about to send another one.
+// unsettled reports whether an HTTP/1 connection has yet to send its first request,
+// or is about to send another one.
 func (s *Server) unsettled() bool {
 	for _, g := range s.open() {
+		if g.opaque.Load() {
+			continue // HTTP/2 says goodbye by itself
+		}
 		switch http.ConnState(g.state.Load()) {
 		case http.StateNew, http.StateIdle:
 			return true

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // gated is a handler that says when a request of /wait is inside, and answers it
@@ -179,5 +181,23 @@ func TestServerFailsWithItsListener(t *testing.T) {
 	l.Close()
 	if err := within(t, "the end", s.stopped); err == nil {
 		t.Error("no error though the listener is gone")
+	}
+}
+
+// An idle HTTP/2 connection is not one whose first request is about to come.
+func TestDrainDoesNotSettleHTTP2(t *testing.T) {
+	t.Parallel()
+	s := run(t, Options{Handler: text("yes"), HTTP2: true})
+	f := speak(t, dial(t, s.address))
+	f.request(1, true)
+	if got := f.status(1); got != "200" {
+		t.Fatal(got)
+	}
+	until(t, "the stream ends", func() bool {
+		frame, err := f.next()
+		return err != nil || frame.Header().Flags.Has(http2.FlagDataEndStream)
+	})
+	if s.unsettled() {
+		t.Error("a drain would wait for it")
 	}
 }

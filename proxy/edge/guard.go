@@ -38,6 +38,7 @@ type guard struct {
 	told    bool   // the client was told that a head is too large
 	refused atomic.Pointer[refusal]
 	free    atomic.Bool // upgraded
+	opaque  atomic.Bool // HTTP/2
 	state   atomic.Int32
 
 	mu      sync.Mutex
@@ -96,7 +97,7 @@ func (g *guard) pass(p []byte, n int, err error) (int, error) {
 	ok, bad := g.framing.follow(p[:n])
 	switch {
 	case g.framing.step == stepOpaque:
-		g.state.Store(int32(http.StateActive)) // net/http tells us nothing more about HTTP/2
+		g.opaque.Store(true)
 		return n, err
 	case bad != nil:
 		g.refuse(bad)

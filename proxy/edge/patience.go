@@ -67,7 +67,9 @@ func (g *guard) retire() {
 	}
 }
 
-func (g *guard) idle() bool { return http.ConnState(g.state.Load()) == http.StateIdle }
+func (g *guard) idle() bool {
+	return !g.opaque.Load() && http.ConnState(g.state.Load()) == http.StateIdle
+}
 
 // leave reports whether the connection is to close instead of waiting for its
 // next request. It stays for one that lies in the kernel already: that one is
