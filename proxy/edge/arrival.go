@@ -38,6 +38,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		if s.refuseLarge(w, r) {
 			return
 		}
+		showExpect(r)
 		write, read := s.newStalls(w)
 		a.stall = write
 		if r.Body != nil && r.Body != http.NoBody {
