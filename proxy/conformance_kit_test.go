@@ -114,6 +114,7 @@ func (b back) serve(t *testing.T, h http.Handler) *httptest.Server {
 	up.Config.Protocols.SetHTTP2(b.protocol == capability.ProtocolHTTP2)
 	up.Config.ErrorLog = quiet(quietLog())
 	up.Config.MaxHeaderBytes = 256 << 10
+	up.Config.DisableGeneralOptionsHandler = true
 	if b.tls {
 		up.EnableHTTP2 = true
 		up.StartTLS()

@@ -51,7 +51,7 @@ type decision struct {
 func decide(t *table, r *http.Request, path match.Path, client edge.Client) decision {
 	matched := t.find(r, path)
 	if matched == nil {
-		return decision{class: capability.Route{}.ClassOf(r.Method), side: capability.Legacy, reason: ReasonUnclaimed}
+		return unclaimed(r.Method)
 	}
 	d := decision{route: matched, class: matched.ClassOf(r.Method)}
 	d.subject = subjectOf(matched.binding.document.Traffic.Subject, r, client.Address)
@@ -61,6 +61,10 @@ func decide(t *table, r *http.Request, path match.Path, client edge.Client) deci
 	}
 	d.assign(matched.binding.effective)
 	return d
+}
+
+func unclaimed(method string) decision {
+	return decision{class: capability.Route{}.ClassOf(method), side: capability.Legacy, reason: ReasonUnclaimed}
 }
 
 // assign chooses the side under one effective state.

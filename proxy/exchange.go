@@ -97,14 +97,12 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // decide finds the path's normal form, the route and the side.
 func (x *exchange) decide(t *table) *refusal {
-	r, err := x.request, error(nil)
-	if r.Method == http.MethodConnect {
+	if x.request.Method == http.MethodConnect {
 		return &refusal{status: http.StatusBadRequest, reason: ReasonPath, message: "CONNECT is not served"}
 	}
-	if x.path, err = match.Normalise(r.URL.EscapedPath()); err != nil {
+	if err := x.find(t); err != nil {
 		return &refusal{status: http.StatusBadRequest, reason: ReasonPath, message: err.Error()}
 	}
-	x.decision = decide(t, r, x.path, x.client)
 	x.timeout = x.proxy.options.LegacyTimeout
 	allowed := x.proxy.allowed
 	if x.route != nil {

@@ -94,6 +94,8 @@ func New(o Options) (*Server, error) {
 		ConnContext:       connContext,
 		ConnState:         s.connState,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // about single connections: noise
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is the handler's to answer
 	}
 	s.http.Protocols.SetHTTP1(true)
 	s.http.Protocols.SetHTTP2(o.HTTP2 && o.TLS != nil)
