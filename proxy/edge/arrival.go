@@ -11,10 +11,11 @@ import (
 // serve is the handler that net/http sees.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.requests.Add(1)
-	a := &answer{ResponseWriter: w, server: s, old: !r.ProtoAtLeast(1, 1)}
+	a := &answer{ResponseWriter: w, server: s, request: r, old: !r.ProtoAtLeast(1, 1)}
 	defer a.over()
 	g, _ := r.Context().Value(guardKey{}).(*guard)
-	if g != nil && r.ProtoMajor == 1 {
+	switch {
+	case g != nil && r.ProtoMajor == 1:
 		a.guard, a.number = g, g.served
 		g.served++
 		if r.ContentLength < 0 {
@@ -24,25 +25,23 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			}
 			r.Body = &chunked{r.Body, a}
 		}
-	} else {
-		if r.Method == "PRI" {
-			// It began like HTTP/2 and went on as something else.
-			if g != nil {
-				g.refused.Store(&refusal{errRequestLine, 0})
-				s.malformed(g, errRequestLine)
-			}
-			a.Header().Set("Connection", "close")
-			http.Error(a, "400 Bad Request", http.StatusBadRequest)
-			return
+	case r.Method == "PRI":
+		// It began like HTTP/2 and went on as something else.
+		if g != nil {
+			g.refused.Store(&refusal{errRequestLine, 0})
+			s.malformed(r.RemoteAddr, errRequestLine)
 		}
-		if s.refuseLarge(w, r) {
-			return
+		a.Header().Set("Connection", "close")
+		http.Error(a, "400 Bad Request", http.StatusBadRequest)
+		return
+	default:
+		a.streams, _ = r.Context().Value(streamsKey{}).(*streams)
+		if g != nil {
+			a.streams = &g.streams
 		}
-		showExpect(r)
-		write, read := s.newStalls(w)
-		a.stall = write
-		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &slowBody{r.Body, read, r.Trailer, s.limits.HeaderBytes}
+		a.streams.begun.Add(1)
+		if s.prepare(a, r) {
+			return
 		}
 	}
 	s.handler.ServeHTTP(a, r)
@@ -67,14 +66,17 @@ func (c *chunked) Read(p []byte) (int, error) {
 // answer that is given while the server stops, or to a malformed request.
 type answer struct {
 	http.ResponseWriter
-	server *Server
-	guard  *guard // of HTTP/1; nil else
-	number int    // of the request on its connection
-	old    bool   // HTTP/1.0
-	stall  *stall // of HTTP/2; nil else
-	wrote  bool
-	closes bool // the client was told that the connection ends, or has it for itself
-	taken  bool // the connection was given away
+	server  *Server
+	request *http.Request
+	guard   *guard   // of HTTP/1; nil else
+	number  int      // of the request on its connection
+	old     bool     // HTTP/1.0
+	streams *streams // of HTTP/2; nil else
+	stall   *stall   // of HTTP/2; nil else
+	wrote   bool
+	closes  bool // the client was told that the connection ends, or has it for itself
+	taken   bool // the connection was given away
+	trails  bool // a trailer was announced over HTTP/2
 }
 
 // malformed reports whether the request's body is, as far as it has been read.
@@ -103,7 +105,7 @@ func (a *answer) begin() {
 		return
 	}
 	a.wrote = true
-	if a.closes = a.server.draining.Load() || a.malformed(); a.closes {
+	if a.closes = a.takenBack() || a.server.draining.Load() || a.malformed(); a.closes {
 		a.Header().Set("Connection", "close") // HTTP/2 makes a GOAWAY of it
 	}
 }
@@ -147,6 +149,9 @@ func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // over says that the handler is.
 func (a *answer) over() {
+	if a.trails {
+		a.streams.trailing.Add(-1)
+	}
 	if a.taken {
 		a.server.upgraded.Add(-1)
 	} else {

@@ -142,7 +142,7 @@ func (s *Server) open() []*guard {
 	return open
 }
 
-func (s *Server) malformed(g *guard, err error) {
+func (s *Server) malformed(peer string, err error) {
 	s.counters.malformed.Add(1)
-	s.log.Info("refused a malformed request", slog.String("peer", g.RemoteAddr().String()), slog.Any("error", err))
+	s.log.Info("refused a malformed request", slog.String("peer", peer), slog.Any("error", err))
 }

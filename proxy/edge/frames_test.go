@@ -33,6 +33,27 @@ func speak(t testing.TB, c net.Conn) *frames {
 	return f
 }
 
+// overFrames runs a test with TLS and without.
+func overFrames(t *testing.T, o Options, test func(t *testing.T, s *running, f *frames)) {
+	t.Helper()
+	o.HTTP2 = true
+	t.Run("h2c", func(t *testing.T) {
+		s := run(t, o)
+		test(t, s, speak(t, dial(t, s.address)))
+	})
+	t.Run("TLS", func(t *testing.T) {
+		a := newAuthority(t, "root")
+		files := a.files("server")
+		a.write(files, "x")
+		o := o
+		o.TLS = &TLS{Certificates: []CertificateFiles{files}}
+		s := run(t, o)
+		config := a.config("x")
+		config.NextProtos = []string{"h2"}
+		test(t, s, speak(t, dialTLS(t, s.address, config)))
+	})
+}
+
 func (f *frames) must(err error) {
 	f.t.Helper()
 	if err != nil {
@@ -109,5 +130,28 @@ func (f *frames) quiet(what string) {
 	f.must(f.WritePing(false, [8]byte{1}))
 	if frame, err := f.next(); err != nil || frame.Header().Type != http2.FramePing {
 		f.t.Errorf("%s: %v, %v", what, frame, err)
+	}
+}
+
+// answer reads one to its end, and returns its status and body; "reset" for none.
+func (f *frames) answer(stream uint32) (status, body string) {
+	f.t.Helper()
+	for {
+		frame, err := f.next()
+		f.must(err)
+		if frame.Header().StreamID != stream {
+			f.t.Fatalf("%v came in the midst of an answer", frame)
+		}
+		switch frame := frame.(type) {
+		case *http2.MetaHeadersFrame:
+			status = frame.PseudoValue("status")
+		case *http2.DataFrame:
+			body += string(frame.Data())
+		case *http2.RSTStreamFrame:
+			return "reset", body
+		}
+		if frame.Header().Flags.Has(http2.FlagDataEndStream) {
+			return status, body
+		}
 	}
 }

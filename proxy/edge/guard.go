@@ -16,6 +16,10 @@ import (
 // to be malformed under way. The connection closes; the client deserves a 400.
 var ErrMalformed = errors.New("the request's body is malformed")
 
+// answerTooLarge is net/http's own, which the guard gives in its place.
+const answerTooLarge = "HTTP/1.1 431 Request Header Fields Too Large\r\n" +
+	"Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n431 Request Header Fields Too Large"
+
 // guard is an HTTP/1 connection between the wire, or TLS, and net/http. It lets no
 // request pass that two servers could read differently, and knows when a client
 // owes it a piece of a body.
@@ -30,7 +34,8 @@ type guard struct {
 	wire     *wire
 	server   *Server
 	framing  framing
-	served   int // requests given to the handler
+	streams  streams // if it turns out to be HTTP/2
+	served   int     // requests given to the handler
 
 	rest    []byte // read ahead, behind a request that may upgrade the connection
 	peeked  bool   // one byte of rest, or from the wire, was given out undecided
@@ -144,7 +149,7 @@ func (g *guard) refuse(err error) {
 	if errors.Is(err, errHeadTooLarge) {
 		g.server.tooLarge(g.RemoteAddr().String())
 	} else {
-		g.server.malformed(g, err)
+		g.server.malformed(g.RemoteAddr().String(), err)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"golang.org/x/net/http2"
 )
 
 // overHTTP2 runs a test with TLS and without, with a client of one connection.
@@ -184,6 +186,50 @@ func TestALargeTrailerEndsTheBody(t *testing.T) {
 		res.Body.Close()
 		if err := within(t, "the handler", got); !errors.Is(err, ErrMalformed) {
 			t.Errorf("the body ends with %v", err)
+		}
+	})
+}
+
+// What net/http keeps of trailers is bounded by how many may come.
+func TestRequestsWithTrailersAreCounted(t *testing.T) {
+	t.Parallel()
+	inside, release := make(chan bool, 300), make(chan bool)
+	most := Limits{}.withDefaults().trailing()
+	overFrames(t, Options{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		inside <- true
+		<-release
+	})}, func(t *testing.T, _ *running, f *frames) {
+		stream := uint32(1)
+		for range most {
+			f.request(stream, false, ":method", "PUT", "trailer", "x-sum")
+			within(t, "the request", inside)
+			stream += 2
+		}
+		f.request(stream, false, ":method", "PUT", "trailer", "x-sum")
+		if got := f.status(stream); got != "503" {
+			t.Errorf("one more: %s", got)
+		}
+		if status, _ := f.answer(stream); status != "reset" {
+			t.Errorf("one more goes on: %s", status)
+		}
+		f.request(stream+2, true) // one without is none of them
+		within(t, "a request without a trailer", inside)
+		for range most + 1 {
+			release <- true
+		}
+		ended := map[uint32]bool{}
+		for len(ended) < int(most)+1 {
+			frame, err := f.next()
+			f.must(err)
+			if frame.Header().Type == http2.FrameRSTStream || frame.Header().StreamID == stream+2 {
+				ended[frame.Header().StreamID] = true
+			}
+		}
+		f.request(stream+4, false, ":method", "PUT", "trailer", "x-sum")
+		within(t, "a request behind them", inside)
+		release <- true
+		if got := f.status(stream + 4); got != "200" {
+			t.Errorf("behind them: %s", got)
 		}
 	})
 }

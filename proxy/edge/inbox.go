@@ -172,6 +172,7 @@ func (in *inbox) Close() error { return nil }
 func (in *inbox) Addr() net.Addr { return in.listeners[0].Addr() }
 
 type guardKey struct{}
+type streamsKey struct{}
 
 func connContext(ctx context.Context, c net.Conn) context.Context {
 	switch c := c.(type) {
@@ -180,7 +181,7 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 	case guardTLS:
 		return context.WithValue(ctx, guardKey{}, c.guard)
 	}
-	return ctx
+	return context.WithValue(ctx, streamsKey{}, &streams{})
 }
 
 func (s *Server) connState(c net.Conn, state http.ConnState) {

@@ -17,7 +17,8 @@ type Limits struct {
 	// larger request gets 431.
 	HeaderBytes int
 	// HeaderTime bounds the TLS handshake, and the time from the first byte of a
-	// request to the end of its header; 10 s.
+	// request to the end of its header; 10 s. A header that does not end over HTTP/2
+	// ends with the ping that its client cannot answer, after 45 s.
 	HeaderTime time.Duration
 	// BodyStall is the longest wait for the next byte of a request's body, and
 	// WriteStall the longest for the client to take a byte of an answer; 30 s. Any
@@ -58,6 +59,13 @@ func (l Limits) withDefaults() Limits {
 // beside those of requests whose handlers are about to begin. 1 MiB is what
 // net/http takes by itself.
 func (l Limits) decoded() int { return max(1<<20, 2*l.HeaderBytes) }
+
+// trailing is how many requests of one HTTP/2 connection may run that have
+// announced a trailer. net/http keeps of it up to decoded bytes, which nobody can
+// refuse; together no more than of the headers of all Streams.
+func (l Limits) trailing() int64 {
+	return max(8, int64(l.Streams)*int64(l.HeaderBytes)/int64(l.decoded()))
+}
 
 // http2 pings connections that are silent while requests run: their clients may
 // be gone without a word. How long a write may stall is the wire's business.

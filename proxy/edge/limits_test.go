@@ -81,9 +81,8 @@ func TestTLSHandshakeIsBounded(t *testing.T) {
 	if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("a client that does not shake hands: %v", err)
 	}
-	for s.Stats().Handshakes == 0 { // counted once the connection is closed
-		<-time.After(time.Millisecond)
-	}
+	until(t, "the handshake is counted", func() bool { return s.Stats().Handshakes == 1 })
+	until(t, "its place is given back", func() bool { return s.Stats().Open == 0 })
 }
 
 // drip sends pieces of a body more slowly, all in all, than a stall may last.

@@ -7,7 +7,7 @@ type Stats struct {
 	Open       int64  // connections, upgraded ones included
 	Turned     uint64 // connections closed at once because Limits.Connections were open
 	Handshakes uint64 // TLS handshakes that failed
-	Malformed  uint64 // HTTP/1 connections refused by the guard
+	Malformed  uint64 // HTTP/1 connections refused by the guard, and HTTP/2 requests
 	TooLarge   uint64 // requests refused because of Limits.HeaderBytes
 	Stalled    uint64 // connections and HTTP/2 streams given up because their client stalled
 }

@@ -305,3 +305,5 @@ func dialTLS(t testing.TB, address string, config *tls.Config) net.Conn {
 	}
 	return c
 }
+
+func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }

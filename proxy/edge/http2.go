@@ -1,0 +1,96 @@
+package edge
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// What the guard sees to over HTTP/1 is done here for HTTP/2, of which net/http
+// hands over what it has parsed.
+
+// prepare makes ready an HTTP/2 request, or answers one that is refused, which it
+// reports. Such an answer has no body, which the client might refuse to take.
+func (s *Server) prepare(a *answer, r *http.Request) (refused bool) {
+	if err := malformedHTTP2(r); err != nil {
+		s.malformed(r.RemoteAddr, err)
+		a.WriteHeader(http.StatusBadRequest)
+		return true
+	}
+	if headerSize(r) > s.limits.HeaderBytes {
+		s.tooLarge(r.RemoteAddr)
+		letGo(r)
+		a.WriteHeader(http.StatusRequestHeaderFieldsTooLarge)
+		return true
+	}
+	if a.trails = r.Trailer != nil; a.trails && a.streams.trailing.Add(1) > s.limits.trailing() {
+		a.Header().Set("Retry-After", "1")
+		a.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	}
+	showExpect(r)
+	write, read := s.newStalls(a.ResponseWriter)
+	a.stall = write
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &slowBody{r.Body, read, r.Trailer, s.limits.HeaderBytes}
+	}
+	return false
+}
+
+var errHost = errors.New("malformed authority")
+
+// malformedHTTP2 refuses what would become something else in a request line or a
+// Host of HTTP/1. net/http refuses control characters, and takes anything else.
+func malformedHTTP2(r *http.Request) error {
+	switch {
+	case !token([]byte(r.Method)), strings.ContainsAny(r.RequestURI, " \t"):
+		return errRequestLine
+	case strings.ContainsFunc(r.Host, func(c rune) bool { return !hostRune(c) }):
+		return errHost
+	}
+	return nil
+}
+
+// hostRune is as lenient as net/http is with a Host of HTTP/1.
+func hostRune(c rune) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("!$%&'()*+,-.:;=[]_~", c)
+}
+
+// headerSize counts as HTTP/2 does.
+func headerSize(r *http.Request) int {
+	// method, path, scheme and authority; the scheme is not handed over
+	pseudo := len(":method:path:scheme:authority") + len(r.Method) + len(r.RequestURI) + len("https") + len(r.Host) + 4*fieldCost
+	return pseudo + listSize(r.Header) + listSize(r.Trailer)
+}
+
+// fieldCost is what a field counts beside its name and value (RFC 9113, section 6.5.2).
+const fieldCost = 32
+
+// listSize is how HTTP/2 counts fields, in bytes. Trailers that are announced have
+// no values yet.
+func listSize(h http.Header) (size int) {
+	for name, values := range h {
+		if len(values) == 0 {
+			size += len(name)
+		}
+		for _, value := range values {
+			size += len(name) + len(value) + fieldCost
+		}
+	}
+	return size
+}
+
+// letGo frees what net/http has read of a header that is too large, and more than
+// HeaderBytes, because it could not refuse the one request otherwise.
+func letGo(r *http.Request) {
+	clear(r.Header)
+	clear(r.Trailer)
+	r.URL, r.RequestURI, r.Host = &url.URL{}, "", ""
+}
+
+func (s *Server) tooLarge(peer string) {
+	s.counters.tooLarge.Add(1)
+	s.log.Info("refused a request whose header is too large", slog.String("peer", peer), slog.Int("most", s.limits.HeaderBytes))
+}
