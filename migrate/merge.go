@@ -22,7 +22,8 @@ type comparison struct {
 	key           []KeyColumn
 	keyAt         []int // positions of the key within the columns
 	source, other capability.Side
-	repair        Repair // nil: differences are only reported
+	repair        Repair   // nil: differences are only reported
+	after         []string // key behind which it begins; nil: the beginning
 }
 
 func newComparison(m Mapping, source capability.Side, extra []ColumnPair) comparison {
@@ -46,8 +47,10 @@ func newComparison(m Mapping, source capability.Side, extra []ColumnPair) compar
 // merge walks both sides' lines, which are in the order of the key, side by
 // side, and reports every row that differs or is on one side only. Each line is
 // compared byte for byte: what is equal as a value and differs in its text, such
-// as 1.0 and 1.00, differs.
-func (c comparison) merge(source, target io.Reader, row func(), report func(capability.Mismatch)) error {
+// as 1.0 and 1.00, differs. row is called for every row, before it is reported;
+// where it returns false that row is the last, and its key is returned: everything
+// up to it is compared, and nothing behind it.
+func (c comparison) merge(source, target io.Reader, row func() bool, report func(capability.Mismatch)) (last []string, err error) {
 	here, there := newLines(source), newLines(target)
 	here.next()
 	there.next()
@@ -55,39 +58,51 @@ func (c comparison) merge(source, target io.Reader, row func(), report func(capa
 		if here.failed() || there.failed() {
 			break
 		}
-		if here.err == nil && there.err == nil && bytes.Equal(here.line, there.line) {
-			row()
+		order := 0
+		same := here.err == nil && there.err == nil && bytes.Equal(here.line, there.line)
+		if !same {
+			if order, err = c.order(here, there); err != nil {
+				return nil, err
+			}
+		}
+		if !row() {
+			head := here
+			if order > 0 {
+				head = there
+			}
+			last = c.values(head.line)
+		}
+		if same {
 			here.next()
 			there.next()
-			continue
+		} else if err := c.differ(here, there, order, report); err != nil {
+			return nil, err
 		}
-		if err := c.differ(here, there, row, report); err != nil {
-			return err
+		if last != nil {
+			return last, nil
 		}
 	}
 	for _, l := range []*rowLines{here, there} {
 		if l.failed() {
-			return l.err
+			return nil, l.err
 		}
 	}
-	return nil
+	return nil, nil
+}
+
+// order says which of two unequal heads comes first; 0 is two versions of a row.
+func (c comparison) order(here, there *rowLines) (int, error) {
+	switch {
+	case here.err != nil:
+		return 1, nil
+	case there.err != nil:
+		return -1, nil
+	}
+	return c.compareKeys(here.line, there.line)
 }
 
 // differ decides what two unequal heads mean, and goes on with the lesser one.
-func (c comparison) differ(here, there *rowLines, row func(), report func(capability.Mismatch)) error {
-	order := 0
-	switch {
-	case here.err != nil:
-		order = 1
-	case there.err != nil:
-		order = -1
-	default:
-		var err error
-		if order, err = c.compareKeys(here.line, there.line); err != nil {
-			return err
-		}
-	}
-	row()
+func (c comparison) differ(here, there *rowLines, order int, report func(capability.Mismatch)) error {
 	found := capability.Mismatch{Table: c.mapping.Pair.Legacy.Relation.String()}
 	var err error
 	switch {

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -42,7 +44,7 @@ func TestMergeTellsWhatDiffersAndWhereARowIs(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			var got []string
-			err := compared(test.keyType).merge(strings.NewReader(test.source), strings.NewReader(test.target), func() {},
+			_, err := compared(test.keyType).merge(strings.NewReader(test.source), strings.NewReader(test.target), func() bool { return true },
 				func(m capability.Mismatch) { got = append(got, m.Key+" "+m.Detail) })
 			if err != nil || !slices.Equal(got, test.want) {
 				t.Errorf("got %q, %v, want %q", got, err, test.want)
@@ -62,7 +64,7 @@ func TestMergeNeverTakesHalfATableForAWholeOne(t *testing.T) {
 		"error at once": iotest.ErrReader(broken),
 		"half a line":   strings.NewReader("a\t1\nb"),
 	} {
-		err := compared("integer").merge(strings.NewReader(whole), half, func() {}, func(capability.Mismatch) {})
+		_, err := compared("integer").merge(strings.NewReader(whole), half, func() bool { return true }, func(capability.Mismatch) {})
 		if err == nil {
 			t.Errorf("%s: taken for whole", name)
 		}
@@ -73,39 +75,60 @@ func TestMergeReadsLinesLongerThanItsBuffer(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 1<<20)
 	rows, found := 0, 0
-	err := compared("integer").merge(strings.NewReader(long+"\t1\n"+long+"\t2\n"), strings.NewReader(long+"\t1\n"+long+"y\t2\n"), func() { rows++ }, func(capability.Mismatch) { found++ })
+	_, err := compared("integer").merge(strings.NewReader(long+"\t1\n"+long+"\t2\n"), strings.NewReader(long+"\t1\n"+long+"y\t2\n"), func() bool { rows++; return true }, func(capability.Mismatch) { found++ })
 	if err != nil || rows != 2 || found != 1 {
 		t.Errorf("%d rows, %d mismatches, %v", rows, found, err)
 	}
 }
 
-// FuzzMerge holds the merge against a comparison of two sets.
+// FuzzMerge holds the merge against a comparison of two sets, also where it stops
+// every few rows and goes on behind the key that it has told.
 func FuzzMerge(f *testing.F) {
-	f.Add([]byte{1, 2, 3}, []byte{1, 3, 4})
-	f.Add([]byte{}, []byte{0})
-	f.Fuzz(func(t *testing.T, a, b []byte) {
-		text := func(keys []byte) (string, map[int]bool) {
-			sorted := slices.Clone(keys)
-			slices.Sort(sorted)
-			var lines strings.Builder
-			set := map[int]bool{}
-			for _, k := range slices.Compact(sorted) {
-				fmt.Fprintf(&lines, "v\t%d\n", k)
-				set[int(k)] = true
-			}
-			return lines.String(), set
+	f.Add([]byte{1, 2, 3}, []byte{1, 3, 4}, byte(1))
+	f.Add([]byte{}, []byte{0}, byte(0))
+	f.Fuzz(func(t *testing.T, a, b []byte, stop byte) {
+		left, right := map[int]bool{}, map[int]bool{}
+		for _, k := range a {
+			left[int(k)] = true
 		}
-		source, left := text(a)
-		target, right := text(b)
-		want := 0
+		for _, k := range b {
+			right[int(k)] = true
+		}
+		lines := func(keys map[int]bool, after int) io.Reader {
+			var text strings.Builder
+			for _, k := range slices.Sorted(maps.Keys(keys)) {
+				if k > after {
+					fmt.Fprintf(&text, "v\t%d\n", k)
+				}
+			}
+			return strings.NewReader(text.String())
+		}
+		want, all := 0, 0
 		for k := range 256 {
 			if left[k] != right[k] {
 				want++
 			}
+			if left[k] || right[k] {
+				all++
+			}
 		}
-		got := 0
-		if err := compared("integer").merge(strings.NewReader(source), strings.NewReader(target), func() {}, func(capability.Mismatch) { got++ }); err != nil || got != want {
-			t.Errorf("%d mismatches, want %d, %v", got, want, err)
+		got, rows, after := 0, 0, -1
+		for {
+			stretch := 0
+			last, err := compared("integer").merge(lines(left, after), lines(right, after),
+				func() bool { rows++; stretch++; return stop == 0 || stretch < int(stop) }, func(capability.Mismatch) { got++ })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if last == nil {
+				break
+			}
+			if after, err = strconv.Atoi(last[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got != want || rows != all {
+			t.Errorf("%d mismatches of %d rows, want %d of %d", got, rows, want, all)
 		}
 	})
 }

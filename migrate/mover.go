@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"strangler/capability"
 )
@@ -17,7 +18,10 @@ type Options struct {
 	Extracted Database
 	Gates     Gates
 	Fence     uint64 // token of this controller
-	Log       *slog.Logger
+	// SnapshotAge bounds for how long a comparison reads from one pair of snapshots;
+	// 0: fifteen minutes.
+	SnapshotAge time.Duration
+	Log         *slog.Logger
 }
 
 // Mover brings the tables of one capability into the extracted database and
@@ -37,6 +41,7 @@ type Mover struct {
 	failure   string                   // why Run ended by itself; guarded by mu
 	progress  *tally                   // of the last backfill; guarded by mu
 	verified  *capability.VerifyStatus // guarded by mu
+	stopped   *verification            // one that can be gone on with; guarded by mu
 	following *following               // nil while the streams do not run; guarded by mu
 	kept      *Snapshot                // of a backfill that was interrupted; guarded by mu
 	recovered int64                    // rows that a recovery has mended, not told yet; guarded by mu

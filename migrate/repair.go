@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"strangler/capability"
 )
@@ -118,7 +119,7 @@ func (m *Mover) recoverStream(ctx context.Context, from capability.Side, pairs [
 		if from != owner && p.Mode != capability.Copy {
 			continue
 		}
-		if err := v.pair(ctx, d, here, there, newComparison(p.Direct(from), from, nil)); err != nil {
+		if _, err := v.pair(ctx, d, here, there, newComparison(p.Direct(from), from, nil), time.Time{}); err != nil {
 			return err
 		}
 	}

@@ -39,9 +39,9 @@ type Rows interface {
 
 // Reader is a session that sees one snapshot.
 type Reader interface {
-	// Ordered writes all rows of a table in the order of the key, one line each in
-	// the text form of COPY.
-	Ordered(ctx context.Context, w io.Writer, from Relation, columns []string, key []KeyColumn) error
+	// Ordered writes the rows of a table in the order of the key, one line each in
+	// the text form of COPY: all, or those behind the key with the values of after.
+	Ordered(ctx context.Context, w io.Writer, from Relation, columns []string, key []KeyColumn, after []string) error
 	Close() error
 }
 

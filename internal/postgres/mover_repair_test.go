@@ -25,8 +25,7 @@ func TestRepairMakesBothSidesEqual(t *testing.T) {
 	m.exec(capability.Extracted, `ALTER TABLE orders ADD COLUMN seen text`)
 	m.follows(m.Mover)
 	m.exec(capability.Extracted, `CREATE UNIQUE INDEX ON customers (email)`)
-	m.rogue(capability.Extracted, `UPDATE orders SET seen = 'kept' WHERE id IN (7, 8)`)
-	m.rogue(capability.Extracted, damage)
+	m.rogue(capability.Extracted, `UPDATE orders SET seen = 'kept' WHERE id IN (7, 8); `+damage)
 	legacy := ask[string](m, capability.Legacy, `SELECT md5(string_agg(c::text, ' ' ORDER BY id)) FROM customers c`)
 	ctx, cancel := context.WithCancel(t.Context())
 	var load sync.WaitGroup

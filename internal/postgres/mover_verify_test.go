@@ -2,10 +2,12 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -77,6 +79,50 @@ func TestVerifyIsExactUnderLoad(t *testing.T) {
 		t.Errorf("status: %+v", s)
 	}
 	m.verify(capability.Legacy, 0)
+}
+
+// TestVerifyInStretches: a comparison whose snapshots are taken anew all the time,
+// and that is stopped and gone on with, finds what one in one go finds; and what
+// is written behind its back is among the rows that are compared again.
+func TestVerifyInStretches(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, shop, shopData()).created()
+	m.Mover = migrate.NewMover(migrate.Options{Document: m.Document, Legacy: m.Legacy, Extracted: m.Extracted, Gates: m.gates, Fence: 2, Log: m.Log, SnapshotAge: 20 * time.Millisecond})
+	m.follows(m.Mover)
+	ctx, cancel := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	load.Go(func() { m.load(ctx, 1) })
+	stopped := 0
+	var v capability.VerifyStatus
+	for {
+		some, stop := context.WithCancel(t.Context())
+		var err error
+		v, err = m.Verify(some, capability.Legacy, func(capability.Progress) { stop() })
+		stop()
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if stopped++; stopped > 1 && v.Rows <= 1024 {
+			t.Errorf("began anew: %+v", v)
+		}
+	}
+	cancel()
+	load.Wait()
+	if v.Count != 0 || v.Rows < 9100 || stopped == 0 || v.FinishedAt.IsZero() {
+		t.Errorf("stopped %d times: %+v", stopped, v)
+	}
+	m.settled(capability.Legacy)
+	m.eventually("all changed rows are compared", func() (bool, string) {
+		return m.UnverifiedKeys(capability.Legacy) == 0, fmt.Sprint(m.UnverifiedKeys(capability.Legacy))
+	})
+	m.rogue(capability.Extracted, `UPDATE orders SET total = 7.5 WHERE id IN (1, 7, 2999); INSERT INTO orders (id, customer_id) VALUES (999999, 1)`)
+	v, err := m.Verify(t.Context(), capability.Legacy, nil)
+	if err != nil || v.Count != 4 || len(v.Mismatches) != 4 {
+		t.Errorf("%+v, %v", v, err)
+	}
 }
 
 // load changes rows of the legacy side until ctx ends, hot ones above all.

@@ -40,18 +40,28 @@ func (d *Database) OpenRows(ctx context.Context, snapshot string) (migrate.Reade
 	return r, nil
 }
 
-// Ordered writes the rows of a table in the order of the key.
-func (r *rowReader) Ordered(ctx context.Context, w io.Writer, from migrate.Relation, columns []string, key []migrate.KeyColumn) error {
-	order := make([]string, len(key))
+// Ordered writes the rows of a table in the order of the key, from behind the key
+// with the values of after on where that is not nil.
+func (r *rowReader) Ordered(ctx context.Context, w io.Writer, from migrate.Relation, columns []string, key []migrate.KeyColumn, after []string) error {
+	order, values := make([]string, len(key)), make([]string, len(after))
 	for i, k := range key {
-		switch {
-		case k.Number() || k.Type == "uuid": // the order of uuid is that of its text
-			order[i] = ident(k.Name)
-		default:
-			order[i] = ident(k.Name) + `::text COLLATE pg_catalog."C"`
+		plain := k.Number() || k.Type == "uuid" // the order of uuid is that of its text
+		order[i] = ident(k.Name)
+		if !plain {
+			order[i] += `::text COLLATE pg_catalog."C"`
+		}
+		if after != nil {
+			values[i] = literal(after[i])
+			if plain {
+				values[i] += "::" + k.Type
+			}
 		}
 	}
-	_, err := r.conn.PgConn().CopyTo(ctx, w, `COPY (SELECT `+idents(columns)+` FROM ONLY `+quoted(from)+` ORDER BY `+strings.Join(order, ", ")+`) TO STDOUT`)
+	where := ""
+	if after != nil {
+		where = ` WHERE (` + strings.Join(order, ", ") + `) > (` + strings.Join(values, ", ") + `)`
+	}
+	_, err := r.conn.PgConn().CopyTo(ctx, w, `COPY (SELECT `+idents(columns)+` FROM ONLY `+quoted(from)+where+` ORDER BY `+strings.Join(order, ", ")+`) TO STDOUT`)
 	if err != nil {
 		return fmt.Errorf("read %s in order: %w", from, err)
 	}

@@ -1,0 +1,204 @@
+package migrate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"strangler/capability"
+)
+
+// snapshotAge is how long a comparison reads from one pair of snapshots where
+// Options says nothing: for as long neither database can vacuum what was deleted
+// since.
+const snapshotAge = 15 * time.Minute
+
+// place is how far a comparison of one direction has come: everything before the
+// table, and in it everything up to the key, is compared. What was written there
+// since is among the changed rows.
+type place struct {
+	table int
+	after []string // nil: the table's beginning
+}
+
+// group compares tables of one direction from where v stands, in stretches of one
+// position each.
+func (v *verification) group(ctx context.Context, from capability.Side, pairs []Pair) error {
+	d, ok := v.following.directions[from]
+	if !ok {
+		return ErrNotFollowing
+	}
+	all := mappings(pairs, from)
+	for at := v.at(from); at.table < len(all); {
+		err := v.stretch(ctx, d, all, at)
+		switch {
+		case err != nil && ctx.Err() != nil && (at.table > 0 || at.after != nil):
+			return err // to be gone on with
+		case err != nil:
+			v.unknown()
+			return err
+		}
+	}
+	return nil
+}
+
+// stretch compares at one position, until the snapshots are too old or the tables
+// are at their end. It moves at.
+func (v *verification) stretch(ctx context.Context, d *direction, all []Mapping, at *place) (err error) {
+	hold, err := d.stream.Hold()
+	if err != nil {
+		return err
+	}
+	defer hold.Release()
+	source, target, err := v.snapshots(ctx, d, hold, at.table == 0 && at.after == nil)
+	if err != nil {
+		return err
+	}
+	if !v.repair { // what is repaired is repaired at this position
+		hold.Release()
+	}
+	defer func() { err = errors.Join(err, source.Close(), target.Close()) }()
+	old := time.Now().Add(cmp.Or(v.mover.SnapshotAge, snapshotAge))
+	for at.table < len(all) {
+		m := all[at.table]
+		extra, skipped := generated(m.Pair, v.mover.Document)
+		if at.after == nil {
+			v.status.Skipped = append(v.status.Skipped, skipped...)
+		}
+		c := newComparison(m, d.from, extra)
+		c.after = at.after
+		last, err := v.pair(ctx, d, source, target, c, old)
+		if err != nil {
+			return err
+		}
+		if last != nil {
+			at.after = last
+			return context.Cause(ctx) // nil: the snapshots are too old
+		}
+		at.table, at.after = at.table+1, nil
+	}
+	return nil
+}
+
+// snapshots opens both sides at the same position. With fresh set it forgets which
+// rows have changed before it.
+func (v *verification) snapshots(ctx context.Context, d *direction, hold *Hold, fresh bool) (source, target Reader, err error) {
+	snapshot, err := d.source.TemporarySnapshot(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, snapshot.Close()) }() // imported by then
+	if source, err = d.source.OpenRows(ctx, snapshot.Name); err != nil {
+		return nil, nil, err
+	}
+	if err = hold.At(ctx, snapshot.Position); err == nil {
+		target, err = d.target.OpenRows(ctx, "")
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, source.Close())
+	}
+	v.status.Position = snapshot.Position
+	for side, other := range v.following.directions {
+		// The other direction has nothing of its own while its source is sealed. But
+		// that of the owner has gone on when the copies are compared after it.
+		if fresh && (side == d.from || d.from == v.owner) {
+			other.stream.Changed().Reset()
+		}
+	}
+	return source, target, nil
+}
+
+// unknown gives up on counting single rows until the next verification.
+func (v *verification) unknown() {
+	for _, d := range v.following.directions {
+		d.stream.Changed().Overflow()
+	}
+}
+
+// pair compares one table, and repairs it where that is asked for.
+func (v *verification) pair(ctx context.Context, d *direction, source, target Reader, c comparison, until time.Time) (last []string, err error) {
+	if !v.repair {
+		return v.table(ctx, source, target, c, until)
+	}
+	if c.repair, err = d.target.OpenRepair(ctx, v.mover.Document.Name, d.from, c.mapping); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.repair.Close()) }()
+	if last, err = v.table(ctx, source, target, c, time.Time{}); err == nil && last != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, c.repair.Commit(ctx)
+}
+
+// stopTime is how long a comparison that is told to stop waits for its next row,
+// to know how far it has come.
+const stopTime = time.Second
+
+// table compares one table. It ends early when ctx does, and behind a time that is
+// not zero; then it returns the last key that it has compared.
+func (v *verification) table(ctx context.Context, source, target Reader, c comparison, until time.Time) (last []string, err error) {
+	// Reading goes on for a moment when ctx ends, up to the end of a row.
+	reading, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var stop atomic.Bool
+	defer context.AfterFunc(ctx, func() {
+		stop.Store(true)
+		time.AfterFunc(stopTime, cancel)
+	})()
+	here, stopHere := ordered(reading, source, c.mapping.From.Relation, c.from, keyColumns(c.mapping.FromKey, c.mapping.From), c.after)
+	there, stopThere := ordered(reading, target, c.mapping.To.Relation, c.to, keyColumns(c.mapping.ToKey, c.mapping.To), c.after)
+	name := c.mapping.Pair.Legacy.Relation.String()
+	last, err = c.merge(here, there, func() bool {
+		v.row(name)
+		return !stop.Load() && (until.IsZero() || v.status.Rows%128 != 0 || time.Now().Before(until))
+	}, func(m capability.Mismatch) {
+		v.status.Count++
+		if len(v.status.Mismatches) < mismatchesShown {
+			v.status.Mismatches = append(v.status.Mismatches, m)
+		}
+	})
+	err = errors.Join(err, stopHere(), stopThere())
+	if err != nil {
+		return nil, fmt.Errorf("compare %s: %w", name, err)
+	}
+	return last, nil
+}
+
+// ordered reads a table in a goroutine of its own. The returned function ends
+// it, waits, and returns what went wrong, if the reading was not cut short.
+func ordered(ctx context.Context, r Reader, from Relation, columns []string, key []KeyColumn, after []string) (io.Reader, func() error) {
+	reader, writer := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := r.Ordered(ctx, writer, from, columns, key, after)
+		writer.CloseWithError(err)
+		done <- err
+	}()
+	return reader, func() error {
+		// After a whole read this changes nothing; after half of one it ends the COPY.
+		reader.CloseWithError(io.ErrClosedPipe)
+		if err := <-done; err != nil && !errors.Is(err, io.ErrClosedPipe) {
+			return err
+		}
+		return nil
+	}
+}
+
+func (v *verification) row(table string) {
+	v.status.Rows++
+	if v.status.Rows%1024 != 0 || time.Since(v.reported) < reportEvery {
+		return
+	}
+	v.reported = time.Now()
+	v.mover.show(v.following, v.status)
+	if v.report != nil {
+		v.report(capability.Progress{State: "started", Message: "comparing " + table, Done: v.status.Rows, Total: v.status.Total, Took: time.Since(v.began)})
+	}
+}
