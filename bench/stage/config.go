@@ -21,9 +21,9 @@ func (s *Stage) Configure(rate int64) error {
 		"127.0.0.1:9000", address(s.Ports.Monolith),
 		"127.0.0.1:9002", address(s.Ports.Catalog),
 		"127.0.0.1:9003", address(s.Ports.Orders),
-		"${LEGACY_DATABASE_URL}", appURL(s.legacy, "shop", mover),
-		"${ORDERS_DATABASE_URL}", appURL(s.extracted, "orders", mover),
-		"${CATALOG_DATABASE_URL}", appURL(s.extracted, "catalog", mover),
+		"${LEGACY_DATABASE_URL}", RoleURL(s.legacy, "shop", Mover),
+		"${ORDERS_DATABASE_URL}", RoleURL(s.extracted, "orders", Mover),
+		"${CATALOG_DATABASE_URL}", RoleURL(s.extracted, "catalog", Mover),
 	}
 	throttled := append(addresses, "\ndata:\n", fmt.Sprintf("\ndata:\n  rate: %d    # rows per second, so that there is something to see\n", rate))
 	if rate <= 0 {

@@ -19,17 +19,19 @@ import (
 // password of every role. It keeps nobody out who can read this file; it is there because in real life there is one.
 const password = "demo"
 
-// mover is the role that strangler uses. It is no superuser.
-const mover = "strangler"
+// Mover is the role that strangler uses. It is no superuser.
+const Mover = "strangler"
 
-// settings of both clusters: those of a server that means it. fsync stays on.
-var settings = map[string]string{
-	"wal_level":       "logical",
-	"fsync":           "on",
-	"shared_buffers":  "256MB",
-	"max_wal_size":    "2GB",
-	"timezone":        "UTC",
-	"log_checkpoints": "off",
+// Settings of a cluster: those of a server that means it. fsync stays on.
+func Settings() map[string]string {
+	return map[string]string{
+		"wal_level":       "logical",
+		"fsync":           "on",
+		"shared_buffers":  "256MB",
+		"max_wal_size":    "2GB",
+		"timezone":        "UTC",
+		"log_checkpoints": "off",
+	}
 }
 
 // StartDatabases starts both clusters and makes the roles and the empty databases. It blocks for some seconds, and
@@ -43,10 +45,10 @@ func (s *Stage) StartDatabases(ctx context.Context) error {
 	if err := errors.Join(errs[0], errs[1]); err != nil {
 		return err
 	}
-	if err := s.makeRoles(ctx, s.legacy, "shop"); err != nil {
+	if err := MakeRoles(ctx, s.legacy, "shop"); err != nil {
 		return fmt.Errorf("prepare the legacy cluster: %w", err)
 	}
-	if err := s.makeRoles(ctx, s.extracted, "orders", "catalog"); err != nil {
+	if err := MakeRoles(ctx, s.extracted, "orders", "catalog"); err != nil {
 		return fmt.Errorf("prepare the extracted cluster: %w", err)
 	}
 	return nil
@@ -56,7 +58,7 @@ func (s *Stage) StartDatabases(ctx context.Context) error {
 // the cluster then lives in a stand-in, where a killed run may have left one behind.
 func (s *Stage) freshCluster(ctx context.Context, name string) (*cluster.Postgres, error) {
 	options := cluster.Options{
-		Dir: filepath.Join(s.Dir, name), Password: password, Settings: settings, Log: s.Log.With("cluster", name),
+		Dir: filepath.Join(s.Dir, name), Password: password, Settings: Settings(), Log: s.Log.With("cluster", name),
 	}
 	started, err := cluster.Start(ctx, options)
 	if err != nil {
@@ -83,13 +85,13 @@ func inUse(ctx context.Context, url string) (used bool, err error) {
 	return used, err
 }
 
-// makeRoles makes each database with an application role that owns it, and a mover that has what a mover needs and no
-// more: replication for the change streams, membership for the tables, and three rights that only a superuser can give.
-func (s *Stage) makeRoles(ctx context.Context, in *cluster.Postgres, databases ...string) error {
+// MakeRoles makes each database with an application role that owns it (NAME_app), and a mover that has what a mover needs and
+// no more: replication for the change streams, membership for the tables, and three rights that only a superuser can give.
+func MakeRoles(ctx context.Context, in *cluster.Postgres, databases ...string) error {
 	if err := execute(ctx, in.URL("postgres"),
-		fmt.Sprintf(`create role %s login replication password '%s'`, mover, password),
-		`grant set on parameter session_replication_role to `+mover,
-		`grant pg_monitor, pg_signal_backend to `+mover,
+		fmt.Sprintf(`create role %s login replication password '%s'`, Mover, password),
+		`grant set on parameter session_replication_role to `+Mover,
+		`grant pg_monitor, pg_signal_backend to `+Mover,
 	); err != nil {
 		return err
 	}
@@ -98,12 +100,12 @@ func (s *Stage) makeRoles(ctx context.Context, in *cluster.Postgres, databases .
 		if err := execute(ctx, in.URL("postgres"),
 			fmt.Sprintf(`create role %s login password '%s'`, app, password),
 			fmt.Sprintf(`create database %s owner %s template template0`, name, app),
-			fmt.Sprintf(`grant %s to %s`, app, mover),
-			fmt.Sprintf(`grant create on database %s to %s`, name, mover),
+			fmt.Sprintf(`grant %s to %s`, app, Mover),
+			fmt.Sprintf(`grant create on database %s to %s`, name, Mover),
 		); err != nil {
 			return err
 		}
-		if err := execute(ctx, in.URL(name), fmt.Sprintf(grantOrigins, mover)); err != nil {
+		if err := execute(ctx, in.URL(name), fmt.Sprintf(grantOrigins, Mover)); err != nil {
 			return err
 		}
 	}
@@ -140,8 +142,8 @@ func (s *Stage) Extracted() string { return s.extracted.URL("orders") }
 // PostgreSQL is the major version of the clusters.
 func (s *Stage) PostgreSQL() int { return s.legacy.Binaries().Version }
 
-// appURL addresses a database as one of the roles.
-func appURL(in *cluster.Postgres, database, role string) string {
+// RoleURL addresses a database as one of the roles that MakeRoles has made.
+func RoleURL(in *cluster.Postgres, database, role string) string {
 	u := neturl.URL{
 		Scheme: "postgres", User: neturl.UserPassword(role, password), Path: "/" + database,
 		Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(in.Port())), RawQuery: "sslmode=disable",

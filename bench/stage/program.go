@@ -60,7 +60,7 @@ func (s *Stage) runOnce(ctx context.Context, name, binary string, env []string, 
 
 func (s *Stage) command(binary string, env, args []string) *exec.Cmd {
 	cmd := exec.Command(s.binary(binary), args...)
-	cmd.Dir, cmd.Env = s.Root, append(environment(), env...)
+	cmd.Dir, cmd.Env = s.Root, append(Environment(), env...)
 	return cmd
 }
 
@@ -76,8 +76,8 @@ func (p *program) spawn(cmd *exec.Cmd) error {
 	return err
 }
 
-// environment is ours without what would change a program's settings.
-func environment() []string {
+// Environment is ours without what would change a program's settings, those of PostgreSQL's clients included.
+func Environment() []string {
 	var env []string
 	for _, pair := range os.Environ() {
 		name, _, _ := strings.Cut(pair, "=")

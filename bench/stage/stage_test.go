@@ -316,7 +316,7 @@ func TestRolesOfTheDatabases(t *testing.T) {
 		t.Fatal(err)
 	}
 	legacy := s.legacy.Dir()
-	conn, err := pgx.Connect(t.Context(), appURL(s.legacy, "shop", mover))
+	conn, err := pgx.Connect(t.Context(), RoleURL(s.legacy, "shop", Mover))
 	if err != nil {
 		t.Fatal(err)
 	}
