@@ -2,13 +2,13 @@
 
 MODULES  := $(patsubst ./%,%,$(patsubst %/,%,$(dir $(wildcard go.mod */go.mod))))
 PACKAGES := $(patsubst ././...,./...,$(patsubst %,./%/...,$(MODULES)))
-PROGRAMS := ./cmd/strangler ./legacy-monolith/cmd/shop ./extracted/orders/cmd/orders ./extracted/catalog/cmd/catalog ./bench/demo ./bench/soak
+PROGRAMS := ./cmd/strangler ./legacy-monolith/cmd/shop ./extracted/orders/cmd/orders ./extracted/catalog/cmd/catalog ./bench/demo ./bench/soak ./bench/mover
 RACE     := $(if $(CI),-race)
 
-.PHONY: help build test race lint demo up soak
+.PHONY: help build test race lint demo up soak bench-data
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build every program into bin/
 	go build -o bin/ $(PROGRAMS)
@@ -32,3 +32,6 @@ up: build ## start the demonstration and leave it running for you to click throu
 
 soak: build ## 300,000 requests of every protocol through reloads, endpoint changes and faults; some ten minutes
 	bin/soak
+
+bench-data: build ## measure the data mover beside COPY, pg_dump and native subscriptions; an hour or so, bin/mover -h for less
+	bin/mover --json bench-data.json
