@@ -34,4 +34,4 @@ soak: build ## 300,000 requests of every protocol through reloads, endpoint chan
 	bin/soak
 
 bench-data: build ## measure the data mover beside COPY, pg_dump and native subscriptions; an hour or so, bin/mover -h for less
-	bin/mover --json bench-data.json
+	bin/mover --json bin/bench-data.json
