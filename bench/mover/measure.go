@@ -24,6 +24,9 @@ type sample struct {
 // rate is units a second.
 func (s sample) rate() float64 { return float64(s.Units) / s.Seconds }
 
+// cost is the CPU seconds of everybody together, for one unit.
+func (s sample) cost() float64 { return (s.ToolCPU + s.SourceCPU + s.TargetCPU) / float64(s.Units) }
+
 // use notes what the tool has used.
 func (s *sample) use(u usage) {
 	s.ToolCPU, s.RestRSS, s.PeakRSS = u.cpu.Seconds(), u.rest, u.peak

@@ -70,8 +70,8 @@ func TestRatiosAreOfTheSameRound(t *testing.T) {
 	t.Parallel()
 	r := newResult(section{contenders: []contender{{name: "first"}, {name: "second"}}})
 	for _, slow := range []float64{1, 2, 10} {
-		r.Contenders[0].Samples = append(r.Contenders[0].Samples, sample{Units: 100, Seconds: slow})
-		r.Contenders[1].Samples = append(r.Contenders[1].Samples, sample{Units: 100, Seconds: 4 * slow, PeakRSS: int64(slow)})
+		r.Contenders[0].Samples = append(r.Contenders[0].Samples, sample{Units: 100, Seconds: slow, SourceCPU: 1})
+		r.Contenders[1].Samples = append(r.Contenders[1].Samples, sample{Units: 100, Seconds: 4 * slow, PeakRSS: int64(slow), ToolCPU: 1, SourceCPU: 1, TargetCPU: 1})
 	}
 	r.Contenders[1].Samples[2].Seconds = 20
 	r.conclude()
@@ -81,6 +81,9 @@ func TestRatiosAreOfTheSameRound(t *testing.T) {
 	}
 	if second.Ratio != 0.25 || second.Least != 0.25 || second.Most != 0.5 || second.Median.Seconds != 8 || second.Median.PeakRSS != 2 {
 		t.Errorf("second is %+v", second)
+	}
+	if counted && (first.Cost != 1 || second.Cost != 3) {
+		t.Errorf("a unit costs %v and %v times what it costs the first", first.Cost, second.Cost)
 	}
 	if got := median([]int64{8, 2, 4, 6}); got != 5 {
 		t.Errorf("median of an even number of figures is %d", got)

@@ -59,6 +59,7 @@ type standing struct {
 	Ratio   float64  `json:"ratio"`       // of its rate to that of the first contender, in the same round; median
 	Least   float64  `json:"ratio_least"` // of any round
 	Most    float64  `json:"ratio_most"`  // of any round
+	Cost    float64  `json:"cpu_ratio"`   // of the CPU that a unit takes, tool and both servers together, likewise; 0: not known
 	Samples []sample `json:"samples"`     // one a round
 }
 
@@ -83,11 +84,14 @@ func (r *result) conclude() {
 			PeakRSS: middle(c.Samples, func(s sample) int64 { return s.PeakRSS }),
 		}
 		c.Rate = middle(c.Samples, sample.rate)
-		ratios := make([]float64, len(c.Samples))
+		ratios, costs := make([]float64, len(c.Samples)), make([]float64, len(c.Samples))
 		for round, s := range c.Samples {
 			ratios[round] = s.rate() / first[round].rate()
+			if base := first[round].cost(); base > 0 && counted {
+				costs[round] = s.cost() / base
+			}
 		}
-		c.Ratio, c.Least, c.Most = median(ratios), slices.Min(ratios), slices.Max(ratios)
+		c.Ratio, c.Least, c.Most, c.Cost = median(ratios), slices.Min(ratios), slices.Max(ratios), median(costs)
 	}
 }
 
@@ -112,28 +116,29 @@ func median[T int64 | float64](all []T) T {
 // print writes the table. What was not measured, or cannot be, is a dash.
 func (r result) print(out io.Writer) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(table, "  %-28s\t%s/s\tratio\tleast\tmost\tseconds\tMB of %s\ttool CPU\tsource CPU\ttarget CPU\ttool RSS, MiB\t", "", r.Unit, r.Bytes)
+	fmt.Fprintf(table, "  %-28s\t%s/s\tratio\tleast\tmost\tCPU ratio\tseconds\tMB of %s\ttool CPU\tsource CPU\ttarget CPU\ttool RSS, MiB\t", "", r.Unit, r.Bytes)
 	if r.Wait != "" {
 		fmt.Fprintf(table, "s %s\t", r.Wait)
 	}
 	fmt.Fprintln(table)
 	for _, c := range r.Contenders {
 		m := c.Median
-		fmt.Fprintf(table, "  %-28s\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%s\t%s\t%s\t%s\t", c.Name, c.Rate, c.Ratio, c.Least, c.Most, m.Seconds, float64(m.Bytes)/1e6,
-			cpu(m.ToolCPU), cpu(m.SourceCPU), cpu(m.TargetCPU), memory(m))
+		fmt.Fprintf(table, "  %-28s\t%.0f\t%.2f\t%.2f\t%.2f\t%s\t%.2f\t%.1f\t%s\t%s\t%s\t%s\t", c.Name, c.Rate, c.Ratio, c.Least, c.Most, dash(c.Cost), m.Seconds, float64(m.Bytes)/1e6,
+			dash(m.ToolCPU), dash(m.SourceCPU), dash(m.TargetCPU), memory(m))
 		if r.Wait != "" {
-			fmt.Fprintf(table, "%s\t", cpu(m.Wait))
+			fmt.Fprintf(table, "%s\t", dash(m.Wait))
 		}
 		fmt.Fprintln(table)
 	}
 	_ = table.Flush() // to a terminal or a buffer
 }
 
-func cpu(seconds float64) string {
-	if seconds == 0 {
+// dash writes a figure, or that there is none.
+func dash(figure float64) string {
+	if figure == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%.2f", seconds)
+	return fmt.Sprintf("%.2f", figure)
 }
 
 // memory is the peak, behind what was there before where that is known.

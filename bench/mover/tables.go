@@ -60,7 +60,7 @@ func (w *world) define(ctx context.Context, in *cluster.Postgres) error {
 
 // insert makes the rows of a table.
 func (t table) insert(rows int) string {
-	return fmt.Sprintf(`insert into %s select %s from generate_series(1, %d) as g(n)`, t.name, t.values, rows)
+	return fmt.Sprintf(`insert into %s select %s from generate_series(1::bigint, %d) as g(n)`, t.name, t.values, rows)
 }
 
 // fill makes the source's rows, once.
