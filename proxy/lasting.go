@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"log/slog"
+	"time"
 
 	"strangler/capability"
 	"strangler/proxy/breaker"
@@ -17,8 +18,8 @@ type lasting struct {
 	marks     *marks
 	extracted *pool.Pool
 	budget    *limit.Budget
-	end       func() // of what runs for it
-	retiring  bool   // no document describes it; guarded by Proxy.mu
+	end       func()    // of what runs for it
+	gone      time.Time // since when no document describes it; zero while one does; guarded by Proxy.mu
 	breakers  map[capability.Side]*breaker.Breaker
 	bulkheads map[capability.Side]*limit.Bulkhead
 }

@@ -165,21 +165,24 @@ const retireAfter = time.Minute
 // Called with p.mu held.
 func (p *Proxy) retire(t *table) {
 	for name, l := range p.lasting {
-		if !l.retiring && !t.describes(name) {
-			l.retiring = true
+		switch {
+		case t.describes(name):
+			l.gone = time.Time{}
+		case l.gone.IsZero():
+			l.gone = time.Now()
 			time.AfterFunc(retireAfter, func() { p.forget(name, l) })
 		}
 	}
 }
 
-// forget lets go of a capability, unless it is described again or a write of it is
-// held or in flight: those need its hold, and time again. Its state is forgotten
-// with it, so that one that begins anew is not taken for an old one.
+// forget lets go of a capability, unless it is described again, or was since it was
+// gone first, or a write of it is held or in flight: those need its hold, and time
+// again. Its state is forgotten with it, so that one that begins anew is not taken
+// for an old one.
 func (p *Proxy) forget(name string, l *lasting) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t := p.table.Load(); p.lasting[name] != l || t.describes(name) {
-		l.retiring = false
+	if p.lasting[name] != l || l.gone.IsZero() || time.Since(l.gone) < retireAfter {
 		return
 	}
 	if s, _ := l.hold.serving(); s.Writes > 0 || s.Held > 0 {

@@ -300,3 +300,25 @@ func TestCapabilityWithoutADocumentIsForgotten(t *testing.T) {
 		}
 	})
 }
+
+// A document that came back and went again has its own minute: what was begun when
+// it went first does not end it.
+func TestAReturnedDocumentHasItsOwnMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		docs := []capability.Document{trafficOnly("orders", "/o", nil)}
+		p := replica(t, docs, weighted("orders", 7, capability.Whole))
+		p.Update(nil, nil)
+		time.Sleep(retireAfter / 2)
+		p.Update(docs, weighted("orders", 7, capability.Whole))
+		time.Sleep(retireAfter / 4)
+		p.Update(nil, nil)
+		time.Sleep(retireAfter/2 + time.Second)
+		if n := len(p.everything()); n != 1 {
+			t.Fatalf("%d capabilities are kept of one that went half a minute ago", n)
+		}
+		time.Sleep(retireAfter / 2)
+		if n := len(p.everything()); n != 0 {
+			t.Errorf("%d capabilities are kept", n)
+		}
+	})
+}
