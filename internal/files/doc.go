@@ -10,7 +10,8 @@
 //
 //	effective/NAME.json   what the proxies route by, by compare-and-set
 //	proxies/ID.json       the registrations
-//	good/FILE             the last good version of each document
+//	good/FILE             the last good version of each document; for this user alone
 //	ledger.jsonl          what was changed, by whom, with what outcome
+//	ledger.jsonl.1        the part before it
 //	lock                  held while anything is changed
 package files

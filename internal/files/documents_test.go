@@ -180,3 +180,25 @@ func TestUnreadable(t *testing.T) {
 	s.expect(t, "a=0% !a.yaml")
 	reopen(s).expect(t, "a=0% !a.yaml")
 }
+
+// A document may hold a password, and its file be closed to others for that: so is
+// what is kept of it, also what was kept open to all before.
+func TestLastGoodIsPrivate(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	private := func() {
+		t.Helper()
+		info, err := os.Stat(s.path("good", "orders.yaml"))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("mode %v, %v", info.Mode(), err)
+		}
+	}
+	s.put(t, "orders.yaml", "name orders\n")
+	s.loaded(t)
+	private()
+	if err := os.Chmod(s.path("good", "orders.yaml"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	reopen(s).loaded(t)
+	private()
+}

@@ -51,7 +51,7 @@ func (s *Store) Publish(ctx context.Context, state capability.Effective) error {
 		if stored := states[state.Capability].Revision; state.Revision != stored+1 {
 			return fmt.Errorf("publish revision %d of %s over %d: %w", state.Revision, state.Capability, stored, ErrConflict)
 		}
-		return s.save(append(content, '\n'), "effective", state.Capability+".json")
+		return s.save(append(content, '\n'), public, "effective", state.Capability+".json")
 	})
 }
 

@@ -115,10 +115,10 @@ func (s *Store) begun(ctx context.Context) (map[string]bool, error) {
 func (s *Store) keep(contents map[string][]byte) {
 	s.good = contents
 	for file, content := range contents {
-		if there, err := os.ReadFile(s.path("good", file)); err == nil && bytes.Equal(there, content) {
+		if s.kept(file, content) {
 			continue
 		}
-		if err := s.save(content, "good", file); err != nil {
+		if err := s.save(content, private, "good", file); err != nil {
 			s.log.Warn("last good document not saved", slog.String("file", file), slog.Any("error", err))
 		}
 	}
@@ -134,4 +134,16 @@ func (s *Store) keep(contents map[string][]byte) {
 			s.log.Warn("last good document not removed", slog.String("file", entry.Name()), slog.Any("error", err))
 		}
 	}
+}
+
+// kept reports whether the content is on disk already, and for nobody else to read:
+// a document may hold a password.
+func (s *Store) kept(file string, content []byte) bool {
+	path := s.path("good", file)
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != private {
+		return false
+	}
+	there, err := os.ReadFile(path)
+	return err == nil && bytes.Equal(there, content)
 }

@@ -19,7 +19,7 @@ func (s *Store) Register(ctx context.Context, r capability.Registration) error {
 	if err != nil {
 		return fmt.Errorf("encode the registration of %s: %w", r.ID, err)
 	}
-	return s.locked(ctx, func() error { return s.save(append(content, '\n'), "proxies", r.ID+".json") })
+	return s.locked(ctx, func() error { return s.save(append(content, '\n'), public, "proxies", r.ID+".json") })
 }
 
 // Deregister takes a proxy out. One that is not there is no error.

@@ -58,7 +58,7 @@ func TestSpoiledStateIsAnError(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
 	for _, content := range []string{"{", `{"capability":"other"}`} {
-		if err := s.save([]byte(content), "effective", "orders.json"); err != nil {
+		if err := s.save([]byte(content), public, "effective", "orders.json"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Effective(t.Context()); err == nil {
@@ -224,6 +224,69 @@ func TestTornLedger(t *testing.T) {
 	entries, err := s.Ledger(t.Context(), "", 0)
 	if err != nil || len(entries) != 2 || entries[1].Action != "after" {
 		t.Errorf("got %v, %v", entries, err)
+	}
+}
+
+// A ledger that is full is put aside, and the one before it goes; what is read spans
+// both, also when the program died just after it had put one aside.
+func TestLedgerIsPutAside(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.bound = 1000
+	wrote := func(from, to int) {
+		t.Helper()
+		for i := from; i < to; i++ {
+			if err := s.Append(t.Context(), capability.Entry{Capability: []string{"orders", "catalog"}[i%2], Action: strconv.Itoa(i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	read := func(name string, limit int) (got []string) {
+		t.Helper()
+		entries, err := s.Ledger(t.Context(), name, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			got = append(got, entry.Action)
+		}
+		return got
+	}
+	wrote(0, 100)
+	all := read("", 0)
+	for i, action := range all {
+		if want := strconv.Itoa(100 - len(all) + i); action != want {
+			t.Fatalf("entry %d of %v is not %s", i, all, want)
+		}
+	}
+	size := int64(0)
+	for _, file := range []string{ledgerFile, asideFile} {
+		info, err := os.Stat(s.path(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size += info.Size(); info.Size() > s.bound {
+			t.Errorf("%s has %d bytes", file, info.Size())
+		}
+	}
+	if size <= s.bound {
+		t.Errorf("%d bytes are kept, which one file could hold", size)
+	}
+	if got, want := read("", len(all)-1), all[1:]; !reflect.DeepEqual(got, want) {
+		t.Errorf("the last but one: %v, want %v", got, want)
+	}
+	if got, want := read("catalog", 2), []string{"97", "99"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("the last two: %v, want %v", got, want)
+	}
+	if err := os.Rename(s.path(ledgerFile), s.path(asideFile)); err != nil {
+		t.Fatal(err)
+	}
+	if got := read("", 1); !reflect.DeepEqual(got, []string{"99"}) {
+		t.Errorf("nothing written since it was put aside: %v", got)
+	}
+	wrote(100, 101)
+	if got := read("", 2); !reflect.DeepEqual(got, []string{"99", "100"}) {
+		t.Errorf("after that: %v", got)
 	}
 }
 

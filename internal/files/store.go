@@ -37,6 +37,7 @@ type Store struct {
 	log    *slog.Logger
 	now    func() time.Time
 	turn   chan struct{} // one token: who holds it may take the lock file
+	bound  int64         // of the ledger, in bytes
 
 	waiting atomic.Bool // what Load last returned has a document that is about to be gone
 
@@ -52,7 +53,7 @@ func New(o Options) *Store {
 	}
 	return &Store{
 		folder: documents.Folder{Dir: o.Routes, Decode: o.Decode, Apply: o.Apply}, state: o.State, log: o.Log,
-		now: time.Now, turn: make(chan struct{}, 1), missing: map[string]time.Time{},
+		now: time.Now, turn: make(chan struct{}, 1), bound: ledgerBound, missing: map[string]time.Time{},
 	}
 }
 

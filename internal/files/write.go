@@ -54,13 +54,19 @@ func syncDir(dir string) error {
 	return nil
 }
 
+// The modes of the files of the state. What may hold a secret is for us alone.
+const (
+	public  fs.FileMode = 0o644
+	private fs.FileMode = 0o600
+)
+
 // save writes a file of the state, making its directory.
-func (s *Store) save(content []byte, parts ...string) error {
+func (s *Store) save(content []byte, mode fs.FileMode, parts ...string) error {
 	path := s.path(parts...)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("make the state directory: %w", err)
 	}
-	return replace(path, content, 0o644)
+	return replace(path, content, mode)
 }
 
 func ignoreClosed(err error) error {
