@@ -62,7 +62,9 @@ func (v value) agent() (string, bool) {
 	}
 	_, message := endpoint(text)
 	if host, _, err := net.SplitHostPort(text); message != "" && (err != nil || host == "" || !hostPort(text)) {
-		v.problem("is no address of a Consul agent", "write host:port, as in 127.0.0.1:8500, or a URL")
+		// A password may stand in front of it, with a scheme or without.
+		v.secret = strings.Contains(text, "@") && !strings.Contains(text, "://")
+		v.problem("is no address of a Consul agent", "write host:port, as in 127.0.0.1:8500, or a URL of the same")
 		return "", false
 	}
 	return text, true

@@ -64,7 +64,7 @@ func (r *reading) sound(paths ...string) bool {
 
 func (r *reading) add(line int, path, raw, message, mend string) {
 	r.problems = append(r.problems, capability.Problem{
-		File: r.file, Line: line, Path: path, Value: raw, Message: message, Mend: mend,
+		File: r.file, Line: line, Path: path, Value: masked(raw), Message: message, Mend: mend,
 	})
 }
 
@@ -176,7 +176,8 @@ func (r *reading) plain(src source, node *yaml.Node, path string) {
 		r.add(node.Line, path, node.Value, "is empty", "give it a value, or take the key out")
 	default:
 		if _, ok := src.span(node); !ok {
-			r.add(node.Line, path, node.Value, "is not written plainly", "write the value on the line of its key, quoted if need be")
+			// Not shown: nobody has said yet whether it is a secret.
+			r.add(node.Line, path, "", "is not written plainly", "write the value on the line of its key, quoted if need be")
 		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,9 +35,15 @@ func (v value) problem(message, mend string) {
 	}
 	v.read.wrong = append(v.read.wrong, v.path)
 	v.read.problems = append(v.read.problems, capability.Problem{
-		File: file, Line: v.node.Line, Path: path, Value: raw, Message: message, Mend: mend,
+		File: file, Line: v.node.Line, Path: path, Value: masked(raw), Message: message, Mend: mend,
 	})
 }
+
+var credentials = regexp.MustCompile(`(?s)://.*@`)
+
+// masked is a value as messages show it: a URL without the password that somebody
+// has written into it.
+func masked(raw string) string { return credentials.ReplaceAllString(raw, "://…@") }
 
 // scalar returns the text of a scalar of one of the given types, expanded. A
 // text that is made of ${NAME} may stand where a number is wanted.
