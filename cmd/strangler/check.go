@@ -9,6 +9,7 @@ import (
 
 	"strangler/capability"
 	"strangler/internal/config"
+	"strangler/internal/consul"
 	"strangler/internal/postgres"
 )
 
@@ -55,18 +56,29 @@ func (c *cli) everything(ctx context.Context) ([]capability.Problem, string) {
 	}
 	contents, dir, err := readDocuments(ctx, settings)
 	if err != nil {
-		return append(problems, capability.Problem{File: settings.Routes, Message: err.Error(), Mend: "make the directory, or name another as `routes` in " + settings.File}), ""
+		problems = append(problems, unread(settings, err, capability.Problem{File: settings.Routes, Mend: "make the directory, or name another as `routes` in " + settings.File}))
+		return append(problems, c.outside(ctx, settings, nil)...), ""
 	}
 	docs, wrong := decode(dir, contents)
 	problems = append(problems, wrong...)
 	problems = append(problems, config.NamedFiles(c.config, dir, contents)...)
 	gone, err := goneDocuments(ctx, settings)
 	if err != nil {
-		gone = []capability.Problem{{File: settings.State, Message: err.Error(), Mend: "let this user read the directory of the state"}}
+		gone = []capability.Problem{unread(settings, err, capability.Problem{File: settings.State, Mend: "check as the user that strangler runs as, or let this one read the directory of the state"})}
 	}
 	problems = append(problems, gone...)
 	problems = append(problems, c.outside(ctx, settings, docs)...)
 	return problems, count(len(docs), "capability", "capabilities")
+}
+
+// unread is the problem of a store that was not read: what is given where it is in
+// files.
+func unread(settings config.Config, err error, p capability.Problem) capability.Problem {
+	if settings.Store == config.StoreConsul {
+		p = capability.Problem{File: settings.File, Path: "consul", Mend: consul.Mend(err)}
+	}
+	p.Message = err.Error()
+	return p
 }
 
 // goneDocuments lists the documents of begun moves that are not there.

@@ -183,3 +183,49 @@ func TestControllerAloneDiscovers(t *testing.T) {
 		return len(problems) == 1 && problems[0].Path == service && strings.Contains(problems[0].Message, "missing in consul")
 	})
 }
+
+// A token that Consul does not know, or no longer, is what check and status speak
+// of: not files that are well.
+func TestConsulRefusesTheToken(t *testing.T) {
+	t.Parallel()
+	const management = "3a3a9c5e-0000-4000-8000-000000000001"
+	agent := testbed.ConsulServer(t, fmt.Sprintf(`acl { enabled = true, default_policy = "deny", tokens { initial_management = %q, default = %q, agent = %q } }`, management, management, management))
+	config := consulConfig()
+	config.Address, config.Token = agent.Address(), management
+	boss, err := api.NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, _, err := boss.ACL().PolicyCreate(&api.ACLPolicy{Name: "strangler", Rules: `key_prefix "strangler" { policy = "write" } session_prefix "" { policy = "write" }
+		service_prefix "" { policy = "write" } node_prefix "" { policy = "write" } agent_prefix "" { policy = "read" }`}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, _, err := boss.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLTokenPolicyLink{{ID: policy.ID}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, _, _ := trafficHouse(t, fmt.Sprintf("store: consul\nconsul: {address: %s, token: %s}\nlog: {access: false}\n", agent.Address(), token.SecretID))
+	h := &house{t: t, dir: dir, name: "orders"}
+	h.types("document", "push", filepath.Join(dir, "routes", "orders.yaml"))
+	h.types("check")
+	h.up()
+	if _, err := boss.ACL().TokenDelete(token.AccessorID, nil); err != nil {
+		t.Fatal(err)
+	}
+	out, status := h.try("check")
+	if status != 1 || strings.Count(out, "ACL not found") != 1 || !strings.Contains(out, "config.yaml: consul: ") || !strings.Contains(out, "consul.token") || strings.Contains(out, "`routes`") {
+		t.Errorf("check after the token was revoked: %d\n%s", status, out)
+	}
+	for _, args := range [][]string{{"status", "orders"}, {"status"}} {
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			out, _ = h.try(args...)
+			if strings.Contains(out, "ACL not found") && strings.Contains(out, "consul does not answer") && strings.Contains(out, "consul.token") {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%v does not say what Consul says:\n%s", args, out)
+			}
+		}
+	}
+}

@@ -73,10 +73,12 @@ func (d *plane) registrar() (func(context.Context) error, error) {
 		defer leave()
 		left := make(chan struct{})
 		d.last.add(func() { leave(); <-left })
-		err := registrar.Run(registered)
+		if err := registrar.Run(registered); err != nil {
+			d.log.Warn("left in Consul, which forgets it when its check stays critical", "error", err)
+		}
 		close(left)
 		<-ctx.Done() // a goodbye is no reason to end the rest
-		return err
+		return nil
 	}, nil
 }
 

@@ -204,10 +204,19 @@ func (d *plane) register(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return d.store.Deregister(context.WithoutCancel(ctx), d.id)
+			d.deregister(context.WithoutCancel(ctx))
+			return nil
 		case <-tick.C:
 			d.registerOnce(ctx)
 		}
+	}
+}
+
+// deregister takes the registration back. Where that does not succeed its age tells
+// soon, and the stop was orderly all the same.
+func (d *plane) deregister(ctx context.Context) {
+	if err := d.store.Deregister(ctx, d.id); err != nil {
+		d.log.Warn("take back the registration of the proxy", "error", err)
 	}
 }
 

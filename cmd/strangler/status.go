@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"strangler/capability"
 	"strangler/internal/api"
+	"strangler/internal/documents"
 )
 
 func (c *cli) status() *cobra.Command {
@@ -107,25 +109,26 @@ func (c *cli) showStatus(ctx context.Context, client *api.Client, args []string)
 		c.capability(s, reported)
 	}
 	if len(args) == 1 {
-		return nil
+		// What is wrong with the store concerns it, too; another document does not.
+		return c.strayProblems(ctx, client, all, func(p capability.Problem) bool { return !documents.IsDocument(filepath.Base(p.File)) })
 	}
 	if len(all) == 0 {
 		c.out.line("no document describes a capability: everything goes to the monolith")
 	}
 	c.monolithLines(reported)
-	return c.strayProblems(ctx, client, all)
+	return c.strayProblems(ctx, client, all, func(capability.Problem) bool { return true })
 }
 
-// strayProblems prints what is wrong with documents that belong to none of the
-// capabilities: new ones that were never good.
-func (c *cli) strayProblems(ctx context.Context, client *api.Client, all []capability.Status) error {
+// strayProblems prints the problems, of those wanted, that belong to none of the
+// capabilities: of new documents that were never good, and of the store.
+func (c *cli) strayProblems(ctx context.Context, client *api.Client, all []capability.Status, wanted func(capability.Problem) bool) error {
 	problems, err := client.Problems(ctx)
 	if err != nil {
 		return err
 	}
 	for _, p := range problems {
 		shown := slices.ContainsFunc(all, func(s capability.Status) bool { return slices.Contains(s.Problems, p) })
-		if !shown {
+		if !shown && wanted(p) {
 			c.out.line(c.out.red("document: ") + p.String())
 		}
 	}

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -62,4 +63,13 @@ func (s Server) connect() (*api.Client, *http.Transport, error) {
 	}
 	transport.DialTLSContext, transport.ForceAttemptHTTP2 = own.dial, false
 	return client, transport, nil
+}
+
+// Mend says what to do about an error of Consul.
+func Mend(err error) string {
+	var status api.StatusError
+	if errors.As(err, &status) && status.Code == http.StatusForbidden {
+		return "give consul.token its rights back, or write one that has them"
+	}
+	return "see whether its agent runs and its servers have a leader: consul operator raft list-peers"
 }

@@ -132,7 +132,7 @@ func (d *Discovery) Problems() (problems []capability.Problem) {
 		w := d.watched[service]
 		if !w.silent.IsZero() {
 			problems = append(problems, capability.Problem{
-				File: "consul", Path: service, Mend: "see whether its agent runs and its servers have a leader: consul operator raft list-peers",
+				File: "consul", Path: service, Mend: Mend(w.silence),
 				Message: "consul does not answer since " + w.silent.UTC().Format(time.RFC3339) + "; the last good instances are used: " + w.silence.Error(),
 			})
 		}

@@ -64,7 +64,7 @@ func (s *Store) silences(dir, what string) []capability.Problem {
 	return []capability.Problem{{
 		File:    s.key(dir),
 		Message: "consul does not answer since " + silent.since.UTC().Format(time.RFC3339) + "; the last good " + what + ": " + silent.err.Error(),
-		Mend:    "see whether its agent runs and its servers have a leader: consul operator raft list-peers",
+		Mend:    Mend(silent.err),
 	}}
 }
 
