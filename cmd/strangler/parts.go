@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -74,7 +75,7 @@ func (c *cli) build(ctx context.Context, clients bool, adjust func(*config.Confi
 
 // serveAdmin serves the admin address until the context ends.
 func (p *parts) serveAdmin(ctx context.Context) error {
-	server := &http.Server{Handler: api.Protect(p.router), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+	server := &http.Server{Handler: api.Protect(p.router, p.log, p.adminNames()...), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug)}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(p.admin) }()
@@ -133,6 +134,20 @@ func (p *parts) adminURL() string {
 		}
 	}
 	return "http://" + net.JoinHostPort(host, port)
+}
+
+// adminNames are those under which the admin address may be asked: what it is
+// configured as, the machine's, which others are told where it has none, and what
+// the configuration adds.
+func (p *parts) adminNames() []string {
+	names := slices.Clone(p.settings.AdminNames)
+	if host, _, err := net.SplitHostPort(p.settings.Admin); err == nil {
+		names = append(names, host)
+	}
+	if machine, err := os.Hostname(); err == nil {
+		names = append(names, machine)
+	}
+	return names
 }
 
 // documents loads the documents once, to tell what is wrong with them before

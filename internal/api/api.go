@@ -4,7 +4,9 @@
 // It translates: requests into calls of the controller and the proxy, their
 // answers and progress into JSON. It decides nothing and keeps nothing. Whoever
 // can reach the admin address may use all of it, so it belongs on a loopback or a
-// private network; requests that a browser sends for another site are refused.
+// private network. A browser there is no way in for the sites that it shows:
+// requests that it sends for another site, or under a name that is not ours, are
+// refused.
 package api
 
 import (
@@ -52,12 +54,6 @@ func elsewhere(path string) string {
 		return "a controller alone has none: ask the admin address of a proxy"
 	}
 	return ""
-}
-
-// Protect refuses changes that a browser was made to send by another site. The
-// router decides about everything else.
-func Protect(router *mux.Router) http.Handler {
-	return http.NewCrossOriginProtection().Handler(router)
 }
 
 func actor(r *http.Request) string {

@@ -23,7 +23,7 @@ import (
 // serve serves a router as the admin address would be, and returns a client.
 func serve(t *testing.T, router *mux.Router) (*Client, string) {
 	t.Helper()
-	server := httptest.NewServer(Protect(router))
+	server := httptest.NewServer(Protect(router, slog.New(slog.DiscardHandler)))
 	t.Cleanup(server.Close)
 	client := NewClient(server.URL, "cli:tester")
 	t.Cleanup(client.Close)
@@ -93,6 +93,53 @@ func TestOtherSitesAreRefused(t *testing.T) {
 			t.Errorf("from %q: %d %v, want %d", header, response.StatusCode, err, want)
 		}
 		_ = response.Body.Close()
+	}
+}
+
+// TestNamesOfOthersAreRefused: a page that has had its own name pointed at the admin
+// address asks from its own site, and is known by that name alone. Health is asked by
+// balancers under any.
+func TestNamesOfOthersAreRefused(t *testing.T) {
+	t.Parallel()
+	router := NewRouter()
+	Control(router, func() (*controller.Controller, error) { return nil, errors.New("another one leads") })
+	Health(router, http.NotFoundHandler())
+	var log strings.Builder
+	handler := Protect(router, slog.New(slog.NewTextHandler(&log, nil)), "Admin.internal", "")
+	ask := func(method, path, host string) *httptest.ResponseRecorder {
+		t.Helper()
+		r := httptest.NewRequest(method, path, strings.NewReader(`{"weight":10000}`))
+		r.Host = host
+		if method != http.MethodGet {
+			r.Header.Set("Origin", "http://"+host)
+			r.Header.Set("Sec-Fetch-Site", "same-origin")
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w
+	}
+	const change, read = "/api/capabilities/orders/traffic", "/api/capabilities"
+	for _, host := range []string{"127.0.0.1:8090", "10.0.0.4", "[::1]:8090", "[2001:db8::1]", "localhost:8090", "LOCALHOST", "admin.internal:8090", "ADMIN.internal.", ""} {
+		if got := ask(http.MethodPut, change, host).Code; host != "" && got != http.StatusServiceUnavailable {
+			t.Errorf("a change at %q: %d", host, got)
+		}
+		if got := ask(http.MethodGet, read, host).Code; got != http.StatusServiceUnavailable {
+			t.Errorf("a look at %q: %d", host, got)
+		}
+	}
+	for _, host := range []string{"evil.example:8090", "evil.example", "127.0.0.1.evil.example:8090", "localhost.evil.example", "admin.internal.evil.example:8090", "evil.example:127.0.0.1", ":8090"} {
+		for method, path := range map[string]string{http.MethodPut: change, http.MethodGet: read} {
+			w := ask(method, path, host)
+			if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "admin_names") {
+				t.Errorf("%s at %q: %d %s", method, host, w.Code, w.Body)
+			}
+		}
+	}
+	if got := ask(http.MethodGet, "/healthz", "strangler.example").Code; got != http.StatusOK {
+		t.Errorf("healthz: %d", got)
+	}
+	if n := strings.Count(log.String(), "host=evil.example:8090"); n != 1 {
+		t.Errorf("one that asks twice is logged %d times:\n%s", n, log.String())
 	}
 }
 

@@ -13,17 +13,19 @@ type Config struct {
 	File   string
 	Listen string // host:port for clients
 	Admin  string // host:port for the API and the metrics
-	Zone   string // of this process; endpoints of the same are preferred. Empty: none is
-	Edge   Edge
-	Legacy Legacy
-	Routes string // directory of the documents
-	State  string // directory for what the program writes
-	Store  Store
-	Consul *Consul
-	Switch capability.Times
-	Hold   Hold
-	Rate   int // rows per second a backfill may copy where its document says nothing; 0: unbounded
-	Log    Log
+	// AdminNames are names under which Admin is asked, beside its own.
+	AdminNames []string
+	Zone       string // of this process; endpoints of the same are preferred. Empty: none is
+	Edge       Edge
+	Legacy     Legacy
+	Routes     string // directory of the documents
+	State      string // directory for what the program writes
+	Store      Store
+	Consul     *Consul
+	Switch     capability.Times
+	Hold       Hold
+	Rate       int // rows per second a backfill may copy where its document says nothing; 0: unbounded
+	Log        Log
 }
 
 // Legacy is the monolith. Timeout, Allow and Concurrency are for the requests

@@ -16,6 +16,7 @@ var settings = slices.Concat(
 	[]key[Config]{
 		{"listen", ":8080", func(v value, c *Config) { keep(v, &c.Listen, value.address) }},
 		{"admin", "127.0.0.1:8090", func(v value, c *Config) { keep(v, &c.Admin, value.address) }},
+		{"admin_names", "", func(v value, c *Config) { keep(v, &c.AdminNames, value.ownNames) }},
 		{"zone", "", func(v value, c *Config) { keep(v, &c.Zone, value.zone) }},
 		{"store", string(StoreFiles), func(v value, c *Config) { keep(v, &c.Store, words(StoreFiles, StoreConsul)) }},
 	},
@@ -69,6 +70,11 @@ func (v value) address() (string, bool) {
 		return "", false
 	}
 	return text, ok
+}
+
+// ownNames reads names under which this process is asked.
+func (v value) ownNames() ([]string, bool) {
+	return distinct(v, func(item value) (string, bool) { return item.server(false) })
 }
 
 func hostPort(text string) bool {
