@@ -87,8 +87,11 @@ const getReady = time.Minute
 
 // handOver starts this program again on SIGUSR2, with the listeners open, and has
 // this process drained when the other one serves. If it does not come to that,
-// this one goes on.
-func (p *parts) handOver(ctx context.Context, drain func()) error {
+// this one goes on. When stop ends, a new process that is not ready is given up
+// before this one drains: it would hold the listeners open, and serve on although
+// the service was stopped. It blocks until ctx ends: no signal that comes late ends
+// a process that drains.
+func (p *parts) handOver(ctx, stop context.Context, drain func()) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGUSR2)
 	defer signal.Stop(signals)
@@ -96,17 +99,33 @@ func (p *parts) handOver(ctx context.Context, drain func()) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-stop.Done():
+			drain()
+			<-ctx.Done()
+			return nil
 		case <-signals:
 		}
 		p.log.Info("handing the listeners over to a new process")
-		bounded, cancel := context.WithTimeout(ctx, getReady)
-		err := p.listeners.HandOver(bounded)
-		cancel()
-		if err != nil {
+		switch err := p.handOverOnce(ctx, stop); {
+		case err == nil:
+			p.log.Info("the new process serves; this one drains")
+			drain()
+		case stop.Err() != nil:
+			p.log.Info("the hand-over is given up: this process was stopped")
+		default:
 			p.log.Error("not handed over; this process goes on", "error", err)
-			continue
 		}
-		p.log.Info("the new process serves; this one drains")
-		drain()
 	}
+}
+
+// handOverOnce hands over unless one of the contexts ends before the new process is
+// ready.
+func (p *parts) handOverOnce(ctx, stop context.Context) error {
+	if err := stop.Err(); err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(stop, getReady)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	return p.listeners.HandOver(bounded)
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"slices"
 	"syscall"
 	"time"
@@ -47,6 +48,9 @@ func (c *cli) build(ctx context.Context, clients bool, adjust func(*config.Confi
 		return nil, err
 	}
 	adjust(&settings)
+	// A log that nobody reads any more does not end what serves clients, nor does what
+	// makes other servers read their files again: here that goes without saying.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	p := &parts{settings: settings, log: telemetry.NewLogger(os.Stderr, settings.Log.Level, settings.Log.Format),
 		registry: telemetry.NewRegistry(), router: api.NewRouter(), last: c.last}
 	if p.store, err = newStore(settings, p.log); err != nil {

@@ -110,15 +110,16 @@ func override(setting *string, value string) {
 }
 
 // inOrder runs a proxy and what goes with it. At the end the proxy drains first:
-// until its last write is answered, the controller must go on answering marks.
+// until its last write is answered, the controller must go on answering marks. Before
+// that, a hand-over that is under way is given up.
 func (c *cli) inOrder(ctx context.Context, p *parts, plane *plane, more ...func(context.Context) error) error {
 	rest, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	serving, drain := context.WithCancel(ctx)
+	serving, drain := context.WithCancel(rest)
 	defer drain()
 	done := make(chan error, 1)
 	go func() {
-		done <- together(rest, append(more, p.serveAdmin, p.discover, func(ctx context.Context) error { return p.handOver(ctx, drain) })...)
+		done <- together(rest, append(more, p.serveAdmin, p.discover, func(rest context.Context) error { return p.handOver(rest, ctx, drain) })...)
 	}()
 	served := make(chan error, 1)
 	go func() { served <- plane.run(serving) }()
