@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"strangler/capability"
@@ -13,23 +14,30 @@ import (
 // document and returns when every live proxy serves it, or an error that says who
 // does not.
 func (r *Reconciler) SetBreakers(ctx context.Context, modes map[capability.Side]capability.BreakerMode, actor string) error {
-	doc, err := r.editBreakers(ctx, modes)
+	was, doc, err := r.editBreakers(ctx, modes)
 	if err != nil {
 		return err
 	}
+	var from, to []string
 	evidence := map[string]any{}
-	for side, mode := range modes {
-		evidence[string(side)] = string(mode)
+	for _, side := range capability.Sides {
+		if mode, ok := modes[side]; ok {
+			from, to = append(from, fmt.Sprint(side, " ", was.Of(side))), append(to, fmt.Sprint(side, " ", mode))
+			evidence[string(side)] = string(mode)
+		}
 	}
-	err = r.record(ctx, capability.Entry{Actor: actor, Action: "breakers", Outcome: "done", Evidence: evidence})
+	err = r.record(ctx, capability.Entry{Actor: actor, Action: "breakers", From: strings.Join(from, ", "), To: strings.Join(to, ", "),
+		Outcome: "done", Evidence: evidence})
 	return errors.Join(err, r.awaitDocument(ctx, doc.Revision))
 }
 
-func (r *Reconciler) editBreakers(ctx context.Context, modes map[capability.Side]capability.BreakerMode) (doc capability.Document, err error) {
+// editBreakers returns the modes that were before, and the document as it is then.
+func (r *Reconciler) editBreakers(ctx context.Context, modes map[capability.Side]capability.BreakerMode) (was capability.BreakerModes, doc capability.Document, err error) {
 	r.acting.Lock()
 	defer r.acting.Unlock()
+	before, _, _ := r.snapshot()
 	err = r.edit(ctx, capability.Edit{Breakers: modes}, &doc)
-	return doc, err
+	return before.Breakers, doc, err
 }
 
 // awaitDocument waits until every live proxy serves a revision of the document.

@@ -43,7 +43,8 @@ func TestBreakersAreSetWhenEveryProxyServesTheDocument(t *testing.T) {
 			if got := w.doc.Breakers.Of(capability.Extracted); got != capability.BreakerForced {
 				t.Errorf("the document says %s", got)
 			}
-			if last := w.ledger[len(w.ledger)-1]; last.Action != "breakers" || last.Evidence["extracted"] != "open" {
+			if last := w.ledger[len(w.ledger)-1]; last.Action != "breakers" || last.Evidence["extracted"] != "open" ||
+				last.Actor != "test" || last.From != "extracted enforce" || last.To != "extracted open" {
 				t.Errorf("ledger: %+v", last)
 			}
 		})
