@@ -15,7 +15,7 @@ import (
 // Request is a request that is asked about rather than sent.
 type Request struct {
 	Method  string      `json:"method"`
-	URL     string      `json:"url"` // absolute, or from the path on
+	URL     string      `json:"url"` // as a client sends it: absolute, or from the path on, without a fragment
 	Headers http.Header `json:"headers"`
 	Address string      `json:"address"` // host:port of the client
 }
@@ -44,12 +44,14 @@ func (q Request) read() (*http.Request, error) {
 	if err != nil || strings.Contains(q.Method, "/") {
 		return nil, fmt.Errorf("%q is no method: write one as in GET /api/orders", q.Method)
 	}
-	text, _, _ := strings.Cut(q.URL, "#") // no client sends more
-	if r.URL, err = url.ParseRequestURI(text); err != nil {
+	if strings.ContainsFunc(q.URL, func(c rune) bool { return c <= ' ' || c == '\x7f' }) {
+		return nil, fmt.Errorf("%q is no URL: the line of a request ends at its first space; write a space as %%20", q.URL)
+	}
+	if r.URL, err = url.ParseRequestURI(q.URL); err != nil {
 		return nil, fmt.Errorf("%q is no URL: write /PATH or http://HOST/PATH (%w)", q.URL, reasonOf(err))
 	}
 	absolute := (r.URL.Scheme == "http" || r.URL.Scheme == "https") && r.URL.Host != ""
-	if !absolute && !strings.HasPrefix(text, "/") {
+	if !absolute && !strings.HasPrefix(q.URL, "/") {
 		return nil, fmt.Errorf("%q is no URL: write /PATH or http://HOST/PATH", q.URL)
 	}
 	if absolute && r.URL.Path == "" {
