@@ -84,6 +84,9 @@ func TestStoreInConsul(t *testing.T) {
 	if err != nil || !strings.Contains(string(content), "weight: 100%") || !strings.Contains(string(content), "extracted: enforce") {
 		t.Errorf("pulled %s, %v", content, err)
 	}
+	if info, err := os.Stat(filepath.Join(copies, "orders.yaml")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("what may hold a password is open to others: %v, %v", info.Mode(), err)
+	}
 	down()
 	if !passing(0) {
 		t.Error("the proxy is gone and its service is not")

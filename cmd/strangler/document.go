@@ -138,7 +138,7 @@ func writeNew(path string, content []byte) error {
 	case !os.IsNotExist(err):
 		return err
 	}
-	return os.WriteFile(path, content, 0o644)
+	return os.WriteFile(path, content, 0o600) // it may hold a password
 }
 
 func (c *cli) documents(ctx context.Context) error {
