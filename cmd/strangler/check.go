@@ -24,6 +24,9 @@ mend; the exit status is 1 if there is any.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			problems, summary := c.everything(cmd.Context())
+			if settings, _ := config.Load(c.config); settings.Routes != "" {
+				c.warn(descriptors(settings)) // the process that serves may have another limit
+			}
 			if c.json {
 				if problems == nil {
 					problems = []capability.Problem{}

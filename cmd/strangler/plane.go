@@ -29,6 +29,9 @@ type plane struct {
 }
 
 func (p *parts) newPlane(marks proxy.Marks) (*plane, error) {
+	for _, problem := range descriptors(p.settings) {
+		p.log.Warn("too few open files are allowed", "problem", problem.String())
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		host = "proxy"
