@@ -38,7 +38,7 @@ func judge(p Pair, here, there Facts, begun bool) (obstacles []obstacle, notes [
 		refuse(f.Subscribed, "drop the subscription first", "%s is fed by a subscription, whose writes pass every guard", name)
 		refuse(f.Deferred, "make the key NOT DEFERRABLE", "the primary key of %s is deferrable, so the log cannot name rows by it", name)
 		refuse(f.ReplicaID == "n" || f.ReplicaID == "i", "ALTER TABLE … REPLICA IDENTITY DEFAULT", "the log does not name rows of %s by the primary key", name)
-		refuse(f.Invalid, "REINDEX or drop the index", "an index of %s is not valid", name)
+		refuse(len(f.Invalid) > 0, "REINDEX INDEX "+strings.Join(f.Invalid, "; REINDEX INDEX "), "indexes of %s are not valid", name)
 		refuse(len(f.Rules) > 0, "drop the rules", "rules rewrite writes to %s: %s", name, strings.Join(f.Rules, ", "))
 		refuse(len(f.Always) > 0, "ALTER TABLE … ENABLE TRIGGER, so that they fire for applications only",
 			"triggers of %s fire for the mover's writes as well (ENABLE ALWAYS): %s", name, strings.Join(f.Always, ", "))

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -10,65 +9,39 @@ import (
 	"strangler/migrate"
 )
 
+// tablesSQL describes tables, in the order asked; $1 and $2 name them.
+const tablesSQL = `
+	SELECT w.schema, w.name, coalesce(c.relkind::text, ''), coalesce(pg_table_size(c.oid), 0), coalesce(pg_relation_size(c.oid) / current_setting('block_size')::int, 0),
+	       coalesce(CASE WHEN c.reltuples < 0 THEN pg_table_size(c.oid) / 100 ELSE c.reltuples::bigint END, 0),
+	       ARRAY(SELECT a.attname::text FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k(attnum, n)
+	             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+	             WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY k.n),
+	       (SELECT json_agg(json_build_object('Name', a.attname, 'Type', format_type(a.atttypid, a.atttypmod), 'NotNull', a.attnotnull, 'Generated', a.attgenerated <> '',
+	             'Identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'default' ELSE '' END,
+	             'Default', coalesce(pg_get_expr(f.adbin, f.adrelid), ''), 'Collation', CASE WHEN l.oid IS NULL THEN '' ELSE format('%I.%I', ln.nspname, l.collname) END) ORDER BY a.attnum)
+	        FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+	        LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
+	        LEFT JOIN pg_collation l ON l.oid = a.attcollation AND a.attcollation <> y.typcollation
+	        LEFT JOIN pg_namespace ln ON ln.oid = l.collnamespace
+	        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+	FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, i)
+	LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace) ON n.nspname = w.schema AND c.relname = w.name AND c.relkind IN ('r', 'p', 'f', 'v', 'm')
+	ORDER BY w.i`
+
 // Tables describes tables by their catalog, in the order asked. A table that
 // does not exist has its name and no Kind.
 func (d *Database) Tables(ctx context.Context, relations []migrate.Relation) ([]migrate.Table, error) {
-	tables := make([]migrate.Table, 0, len(relations))
-	for _, relation := range relations {
-		table, err := d.table(ctx, relation)
-		if err != nil {
-			return nil, fmt.Errorf("describe %s in %s database: %w", relation, d.side, err)
-		}
-		tables = append(tables, table)
+	rows, err := d.pool.Query(ctx, tablesSQL, schemas(relations), names(relations))
+	if err != nil {
+		return nil, fmt.Errorf("describe tables of %s database: %w", d.side, err)
+	}
+	tables, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t migrate.Table, err error) {
+		return t, row.Scan(&t.Schema, &t.Name, &t.Kind, &t.Bytes, &t.Pages, &t.Rows, &t.Key, &t.Columns)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("describe tables of %s database: %w", d.side, err)
 	}
 	return tables, nil
-}
-
-func (d *Database) table(ctx context.Context, relation migrate.Relation) (migrate.Table, error) {
-	t := migrate.Table{Relation: relation}
-	var oid uint32
-	err := d.pool.QueryRow(ctx, `
-		SELECT c.oid, c.relkind::text, pg_table_size(c.oid), pg_relation_size(c.oid) / current_setting('block_size')::int,
-		       CASE WHEN c.reltuples < 0 THEN pg_table_size(c.oid) / 100 ELSE c.reltuples::bigint END,
-		       ARRAY(SELECT a.attname::text FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k(attnum, n)
-		             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-		             WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY k.n)
-		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f', 'v', 'm')`, relation.Schema, relation.Name,
-	).Scan(&oid, &t.Kind, &t.Bytes, &t.Pages, &t.Rows, &t.Key)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return t, nil
-	}
-	if err != nil {
-		return t, err
-	}
-	rows, err := d.pool.Query(ctx, `
-		SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated <> '', a.attidentity::text,
-		       coalesce(pg_get_expr(f.adbin, f.adrelid), ''), CASE WHEN l.oid IS NULL THEN '' ELSE format('%I.%I', n.nspname, l.collname) END
-		FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
-		LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
-		LEFT JOIN pg_collation l ON l.oid = a.attcollation AND a.attcollation <> y.typcollation
-		LEFT JOIN pg_namespace n ON n.oid = l.collnamespace
-		WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`, oid)
-	if err != nil {
-		return t, err
-	}
-	t.Columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (migrate.Column, error) {
-		var c migrate.Column
-		var identity, expression string
-		if err := row.Scan(&c.Name, &c.Type, &c.NotNull, &c.Generated, &identity, &expression, &c.Collation); err != nil {
-			return c, err
-		}
-		c.Default = expression
-		switch identity {
-		case "a":
-			c.Identity = "always"
-		case "d":
-			c.Identity = "default"
-		}
-		return c, nil
-	})
-	return t, err
 }
 
 // ForeignKeys returns the foreign keys with at least one end in the tables.

@@ -4,17 +4,28 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"strangler/migrate"
 )
 
-// factsSQL reads one table's facts as one JSON object; $1 and $2 name it.
+// factsSQL reads each table's facts as one JSON object, and whether its rows can
+// be read; $1 and $2 name the tables.
 const factsSQL = `
 	SELECT json_build_object(
 		'Unlogged',   c.relpersistence <> 'p',
 		'Partition',  c.relispartition,
 		'Inherits',   c.relkind = 'r' AND NOT c.relispartition AND EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent)),
 		'Forced',     c.relrowsecurity AND c.relforcerowsecurity AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user),
+		'Total',      pg_total_relation_size(c.oid),
+		'Family',     ARRAY(SELECT f.oid::regclass::text FROM pg_inherits i JOIN pg_class f ON f.oid IN (i.inhrelid, i.inhparent) AND f.oid <> c.oid
+		                    WHERE c.oid IN (i.inhrelid, i.inhparent) AND f.relkind IN ('r', 'p', 'f') ORDER BY 1),
+		'Policies',   ARRAY(SELECT polname FROM pg_policy WHERE polrelid = c.oid ORDER BY 1),
+		'Publications', ARRAY(SELECT p.pubname FROM pg_publication p WHERE p.pubname NOT LIKE 'strangler\_%' AND (p.puballtables
+		                    OR EXISTS (SELECT FROM pg_publication_rel WHERE prpubid = p.oid AND prrelid = c.oid)
+		                    OR EXISTS (SELECT FROM pg_publication_namespace WHERE pnpubid = p.oid AND pnnspid = c.relnamespace)) ORDER BY 1),
 		'Subscribed', EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = c.oid),
 		'ReplicaID',  c.relreplident,
 		'Rules',      ARRAY(SELECT rulename FROM pg_rewrite WHERE ev_class = c.oid AND c.relkind <> 'v' AND c.relkind <> 'm' ORDER BY 1),
@@ -28,40 +39,77 @@ const factsSQL = `
 		                          FROM pg_attribute a JOIN pg_type b ON b.oid = a.atttypid
 		                          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) y
 		                    JOIN pg_enum v ON v.enumtypid = y.oid GROUP BY y.oid) e),
+		'Checks',     (SELECT coalesce(json_agg(json_build_object('Name', conname, 'Definition', pg_get_constraintdef(oid)) ORDER BY conname), '[]')
+		                    FROM pg_constraint WHERE conrelid = c.oid AND contype = 'c'),
+		'Uniques',    (SELECT coalesce(json_agg(json_build_object('Name', x.relname, 'Whole', i.indpred IS NULL, 'Exclusion', i.indisexclusion,
+		                      'Deferrable', NOT i.indimmediate, 'NullsEqual', i.indnullsnotdistinct,
+		                      'Columns', CASE WHEN i.indexprs IS NULL THEN ARRAY(SELECT a.attname FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, n)
+		                          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum WHERE k.n <= i.indnkeyatts ORDER BY k.n) END,
+		                      'Definition', coalesce((SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conindid = x.oid AND contype = 'x'),
+		                          substr(pg_get_indexdef(x.oid), 1 + length(format('CREATE UNIQUE INDEX %I ON %s%I.%I ', x.relname, CASE WHEN c.relkind = 'p' THEN 'ONLY ' ELSE '' END, n.nspname, c.relname)))))
+		                      ORDER BY x.relname), '[]')
+		                    FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+		                    WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary AND i.indisvalid),
 		'Deferred',   EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND NOT indimmediate),
-		'Invalid',    EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND NOT indisvalid))
-	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	WHERE n.nspname = $1 AND c.relname = $2`
+		'Invalid',    ARRAY(SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = c.oid AND NOT indisvalid ORDER BY 1)),
+	       c.relkind IN ('r', 'p') AND has_table_privilege(c.oid, 'SELECT')
+	FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, i)
+	JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+	ORDER BY w.i`
 
 // Facts reads what a plan must know of existing tables besides their columns.
 func (d *Database) Facts(ctx context.Context, relations []migrate.Relation) ([]migrate.Facts, error) {
-	all := make([]migrate.Facts, 0, len(relations))
-	for _, relation := range relations {
-		facts, err := d.facts(ctx, relation)
-		if err != nil {
-			return nil, fmt.Errorf("examine %s in %s database: %w", relation, d.side, err)
-		}
-		all = append(all, facts)
+	all, readable, err := d.facts(ctx, relations)
+	if err == nil && len(all) != len(relations) {
+		err = fmt.Errorf("%d of %d tables are there", len(all), len(relations))
+	}
+	if err == nil {
+		err = d.filled(ctx, relations, readable, all)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("examine tables of %s database: %w", d.side, err)
 	}
 	return all, nil
 }
 
-func (d *Database) facts(ctx context.Context, relation migrate.Relation) (migrate.Facts, error) {
-	var facts migrate.Facts
+func (d *Database) facts(ctx context.Context, relations []migrate.Relation) (all []migrate.Facts, readable []bool, err error) {
+	rows, err := d.pool.Query(ctx, factsSQL, schemas(relations), names(relations))
+	if err != nil {
+		return nil, nil, err
+	}
 	var text []byte
-	if err := d.pool.QueryRow(ctx, factsSQL, relation.Schema, relation.Name).Scan(&text); err != nil {
-		return facts, err
+	var may bool
+	_, err = pgx.ForEachRow(rows, []any{&text, &may}, func() error {
+		var facts migrate.Facts
+		if err := json.Unmarshal(text, &facts); err != nil {
+			return err
+		}
+		all, readable = append(all, facts), append(readable, may)
+		return nil
+	})
+	return all, readable, err
+}
+
+// filled looks into the tables. Views and foreign tables are refused by their
+// kind; nothing is read there.
+func (d *Database) filled(ctx context.Context, relations []migrate.Relation, readable []bool, all []migrate.Facts) error {
+	var parts []string
+	for i, relation := range relations {
+		if readable[i] {
+			parts = append(parts, fmt.Sprintf("(SELECT %d FROM %s LIMIT 1)", i, quoted(relation)))
+		}
 	}
-	if err := json.Unmarshal(text, &facts); err != nil {
-		return facts, err
+	if len(parts) == 0 {
+		return nil
 	}
-	// Views and foreign tables are refused by their kind; nothing is read there.
-	var table bool
-	err := d.pool.QueryRow(ctx, `SELECT relkind IN ('r', 'p') AND has_table_privilege(oid, 'SELECT') FROM pg_class
-		WHERE relname = $2 AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)`, relation.Schema, relation.Name).Scan(&table)
-	if err != nil || !table {
-		return facts, err
+	rows, err := d.pool.Query(ctx, strings.Join(parts, " UNION ALL "))
+	if err != nil {
+		return err
 	}
-	err = d.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+quoted(relation)+`)`).Scan(&facts.Filled)
-	return facts, err
+	var i int
+	_, err = pgx.ForEachRow(rows, []any{&i}, func() error {
+		all[i].Filled = true
+		return nil
+	})
+	return err
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -40,13 +41,34 @@ func (d *Database) Sequences(ctx context.Context, relations []migrate.Relation) 
 	if err != nil {
 		return nil, fmt.Errorf("list sequences of %s database: %w", d.side, err)
 	}
-	for i := range sequences {
-		s := &sequences[i]
-		if err := d.pool.QueryRow(ctx, `SELECT last_value, is_called FROM `+quoted(s.Relation)).Scan(&s.Last, &s.Called); err != nil {
-			return nil, fmt.Errorf("read sequence %s of %s database: %w", s.Relation, d.side, err)
-		}
+	if err := d.standing(ctx, sequences); err != nil {
+		return nil, fmt.Errorf("read sequences of %s database: %w", d.side, err)
 	}
 	return sequences, nil
+}
+
+// standing reads where sequences stand. The catalog's own view does not tell a
+// sequence that was set from one that was never used.
+func (d *Database) standing(ctx context.Context, sequences []migrate.Sequence) error {
+	if len(sequences) == 0 {
+		return nil
+	}
+	var parts []string
+	for i, s := range sequences {
+		parts = append(parts, fmt.Sprintf("SELECT %d, last_value, is_called FROM %s", i, quoted(s.Relation)))
+	}
+	rows, err := d.pool.Query(ctx, strings.Join(parts, " UNION ALL "))
+	if err != nil {
+		return err
+	}
+	var i int
+	var last int64
+	var called bool
+	_, err = pgx.ForEachRow(rows, []any{&i, &last, &called}, func() error {
+		sequences[i].Last, sequences[i].Called = last, called
+		return nil
+	})
+	return err
 }
 
 // Extreme returns the value of the sequence's column that is furthest in the
