@@ -24,13 +24,19 @@ func (d Definition) Name(column string) string {
 	return column
 }
 
+// DDL makes tables where there are none.
+type DDL struct {
+	Statements []string `json:"statements"`
+	Omitted    []string `json:"omitted,omitempty"` // what the tables have and the statements do not make
+}
+
 // Definer turns tables that exist into statements that make them elsewhere.
 type Definer interface {
 	// Define reads the definitions of the tables in this database and returns the
 	// statements that make those that do not exist in the other one: schemas,
-	// types, sequences, tables, constraints, indexes, in that order. Foreign keys
-	// are kept where both ends move.
-	Define(ctx context.Context, definitions []Definition) ([]string, error)
+	// extensions, types, functions, sequences, tables, constraints, indexes, in
+	// that order. Foreign keys are kept where both ends move.
+	Define(ctx context.Context, definitions []Definition) (DDL, error)
 	// Execute runs statements in one transaction.
 	Execute(ctx context.Context, statements []string) error
 }

@@ -194,23 +194,20 @@ func (m *Mover) Plan(ctx context.Context) (Plan, []capability.Problem, error) {
 
 // DDL returns the statements that make the tables that the extracted database
 // lacks, from the definitions of the legacy ones.
-func (m *Mover) DDL(ctx context.Context) ([]string, error) {
+func (m *Mover) DDL(ctx context.Context) (DDL, error) {
 	l, err := survey(ctx, m.Document, m.Legacy, m.Extracted)
-	if err != nil {
-		return nil, err
-	}
-	if len(l.missing) == 0 {
-		return nil, nil
+	if err != nil || len(l.missing) == 0 {
+		return DDL{}, err
 	}
 	return m.Legacy.Define(ctx, l.all)
 }
 
 // Create makes the tables that the extracted database lacks, all or none, and
 // returns what it has executed.
-func (m *Mover) Create(ctx context.Context) ([]string, error) {
-	statements, err := m.DDL(ctx)
-	if err != nil || len(statements) == 0 {
-		return nil, err
+func (m *Mover) Create(ctx context.Context) (DDL, error) {
+	ddl, err := m.DDL(ctx)
+	if err != nil || len(ddl.Statements) == 0 {
+		return ddl, err
 	}
-	return statements, m.Extracted.Execute(ctx, statements)
+	return ddl, m.Extracted.Execute(ctx, ddl.Statements)
 }

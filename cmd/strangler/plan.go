@@ -92,35 +92,41 @@ func (c *cli) withDatabases(ctx context.Context, settings config.Config, doc cap
 }
 
 func (c *cli) createTables(ctx context.Context, mover *migrate.Mover) error {
-	statements, err := mover.Create(ctx)
+	ddl, err := mover.Create(ctx)
 	if err != nil {
 		return err
 	}
 	if c.json {
-		return c.out.json(append([]string{}, statements...))
+		return c.out.json(ddl)
 	}
-	for _, s := range statements {
-		c.out.line(s + ";")
-	}
+	c.ddlLines(ddl)
 	c.out.line(c.out.green("done: ") + "every table is there")
 	return nil
 }
 
 func (c *cli) printDDL(ctx context.Context, mover *migrate.Mover) error {
-	statements, err := mover.DDL(ctx)
+	ddl, err := mover.DDL(ctx)
 	if err != nil {
 		return err
 	}
 	if c.json {
-		return c.out.json(append([]string{}, statements...))
+		return c.out.json(ddl)
 	}
-	for _, s := range statements {
-		c.out.line(s + ";")
-	}
-	if len(statements) == 0 {
+	c.ddlLines(ddl)
+	if len(ddl.Statements) == 0 {
 		c.errs.line("no table is missing")
 	}
 	return nil
+}
+
+// ddlLines prints a script for psql: what it leaves out is said in its comments.
+func (c *cli) ddlLines(ddl migrate.DDL) {
+	for _, o := range ddl.Omitted {
+		c.out.line("-- left out: " + strings.ReplaceAll(o, "\n", " "))
+	}
+	for _, s := range ddl.Statements {
+		c.out.line(s + ";")
+	}
 }
 
 func (c *cli) printPlan(ctx context.Context, mover *migrate.Mover) error {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"strangler/capability"
 	"strangler/migrate"
 )
 
@@ -15,28 +14,20 @@ import (
 // one, under their new names. Columns are made under their old names and renamed
 // at the end: so PostgreSQL itself rewrites the expressions of defaults, checks
 // and indexes.
-func (d *Database) Define(ctx context.Context, definitions []migrate.Definition) ([]string, error) {
-	var wanted []migrate.Definition
+func (d *Database) Define(ctx context.Context, definitions []migrate.Definition) (migrate.DDL, error) {
+	f := &definer{database: d, schemas: map[string]bool{"public": true}, all: definitions, wanted: map[migrate.Relation]migrate.Definition{}}
 	for _, definition := range definitions {
 		if !definition.Exists {
-			wanted = append(wanted, definition)
+			f.relations = append(f.relations, definition.From.Relation)
+			f.wanted[definition.From.Relation] = definition
 		}
 	}
-	definer := definer{database: d, schemas: map[string]bool{"public": true}, types: map[uint32]bool{}, sequences: map[migrate.Relation]bool{}}
-	steps := []func(context.Context, migrate.Definition) error{
-		definer.needs, definer.table, definer.constraints, definer.indexes, definer.renames,
-	}
-	for _, step := range steps {
-		for _, definition := range wanted {
-			if err := step(ctx, definition); err != nil {
-				return nil, fmt.Errorf("define %s of %s database: %w", definition.From.Relation, d.side, err)
-			}
+	for _, step := range []func(context.Context) error{f.parts, f.tables, f.constraints, f.indexes, f.renames, f.foreignKeys, f.omissions} {
+		if err := step(ctx); err != nil {
+			return migrate.DDL{}, fmt.Errorf("define tables of %s database: %w", d.side, err)
 		}
 	}
-	if err := definer.foreignKeys(ctx, definitions); err != nil {
-		return nil, fmt.Errorf("define foreign keys of %s database: %w", d.side, err)
-	}
-	return definer.statements, nil
+	return f.ddl, nil
 }
 
 // Execute runs statements in one transaction: all or none take effect.
@@ -57,55 +48,69 @@ func (d *Database) Execute(ctx context.Context, statements []string) error {
 
 // definer collects the statements of one call of Define.
 type definer struct {
-	database   *Database
-	statements []string
-	schemas    map[string]bool
-	types      map[uint32]bool
-	sequences  map[migrate.Relation]bool
+	database  *Database
+	ddl       migrate.DDL
+	schemas   map[string]bool
+	all       []migrate.Definition
+	relations []migrate.Relation // that are made, in order
+	wanted    map[migrate.Relation]migrate.Definition
 }
 
 func (f *definer) add(format string, args ...any) {
-	f.statements = append(f.statements, fmt.Sprintf(format, args...))
+	f.ddl.Statements = append(f.ddl.Statements, fmt.Sprintf(format, args...))
+}
+
+func (f *definer) omit(format string, args ...any) {
+	f.ddl.Omitted = append(f.ddl.Omitted, fmt.Sprintf(format, args...))
 }
 
 func (f *definer) schema(name string) {
-	if !f.schemas[name] {
+	if !f.schemas[name] && name != "" && name != "pg_catalog" {
 		f.schemas[name] = true
 		f.add("CREATE SCHEMA IF NOT EXISTS %s", ident(name))
 	}
 }
 
-// needs makes what a table's columns are made of: schemas, types, and the
-// sequences that belong to no identity.
-func (f *definer) needs(ctx context.Context, definition migrate.Definition) error {
-	f.schema(definition.To.Schema)
-	rows, err := f.database.pool.Query(ctx, `SELECT atttypid FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`,
-		quoted(definition.From.Relation))
+// parts makes what the tables are made of: extensions, collations, types,
+// functions. What exists already is left alone: the plan compares it.
+func (f *definer) parts(ctx context.Context) error {
+	parts, err := f.database.Parts(ctx, f.relations, nil)
 	if err != nil {
 		return err
 	}
-	types, err := pgx.CollectRows(rows, pgx.RowTo[uint32])
-	if err != nil {
-		return err
-	}
-	for _, oid := range types {
-		if err := f.needType(ctx, oid); err != nil {
-			return err
-		}
-	}
-	sequences, err := f.database.Sequences(ctx, []migrate.Relation{definition.From.Relation})
-	if err != nil {
-		return err
-	}
-	for _, s := range sequences {
-		if s.Identity || f.sequences[s.Relation] {
+	bodies := false
+	for _, p := range parts {
+		if p.Definition == "" {
+			if p.Schema != "pg_catalog" {
+				f.omit("%s, which has to be made by hand, before the tables", p.Name)
+			}
 			continue
 		}
-		f.sequences[s.Relation] = true
-		f.schema(s.Schema)
-		f.add("CREATE SEQUENCE IF NOT EXISTS %s AS %s %s", quoted(s.Relation), s.Type, options(s))
+		f.schema(p.Schema)
+		switch p.Kind {
+		case "extension":
+			f.add("%s", p.Definition)
+			continue
+		case "function":
+			if !bodies {
+				// A body may name what is made later, or never.
+				f.add("SET check_function_bodies = off")
+				bodies = true
+			}
+			f.omit("whatever the function %s calls, as far as only its text says so", p.Name)
+		}
+		f.unlessThere(p.Definition)
 	}
 	return nil
+}
+
+// unlessThere makes a statement that does nothing where the object exists.
+func (f *definer) unlessThere(statement string) {
+	tag := "$make$"
+	for n := 1; strings.Contains(statement, tag); n++ {
+		tag = fmt.Sprintf("$make%d$", n)
+	}
+	f.add("DO %s BEGIN\n\t%s;\nEXCEPTION WHEN duplicate_object OR duplicate_function THEN NULL;\nEND %s", tag, strings.TrimRight(statement, " \n;"), tag)
 }
 
 // options writes a sequence's parameters, without its name and type.
@@ -117,29 +122,65 @@ func options(s migrate.Sequence) string {
 	return text
 }
 
-// table makes one table with its columns.
-func (f *definer) table(ctx context.Context, definition migrate.Definition) error {
-	sequences, err := f.database.Sequences(ctx, []migrate.Relation{definition.From.Relation})
+// tables makes the tables with their columns, after the sequences that belong to
+// no identity.
+func (f *definer) tables(ctx context.Context) error {
+	sequences, err := f.database.Sequences(ctx, f.relations)
 	if err != nil {
 		return err
 	}
-	identities := map[string]string{}
+	made := map[migrate.Relation]bool{}
 	for _, s := range sequences {
-		if s.Identity {
-			identities[s.Column] = options(s)
+		if s.Identity || made[s.Relation] {
+			continue
 		}
+		made[s.Relation] = true
+		f.schema(s.Schema)
+		f.add("CREATE SEQUENCE IF NOT EXISTS %s AS %s %s", quoted(s.Relation), s.Type, options(s))
 	}
-	lines := make([]string, 0, len(definition.From.Columns))
-	for _, c := range definition.From.Columns {
-		lines = append(lines, "\t"+column(c, identities[c.Name]))
+	storage, err := f.storage(ctx)
+	if err != nil {
+		return err
 	}
-	f.add("CREATE TABLE %s (\n%s\n)", quoted(definition.To), strings.Join(lines, ",\n"))
+	for _, relation := range f.relations {
+		definition := f.wanted[relation]
+		identities := map[string]string{}
+		for _, s := range sequences {
+			if s.Identity && s.Table == relation {
+				identities[s.Column] = "SEQUENCE NAME " + quoted(migrate.Relation{Schema: definition.To.Schema, Name: s.Name}) + " " + options(s)
+			}
+		}
+		lines := make([]string, 0, len(definition.From.Columns))
+		for _, c := range definition.From.Columns {
+			lines = append(lines, "\t"+column(c, identities[c.Name]))
+		}
+		f.schema(definition.To.Schema)
+		f.add("CREATE TABLE %s (\n%s\n)%s", quoted(definition.To), strings.Join(lines, ",\n"), storage[relation])
+	}
 	for _, s := range sequences {
 		if s.Owned && !s.Identity {
-			f.add("ALTER SEQUENCE %s OWNED BY %s.%s", quoted(s.Relation), quoted(definition.To), ident(s.Column))
+			f.add("ALTER SEQUENCE %s OWNED BY %s.%s", quoted(s.Relation), quoted(f.wanted[s.Table].To), ident(s.Column))
 		}
 	}
 	return nil
+}
+
+// storage reads the storage parameters of tables, as CREATE TABLE takes them.
+func (f *definer) storage(ctx context.Context) (map[migrate.Relation]string, error) {
+	rows, err := f.database.pool.Query(ctx, `SELECT n.nspname::text, c.relname::text, (SELECT string_agg(format('%s = %L', option_name, option_value), ', ') FROM pg_options_to_table(c.reloptions))
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.reloptions IS NOT NULL AND c.relkind = 'r' AND (n.nspname, c.relname) IN (SELECT * FROM unnest($1::name[], $2::name[]))`, schemas(f.relations), names(f.relations))
+	if err != nil {
+		return nil, err
+	}
+	storage := map[migrate.Relation]string{}
+	var relation migrate.Relation
+	var text string
+	_, err = pgx.ForEachRow(rows, []any{&relation.Schema, &relation.Name, &text}, func() error {
+		storage[relation] = " WITH (" + text + ")"
+		return nil
+	})
+	return storage, err
 }
 
 func column(c migrate.Column, identity string) string {
@@ -164,98 +205,69 @@ func column(c migrate.Column, identity string) string {
 }
 
 // constraints adds keys, checks and exclusions; foreign keys come last of all.
-func (f *definer) constraints(ctx context.Context, definition migrate.Definition) error {
-	rows, err := f.database.pool.Query(ctx, `SELECT conname::text, pg_get_constraintdef(oid) FROM pg_constraint
-		WHERE conrelid = $1::text::regclass AND contype IN ('p', 'u', 'c', 'x') ORDER BY contype <> 'p', conname`, quoted(definition.From.Relation))
+func (f *definer) constraints(ctx context.Context) error {
+	return f.each(ctx, `SELECT w.schema, w.name, k.conname::text, pg_get_constraintdef(k.oid)
+		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, i)
+		JOIN pg_constraint k ON k.conrelid = format('%I.%I', w.schema, w.name)::regclass AND k.contype IN ('p', 'u', 'c', 'x')
+		ORDER BY w.i, k.contype <> 'p', k.conname`, func(to migrate.Relation, name, text string) {
+		f.add("ALTER TABLE %s ADD CONSTRAINT %s %s", quoted(to), ident(name), text)
+	})
+}
+
+// indexes makes the indexes that stand for no constraint. The statement that the
+// catalog gives names the index, then the table, then everything else.
+func (f *definer) indexes(ctx context.Context) error {
+	return f.each(ctx, `SELECT w.schema, w.name, format('%s INDEX %I', CASE WHEN i.indisunique THEN 'CREATE UNIQUE' ELSE 'CREATE' END, c.relname),
+		substr(pg_get_indexdef(c.oid), 1 + length(format('%s INDEX %I ON %I.%I ', CASE WHEN i.indisunique THEN 'CREATE UNIQUE' ELSE 'CREATE' END, c.relname, w.schema, w.name)))
+		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, i)
+		JOIN pg_index i ON i.indrelid = format('%I.%I', w.schema, w.name)::regclass JOIN pg_class c ON c.oid = i.indexrelid
+		WHERE i.indisvalid AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = c.oid AND contype IN ('p', 'u', 'x'))
+		ORDER BY w.i, c.relname`, func(to migrate.Relation, create, rest string) {
+		f.add("%s ON %s %s", create, quoted(to), rest)
+	})
+}
+
+// each runs a query of two texts for every table that is made.
+func (f *definer) each(ctx context.Context, query string, do func(to migrate.Relation, name, text string)) error {
+	rows, err := f.database.pool.Query(ctx, query, schemas(f.relations), names(f.relations))
 	if err != nil {
 		return err
 	}
+	var from migrate.Relation
 	var name, text string
-	_, err = pgx.ForEachRow(rows, []any{&name, &text}, func() error {
-		f.add("ALTER TABLE %s ADD CONSTRAINT %s %s", quoted(definition.To), ident(name), text)
+	_, err = pgx.ForEachRow(rows, []any{&from.Schema, &from.Name, &name, &text}, func() error {
+		do(f.wanted[from].To, name, text)
 		return nil
 	})
 	return err
 }
 
-// indexes makes the indexes that stand for no constraint.
-func (f *definer) indexes(ctx context.Context, definition migrate.Definition) error {
-	rows, err := f.database.pool.Query(ctx, `SELECT pg_get_indexdef(i.indexrelid), c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-		WHERE i.indrelid = $1::text::regclass AND i.indisvalid AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x'))
-		ORDER BY c.relname`, quoted(definition.From.Relation))
-	if err != nil {
-		return err
-	}
-	var text, name string
-	_, err = pgx.ForEachRow(rows, []any{&text, &name}, func() error {
-		// The statement names the index, then the table, then everything else.
-		_, rest, found := strings.Cut(text, " USING ")
-		if !found || strings.Contains(name, " USING ") || strings.Contains(definition.From.Name, " USING ") {
-			return fmt.Errorf("index %s cannot be read: %s", name, text)
+// renames gives columns their new names. One that takes the name of another
+// waits under a third name until that has gone.
+func (f *definer) renames(context.Context) error {
+	for _, relation := range f.relations {
+		definition := f.wanted[relation]
+		rename := func(from, to string) {
+			f.add("ALTER TABLE %s RENAME COLUMN %s TO %s", quoted(definition.To), ident(from), ident(to))
 		}
-		unique := ""
-		if strings.HasPrefix(text, "CREATE UNIQUE INDEX ") {
-			unique = "UNIQUE "
+		waiting := map[string]string{}
+		for _, c := range definition.From.Columns {
+			as := definition.Name(c.Name)
+			if _, taken := definition.From.Column(as); taken && as != c.Name {
+				waiting[c.Name] = fmt.Sprintf("strangler renames %d", len(waiting)+1)
+				rename(c.Name, waiting[c.Name])
+			}
 		}
-		f.add("CREATE %sINDEX %s ON %s USING %s", unique, ident(name), quoted(definition.To), rest)
-		return nil
-	})
-	return err
-}
-
-func (f *definer) renames(_ context.Context, definition migrate.Definition) error {
-	for _, c := range definition.From.Columns {
-		if as := definition.Name(c.Name); as != c.Name {
-			f.add("ALTER TABLE %s RENAME COLUMN %s TO %s", quoted(definition.To), ident(c.Name), ident(as))
+		for _, c := range definition.From.Columns {
+			if as := definition.Name(c.Name); as != c.Name && waiting[c.Name] == "" {
+				rename(c.Name, as)
+			}
+		}
+		for _, c := range definition.From.Columns {
+			if waiting[c.Name] != "" {
+				rename(waiting[c.Name], definition.Name(c.Name))
+			}
 		}
 	}
 	return nil
-}
-
-// foreignKeys adds those that have both ends in tables that move.
-func (f *definer) foreignKeys(ctx context.Context, definitions []migrate.Definition) error {
-	moved := map[migrate.Relation]migrate.Definition{}
-	var relations []migrate.Relation
-	for _, definition := range definitions {
-		if definition.Mode == capability.Move {
-			moved[definition.From.Relation] = definition
-			relations = append(relations, definition.From.Relation)
-		}
-	}
-	rows, err := f.database.pool.Query(ctx, `
-		SELECT k.conname::text, fn.nspname::text, fc.relname::text, tn.nspname::text, tc.relname::text,
-		       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(n, i) JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.i),
-		       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u(n, i) JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.i),
-		       CASE k.confmatchtype WHEN 'f' THEN ' MATCH FULL' ELSE '' END
-		       || CASE k.confupdtype WHEN 'r' THEN ' ON UPDATE RESTRICT' WHEN 'c' THEN ' ON UPDATE CASCADE' WHEN 'n' THEN ' ON UPDATE SET NULL' WHEN 'd' THEN ' ON UPDATE SET DEFAULT' ELSE '' END
-		       || CASE k.confdeltype WHEN 'r' THEN ' ON DELETE RESTRICT' WHEN 'c' THEN ' ON DELETE CASCADE' WHEN 'n' THEN ' ON DELETE SET NULL' WHEN 'd' THEN ' ON DELETE SET DEFAULT' ELSE '' END
-		       || CASE WHEN k.condeferrable THEN ' DEFERRABLE' ELSE '' END || CASE WHEN k.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END
-		FROM pg_constraint k
-		JOIN pg_class fc ON fc.oid = k.conrelid JOIN pg_namespace fn ON fn.oid = fc.relnamespace
-		JOIN pg_class tc ON tc.oid = k.confrelid JOIN pg_namespace tn ON tn.oid = tc.relnamespace
-		WHERE k.contype = 'f' AND (fn.nspname, fc.relname) IN (SELECT * FROM unnest($1::name[], $2::name[])) ORDER BY 2, 3, 1`, schemas(relations), names(relations))
-	if err != nil {
-		return err
-	}
-	var name, rest string
-	var from, to migrate.Relation
-	var columns, references []string
-	_, err = pgx.ForEachRow(rows, []any{&name, &from.Schema, &from.Name, &to.Schema, &to.Name, &columns, &references, &rest}, func() error {
-		referring, referred := moved[from], moved[to]
-		if referring.Exists || referred.To.Name == "" {
-			return nil
-		}
-		f.add("ALTER TABLE %s ADD CONSTRAINT %s FOREIGN KEY (%s) REFERENCES %s (%s)%s", quoted(referring.To), ident(name),
-			idents(renamed(referring, columns)), quoted(referred.To), idents(renamed(referred, references)), rest)
-		return nil
-	})
-	return err
-}
-
-func renamed(definition migrate.Definition, columns []string) []string {
-	list := make([]string, len(columns))
-	for i, c := range columns {
-		list[i] = definition.Name(c)
-	}
-	return list
 }

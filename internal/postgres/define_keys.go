@@ -1,0 +1,67 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"strangler/capability"
+	"strangler/migrate"
+)
+
+// foreignKeys adds those that have both ends in tables that move.
+func (f *definer) foreignKeys(ctx context.Context) error {
+	moved := map[migrate.Relation]migrate.Definition{}
+	var relations []migrate.Relation
+	for _, definition := range f.all {
+		if definition.Mode == capability.Move {
+			moved[definition.From.Relation] = definition
+			relations = append(relations, definition.From.Relation)
+		}
+	}
+	rows, err := f.database.pool.Query(ctx, `
+		SELECT k.conname::text, fn.nspname::text, fc.relname::text, tn.nspname::text, tc.relname::text,
+		       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(n, i) JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.i),
+		       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u(n, i) JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.i),
+		       CASE k.confmatchtype WHEN 'f' THEN ' MATCH FULL' ELSE '' END
+		       || CASE k.confupdtype WHEN 'r' THEN ' ON UPDATE RESTRICT' WHEN 'c' THEN ' ON UPDATE CASCADE' WHEN 'n' THEN ' ON UPDATE SET NULL' WHEN 'd' THEN ' ON UPDATE SET DEFAULT' ELSE '' END
+		       || CASE k.confdeltype WHEN 'r' THEN ' ON DELETE RESTRICT' WHEN 'c' THEN ' ON DELETE CASCADE' WHEN 'n' THEN ' ON DELETE SET NULL' WHEN 'd' THEN ' ON DELETE SET DEFAULT' ELSE '' END,
+		       ARRAY(SELECT a.attname::text FROM unnest(k.confdelsetcols) WITH ORDINALITY AS u(n, i) JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.i),
+		       CASE WHEN k.condeferrable THEN ' DEFERRABLE' ELSE '' END || CASE WHEN k.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END
+		       || CASE WHEN k.convalidated THEN '' ELSE ' NOT VALID' END
+		FROM pg_constraint k
+		JOIN pg_class fc ON fc.oid = k.conrelid JOIN pg_namespace fn ON fn.oid = fc.relnamespace
+		JOIN pg_class tc ON tc.oid = k.confrelid JOIN pg_namespace tn ON tn.oid = tc.relnamespace
+		WHERE k.contype = 'f' AND k.conparentid = 0 AND (fn.nspname, fc.relname) IN (SELECT * FROM unnest($1::name[], $2::name[])) ORDER BY 2, 3, 1`, schemas(relations), names(relations))
+	if err != nil {
+		return err
+	}
+	var name, actions, rest string
+	var from, to migrate.Relation
+	var columns, references, cleared []string
+	_, err = pgx.ForEachRow(rows, []any{&name, &from.Schema, &from.Name, &to.Schema, &to.Name, &columns, &references, &actions, &cleared, &rest}, func() error {
+		referring, referred := moved[from], moved[to]
+		switch {
+		case referring.Exists:
+			return nil
+		case referred.To.Name == "":
+			f.omit("foreign key %s of %s to %s, which does not move", name, from, to)
+			return nil
+		}
+		if len(cleared) > 0 {
+			actions += " (" + idents(renamed(referring, cleared)) + ")"
+		}
+		f.add("ALTER TABLE %s ADD CONSTRAINT %s FOREIGN KEY (%s) REFERENCES %s (%s)%s%s", quoted(referring.To), ident(name),
+			idents(renamed(referring, columns)), quoted(referred.To), idents(renamed(referred, references)), actions, rest)
+		return nil
+	})
+	return err
+}
+
+func renamed(definition migrate.Definition, columns []string) []string {
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = definition.Name(c)
+	}
+	return list
+}
