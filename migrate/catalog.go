@@ -27,22 +27,21 @@ type Catalog interface {
 
 // Facts are what a plan must know of a table besides its columns.
 type Facts struct {
-	Filled       bool                // has at least one row
-	Unlogged     bool                // or temporary: its changes are not in the log
-	Partition    bool                // is a partition of another table
-	Inherits     bool                // has parents or children by inheritance
-	Family       []string            // parents and children, by inheritance or as partitions
-	Forced       bool                // row level security hides rows even from the owner
-	Subscribed   bool                // fed by a native subscription, whose apply fires no ordinary triggers
-	Invalid      []string            // indexes that are not valid
-	Deferred     bool                // its primary key is deferrable, and so identifies no row in the log
-	ReplicaID    string              // of pg_class: d, n, f, i
-	Rules        []string            // rewrite rules
-	Always       []string            // triggers that fire for the mover's writes as well
-	Ordinary     []string            // triggers that fire for applications only
-	Policies     []string            // of row level security
-	Publications []string            // of others: their subscribers read the table
-	Enums        map[string][]string // labels of the enumerated types of its columns
+	Filled       bool     // has at least one row
+	Unlogged     bool     // or temporary: its changes are not in the log
+	Partition    bool     // is a partition of another table
+	Inherits     bool     // has parents or children by inheritance
+	Family       []string // parents and children, by inheritance or as partitions
+	Forced       string   // the role of the mover, where row level security hides rows even from the owner
+	Subscribed   bool     // fed by a native subscription, whose apply fires no ordinary triggers
+	Invalid      []string // indexes that are not valid
+	Deferred     bool     // its primary key is deferrable, and so identifies no row in the log
+	ReplicaID    string   // of pg_class: d, n, f, i
+	Rules        []string // rewrite rules
+	Always       []string // triggers that fire for the mover's writes as well
+	Ordinary     []string // triggers that fire for applications only
+	Policies     []string // of row level security
+	Publications []string // of others: their subscribers read the table
 	Checks       []Check
 	Uniques      []Unique // besides the primary key
 	Total        int64    // bytes on disk, with indexes
@@ -54,6 +53,7 @@ type Check struct{ Name, Definition string }
 // Unique is an index that refuses a row because of another one.
 type Unique struct {
 	Name       string
+	Constraint bool     // and not just an index
 	Columns    []string // nil where it is over expressions
 	Whole      bool     // over all rows: no WHERE
 	Exclusion  bool     // by other operators than equality

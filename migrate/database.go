@@ -14,6 +14,7 @@ type Database interface {
 	Copied
 	Filled
 	Rows
+	Surroundings
 	Moves
 	Borders
 	Sequencer

@@ -2,74 +2,116 @@ package migrate
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"strangler/capability"
 )
 
-// obstacle is one reason not to move a table, and what to do about it.
-type obstacle struct{ message, mend string }
+// verdicts collects what stands against moving something and what a person
+// should know of it.
+type verdicts struct{ obstacles, notes []Remark }
+
+func (v *verdicts) refuse(bad bool, mend, format string, args ...any) {
+	if bad {
+		v.obstacles = append(v.obstacles, Remark{Message: fmt.Sprintf(format, args...), Mend: mend})
+	}
+}
+
+func (v *verdicts) note(worth bool, mend, format string, args ...any) {
+	if worth {
+		v.notes = append(v.notes, Remark{Message: fmt.Sprintf(format, args...), Mend: mend})
+	}
+}
 
 // untransferable are types whose values mean something only in the database that
 // they come from.
-var untransferable = []string{"oid", "regclass", "regproc", "regprocedure", "regoper", "regoperator", "regtype", "regrole", "regnamespace", "regconfig", "regdictionary", "lo", "public.lo"}
+var untransferable = []string{"oid", "regclass", "regproc", "regprocedure", "regoper", "regoperator", "regtype", "regrole", "regnamespace", "regconfig", "regdictionary", "regcollation",
+	"xid", "xid8", "cid", "tid", "lo", "public.lo"}
+
+// trial judges one pair by what the catalogs say of it.
+type trial struct {
+	verdicts
+	Pair
+	names       map[string]string // of all legacy columns on the extracted side
+	here, there Facts
+}
 
 // judge says what stands against moving a pair, and what a person should know of
 // it. Begun says that the target is expected to hold rows.
-func judge(p Pair, here, there Facts, begun bool) (obstacles []obstacle, notes []string) {
-	refuse := func(bad bool, mend, format string, args ...any) {
-		if bad {
-			obstacles = append(obstacles, obstacle{fmt.Sprintf(format, args...), mend})
+func judge(p Pair, renames map[string]string, here, there Facts, begun bool) verdicts {
+	t := &trial{Pair: p, names: map[string]string{}, here: here, there: there}
+	for _, c := range p.Legacy.Columns {
+		t.names[c.Name] = c.Name
+		if as, ok := renames[c.Name]; ok {
+			t.names[c.Name] = as
 		}
 	}
-	for _, side := range capability.Sides {
-		t, f := p.On(side), here
-		if side == capability.Extracted {
-			f = there
-		}
-		name := fmt.Sprintf("%s in the %s database", t.Relation, side)
-		refuse(t.Kind == "p", "move tables that are not partitioned; this version does not follow partitions", "%s is partitioned", name)
-		refuse(t.Kind != "r" && t.Kind != "p", "leave it out", "%s is no ordinary table", name)
-		refuse(f.Partition || f.Inherits, "leave it out; this version does not follow inheritance", "%s is a partition, or has parents or children", name)
-		refuse(f.Unlogged, "ALTER TABLE … SET LOGGED", "%s is unlogged: its changes are in no log", name)
-		refuse(f.Forced, "ALTER ROLE of the mover BYPASSRLS", "row level security may hide rows of %s from the mover", name)
-		refuse(f.Subscribed, "drop the subscription first", "%s is fed by a subscription, whose writes pass every guard", name)
-		refuse(f.Deferred, "make the key NOT DEFERRABLE", "the primary key of %s is deferrable, so the log cannot name rows by it", name)
-		refuse(f.ReplicaID == "n" || f.ReplicaID == "i", "ALTER TABLE … REPLICA IDENTITY DEFAULT", "the log does not name rows of %s by the primary key", name)
-		refuse(len(f.Invalid) > 0, "REINDEX INDEX "+strings.Join(f.Invalid, "; REINDEX INDEX "), "indexes of %s are not valid", name)
-		refuse(len(f.Rules) > 0, "drop the rules", "rules rewrite writes to %s: %s", name, strings.Join(f.Rules, ", "))
-		refuse(len(f.Always) > 0, "ALTER TABLE … ENABLE TRIGGER, so that they fire for applications only",
-			"triggers of %s fire for the mover's writes as well (ENABLE ALWAYS): %s", name, strings.Join(f.Always, ", "))
-	}
+	t.ordinary(capability.Legacy, here)
+	t.ordinary(capability.Extracted, there)
 	for _, c := range p.Columns {
 		column, _ := p.Legacy.Column(c.Legacy)
-		refuse(slices.Contains(untransferable, strings.TrimSuffix(column.Type, "[]")), "move what it refers to by hand and leave the column out", "column %s is of type %s, whose values mean nothing in another database", c.Legacy, column.Type)
+		t.refuse(slices.Contains(untransferable, strings.TrimSuffix(column.Type, "[]")), "leave the table out, or keep the value in a column of another type: large objects as bytea, names as text",
+			"column %s is of type %s, whose values mean nothing in another database", c.Legacy, column.Type)
 	}
-	for _, name := range slices.Sorted(maps.Keys(here.Enums)) {
-		if labels, ok := there.Enums[name]; ok {
-			refuse(!slices.Equal(labels, here.Enums[name]), "ALTER TYPE "+name+" ADD VALUE … until both have the same in the same order", "type %s has other labels in the extracted database", name)
-		}
-	}
-	refuse(there.Filled && !begun, "empty the table, or strangler data reset what an earlier move has left", "%s in the extracted database is not empty", p.Extracted.Relation)
-	return obstacles, remarks(p, here, there)
+	t.refuse(there.Filled && !begun, fmt.Sprintf("TRUNCATE %s; -- or, where an earlier move has left the rows: strangler data reset", p.Extracted.SQL()), "%s in the extracted database is not empty", p.Extracted.Relation)
+	t.generated()
+	t.narrower()
+	t.remarks()
+	return t.verdicts
 }
 
-func remarks(p Pair, here, there Facts) (notes []string) {
-	if len(here.Ordinary) > 0 && p.Mode == capability.Move {
-		notes = append(notes, fmt.Sprintf("triggers of the legacy table stop firing when extracted owns it: %s", strings.Join(here.Ordinary, ", ")))
+// ordinary refuses what is no ordinary table on one side.
+func (t *trial) ordinary(side capability.Side, f Facts) {
+	table := t.On(side)
+	name, alter := fmt.Sprintf("%s in the %s database", table.Relation, side), "ALTER TABLE "+table.SQL()+" "
+	t.refuse(table.Kind == "p", "move tables that are not partitioned; this version does not follow partitions", "%s is partitioned: %s", name, strings.Join(f.Family, ", "))
+	t.refuse(table.Kind != "r" && table.Kind != "p", "leave it out", "%s is no ordinary table", name)
+	t.refuse(f.Partition || f.Inherits, "leave it out; this version does not follow inheritance", "%s is a partition, or has parents or children: %s", name, strings.Join(f.Family, ", "))
+	t.refuse(f.Unlogged, alter+"SET LOGGED", "%s is unlogged: its changes are in no log", name)
+	t.refuse(f.Forced != "", "ALTER ROLE "+f.Forced+" BYPASSRLS", "row level security may hide rows of %s from the mover", name)
+	t.refuse(f.Subscribed, "DROP SUBSCRIPTION, or ALTER SUBSCRIPTION … REFRESH PUBLICATION after the table has left it", "%s is fed by a subscription, whose writes pass every guard", name)
+	t.refuse(f.Deferred, "drop the key and add it NOT DEFERRABLE", "the primary key of %s is deferrable, so the log cannot name rows by it", name)
+	t.refuse(f.ReplicaID == "n" || f.ReplicaID == "i", alter+"REPLICA IDENTITY DEFAULT", "the log does not name rows of %s by the primary key", name)
+	t.refuse(len(f.Invalid) > 0, "REINDEX INDEX "+strings.Join(f.Invalid, "; REINDEX INDEX "), "indexes of %s are not valid", name)
+	t.refuse(len(f.Rules) > 0, each(f.Rules, "DROP RULE %s ON "+table.SQL()), "rules rewrite writes to %s: %s", name, strings.Join(f.Rules, ", "))
+	t.refuse(len(f.Always) > 0, each(f.Always, alter+"ENABLE TRIGGER %s"), "triggers of %s fire for the mover's writes as well (ENABLE ALWAYS or REPLICA): %s", name, strings.Join(f.Always, ", "))
+}
+
+// each writes a statement for every name.
+func each(names []string, statement string) string {
+	list := make([]string, len(names))
+	for i, n := range names {
+		list[i] = fmt.Sprintf(statement, sqlName(n))
 	}
-	if len(there.Ordinary) > 0 {
-		notes = append(notes, fmt.Sprintf("triggers of the extracted table fire for the service's writes only: %s", strings.Join(there.Ordinary, ", ")))
+	return strings.Join(list, "; ")
+}
+
+func (t *trial) remarks() {
+	here, there := t.here, t.there
+	moves := t.Mode == capability.Move
+	t.note(len(here.Ordinary) > 0 && moves, "", "triggers of the legacy table stop firing when extracted owns it: %s", strings.Join(here.Ordinary, ", "))
+	t.note(len(there.Ordinary) > 0, "", "triggers of the extracted table fire for the service's writes only: %s", strings.Join(there.Ordinary, ", "))
+	for _, c := range t.Extracted.Columns {
+		moved := slices.ContainsFunc(t.Columns, func(p ColumnPair) bool { return p.Extracted == c.Name })
+		t.note(!moved && !c.Generated, "", "column %s exists only on the extracted side: it keeps its default, and is lost on the way back", c.Name)
 	}
-	for _, c := range p.Extracted.Columns {
-		if !slices.ContainsFunc(p.Columns, func(pair ColumnPair) bool { return pair.Extracted == c.Name }) && !c.Generated {
-			notes = append(notes, fmt.Sprintf("column %s exists only on the extracted side: it keeps its default, and is lost on the way back", c.Name))
-		}
+	for _, pair := range t.Columns {
+		a, _ := t.Legacy.Column(pair.Legacy)
+		b, _ := t.Extracted.Column(pair.Extracted)
+		t.note(b.Identity == "always" && a.Identity != "always", fmt.Sprintf("ALTER TABLE %s ALTER %s SET GENERATED BY DEFAULT", t.Extracted.SQL(), sqlName(b.Name)),
+			"column %s takes no number of an application's own on the extracted side (GENERATED ALWAYS)", b.Name)
 	}
-	if here.ReplicaID == "f" {
-		notes = append(notes, "REPLICA IDENTITY FULL on the legacy table writes every old row into the log")
+	t.note(here.ReplicaID == "f", "", "REPLICA IDENTITY FULL on the legacy table writes every old row into the log")
+	t.note(!same(here.Policies, there.Policies) && moves, "", "row level security differs: policies %s on the legacy table, %s on the extracted one", listed(here.Policies), listed(there.Policies))
+	t.note(len(here.Publications) > 0 && moves, "", "others are subscribed (publications %s): until retire they get the mover's copies of what extracted writes, then nothing", strings.Join(here.Publications, ", "))
+}
+
+func same(a, b []string) bool { return slices.Equal(sorted(a), sorted(b)) }
+
+func listed(names []string) string {
+	if len(names) == 0 {
+		return "none"
 	}
-	return notes
+	return strings.Join(names, ", ")
 }

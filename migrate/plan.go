@@ -17,24 +17,33 @@ type Plan struct {
 	Begun      bool          `json:"begun"`   // the move exists already
 	Tables     []TablePlan   `json:"tables"`
 	Border     []BorderPlan  `json:"border,omitempty"`
+	Dependents []Dependent   `json:"dependents,omitempty"`
+	Notes      []Remark      `json:"notes,omitempty"`     // about the border
+	Settings   []Remark      `json:"settings,omitempty"`  // about servers and rights
 	Sequences  []string      `json:"sequences,omitempty"` // set at a switch, by their legacy names
 	Rows       int64         `json:"rows"`                // estimated
 	Bytes      int64         `json:"bytes"`               // without indexes
+	Disk       int64         `json:"disk"`                // bytes with indexes
+	Speed      string        `json:"speed"`               // what the estimate goes by
 	Estimate   time.Duration `json:"estimate_ns"`         // of the backfill
-	Notes      []string      `json:"notes,omitempty"`
+	Happens    []string      `json:"happens,omitempty"`   // in order
 }
 
 // TablePlan is what becomes of one table.
 type TablePlan struct {
-	Table   string               `json:"table"`
-	As      string               `json:"as"`
-	Mode    capability.TableMode `json:"mode"`
-	Verdict Verdict              `json:"verdict"`
-	Rows    int64                `json:"rows"` // estimated
-	Bytes   int64                `json:"bytes"`
-	Renames map[string]string    `json:"renames,omitempty"`
-	Notes   []string             `json:"notes,omitempty"`
-	Reasons []string             `json:"reasons,omitempty"` // why it is refused
+	Table    string               `json:"table"`
+	As       string               `json:"as"`
+	Mode     capability.TableMode `json:"mode"`
+	Verdict  Verdict              `json:"verdict"`
+	Rows     int64                `json:"rows"` // estimated
+	Bytes    int64                `json:"bytes"`
+	Disk     int64                `json:"disk"` // bytes with indexes
+	Chunks   int                  `json:"chunks"`
+	Estimate time.Duration        `json:"estimate_ns"`
+	Identity string               `json:"identity"` // by which a row is known in the stream
+	Renames  map[string]string    `json:"renames,omitempty"`
+	Notes    []Remark             `json:"notes,omitempty"`
+	Reasons  []Remark             `json:"reasons,omitempty"` // why it is refused
 }
 
 // Verdict is a plan's word on one table.
@@ -52,6 +61,8 @@ type BorderPlan struct {
 	Constraint string                  `json:"constraint"`
 	From       string                  `json:"from"`
 	To         string                  `json:"to"`
+	Actions    string                  `json:"actions,omitempty"`   // ON DELETE …, ON UPDATE …
+	Loses      []string                `json:"loses,omitempty"`     // what nobody does any more, once it is dropped
 	AtSwitch   capability.BorderAction `json:"at_switch,omitempty"` // empty: not agreed to
 	Dropped    bool                    `json:"dropped,omitempty"`   // by an earlier switch
 }
@@ -62,10 +73,12 @@ const copySpeed = 40 << 20
 
 // planner collects a plan and the problems that stand against it.
 type planner struct {
-	doc      capability.Document
-	plan     Plan
-	layout   layout
-	problems []capability.Problem
+	doc       capability.Document
+	databases map[capability.Side]Database
+	servers   map[capability.Side]Server
+	plan      Plan
+	layout    layout
+	problems  []capability.Problem
 }
 
 // newPlan reads both databases and changes neither.
@@ -78,9 +91,10 @@ func newPlan(ctx context.Context, doc capability.Document, legacy, extracted Dat
 	if err != nil {
 		return Plan{}, nil, err
 	}
-	p := &planner{doc: doc, layout: l, problems: l.problems,
-		plan: Plan{Capability: doc.Name, Capture: "the source's write-ahead log (pgoutput)", Begun: begun}}
-	steps := []func(context.Context, Database, Database) error{p.tables, p.border, p.sequences, p.rights}
+	p := &planner{doc: doc, layout: l, problems: l.problems, servers: map[capability.Side]Server{},
+		databases: map[capability.Side]Database{capability.Legacy: legacy, capability.Extracted: extracted},
+		plan:      Plan{Capability: doc.Name, Capture: "the source's write-ahead log (pgoutput)", Begun: begun}}
+	steps := []func(context.Context, Database, Database) error{p.examine, p.tables, p.parts, p.border, p.dependents, p.sequences, p.rights, p.settings}
 	for _, step := range steps {
 		if err := step(ctx, legacy, extracted); err != nil {
 			return Plan{}, nil, err
@@ -94,13 +108,13 @@ func (p *planner) refuse(problem capability.Problem) {
 	p.problems = append(p.problems, located(p.doc, []capability.Problem{problem})...)
 }
 
-// tables judges every table that exists on both sides.
+// tables judges every table that exists on both sides, and measures the others.
 func (p *planner) tables(ctx context.Context, legacy, extracted Database) error {
-	for _, d := range p.layout.missing {
-		p.plan.Tables = append(p.plan.Tables, TablePlan{Table: d.From.Relation.String(), As: d.To.String(), Mode: d.Mode,
-			Rows: d.From.Rows, Bytes: d.From.Bytes, Renames: d.Rename})
+	var all []Relation
+	for _, d := range p.layout.all {
+		all = append(all, d.From.Relation)
 	}
-	here, err := legacy.Facts(ctx, relations(p.layout.pairs, capability.Legacy))
+	here, err := legacy.Facts(ctx, all)
 	if err != nil {
 		return err
 	}
@@ -108,22 +122,57 @@ func (p *planner) tables(ctx context.Context, legacy, extracted Database) error 
 	if err != nil {
 		return err
 	}
-	for i, pair := range p.layout.pairs {
-		t := TablePlan{Table: pair.Legacy.Relation.String(), As: pair.Extracted.Relation.String(), Mode: pair.Mode, Rows: pair.Legacy.Rows, Bytes: pair.Legacy.Bytes}
-		line := 0
-		for _, wanted := range p.doc.Data.Tables {
-			if ParseRelation(wanted.Table) == pair.Legacy.Relation {
-				line, t.Renames = wanted.Line, wanted.Columns
+	for i, d := range p.layout.all {
+		t := TablePlan{Table: d.From.Relation.String(), As: d.To.String(), Mode: d.Mode, Rows: d.From.Rows, Bytes: d.From.Bytes, Disk: here[i].Total,
+			Chunks: len(chunks(0, d.From.Pages)), Estimate: p.estimate(d.From.Rows, d.From.Bytes), Identity: identity(d.From.Key, here[i].ReplicaID), Renames: d.Rename}
+		if j := slices.IndexFunc(p.layout.pairs, func(pair Pair) bool { return pair.Legacy.Relation == d.From.Relation }); j >= 0 {
+			v := judge(p.layout.pairs[j], d.Rename, here[i], there[j], p.plan.Begun)
+			for _, o := range v.obstacles {
+				p.refuse(capability.Problem{Path: "data.tables." + t.Table, Line: p.line(d.From.Relation), Message: o.Message, Mend: o.Mend})
 			}
+			t.Notes = v.notes
 		}
-		obstacles, notes := judge(pair, here[i], there[i], p.plan.Begun)
-		for _, o := range obstacles {
-			p.refuse(capability.Problem{Path: "data.tables." + t.Table, Line: line, Message: o.message, Mend: o.mend})
-		}
-		t.Notes = notes
 		p.plan.Tables = append(p.plan.Tables, t)
+		p.plan.Rows += t.Rows
+		p.plan.Bytes += t.Bytes
+		p.plan.Disk += t.Disk
 	}
 	return nil
+}
+
+// line is where the document names a legacy table.
+func (p *planner) line(r Relation) int {
+	for _, t := range p.doc.Data.Tables {
+		if ParseRelation(t.Table) == r {
+			return t.Line
+		}
+	}
+	return 0
+}
+
+// estimate is the time that a backfill takes at the speed of the document, or at
+// the one that is assumed.
+func (p *planner) estimate(rows, bytes int64) time.Duration {
+	took := float64(bytes) / copySpeed
+	if rate := p.doc.Data.Rate; rate > 0 {
+		took = max(took, float64(rows)/float64(rate))
+	}
+	return time.Duration(took * float64(time.Second)).Round(100 * time.Millisecond)
+}
+
+// identity says by what the log names a row.
+func identity(key []string, replica string) string {
+	switch {
+	case replica == "f":
+		return "whole row (FULL)"
+	case replica == "n":
+		return "none"
+	case replica == "i":
+		return "an index"
+	case len(key) == 0:
+		return "no key"
+	}
+	return strings.Join(key, ", ")
 }
 
 // border holds the crossing foreign keys of the legacy database against what the
@@ -140,7 +189,7 @@ func (p *planner) border(ctx context.Context, legacy, extracted Database) error 
 	known := map[string]bool{}
 	for _, k := range keys {
 		known[k.Name] = true
-		b := BorderPlan{Constraint: k.Name, From: k.From.String(), To: k.To.String()}
+		b := BorderPlan{Constraint: k.Name, From: k.From.String(), To: k.To.String(), Actions: actions(k), Loses: loses(k, slices.Contains(p.inside(), k.From))}
 		agreed, ok := agreement(p.doc.Data.Border, k.Name)
 		if ok {
 			b.AtSwitch = agreed.AtSwitch
@@ -162,7 +211,7 @@ func (p *planner) border(ctx context.Context, legacy, extracted Database) error 
 		return err
 	}
 	for _, k := range outside {
-		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("foreign key %s of %s in the extracted database is not checked for rows that the mover writes", k.Name, k.From))
+		p.plan.Notes = append(p.plan.Notes, Remark{Side: capability.Extracted, Message: fmt.Sprintf("foreign key %s of %s to %s is not checked for rows that the mover writes, and its actions do not run for them", k.Name, k.From, k.To)})
 	}
 	return nil
 }
@@ -197,13 +246,13 @@ func (p *planner) rights(ctx context.Context, legacy, extracted Database) error 
 	return nil
 }
 
-// conclude sums up, and gives every table its verdict.
+// conclude gives every table its verdict and tells what will happen.
 func (p *planner) conclude() {
 	for i := range p.plan.Tables {
 		t := &p.plan.Tables[i]
 		for _, problem := range p.problems {
-			if problem.Path == "data.tables."+t.Table || strings.HasPrefix(problem.Path, "data.tables.") && ParseRelation(strings.TrimPrefix(problem.Path, "data.tables.")).String() == t.Table {
-				t.Reasons = append(t.Reasons, problem.Message+"; "+problem.Mend)
+			if name, ok := strings.CutPrefix(problem.Path, "data.tables."); ok && (name == t.Table || ParseRelation(name).String() == t.Table) {
+				t.Reasons = append(t.Reasons, Remark{Message: problem.Message, Mend: problem.Mend})
 			}
 		}
 		switch {
@@ -214,13 +263,53 @@ func (p *planner) conclude() {
 		default:
 			t.Verdict = VerdictMoves
 		}
-		p.plan.Rows += t.Rows
-		p.plan.Bytes += t.Bytes
+		p.plan.Estimate += t.Estimate
 	}
-	p.plan.Estimate = time.Duration(float64(p.plan.Bytes) / copySpeed * float64(time.Second)).Round(time.Second)
+	p.plan.Speed = fmt.Sprintf("%s/s, assumed", size(copySpeed))
 	if rate := p.doc.Data.Rate; rate > 0 {
-		p.plan.Estimate = max(p.plan.Estimate, time.Duration(float64(p.plan.Rows)/float64(rate)*float64(time.Second)).Round(time.Second))
+		p.plan.Speed = fmt.Sprintf("%d rows/s, by data.rate", rate)
 	}
-	p.plan.Notes = append(p.plan.Notes, "the slots wait, while they are made, for every transaction that is writing in the cluster",
-		"each capability adds one decoder that reads the whole log of the legacy database")
+	p.plan.Happens = p.happens()
+}
+
+// happens lists what is done, in order.
+func (p *planner) happens() []string {
+	var list []string
+	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	chunks, moved := 0, 0
+	for _, t := range p.plan.Tables {
+		chunks += t.Chunks
+		if t.Mode == capability.Move {
+			moved++
+		}
+	}
+	if p.plan.Begun {
+		add("the move has begun; data start goes on with it")
+	} else {
+		add("data start makes gates and guards on %d tables in both databases, a publication and a slot in each; a slot waits, while it is made, for every transaction that is writing in the cluster", moved)
+		add("about %d rows (%s) are copied in %d chunks, in about %s (%s; indexes come on top)", p.plan.Rows, size(p.plan.Bytes), chunks, p.plan.Estimate, p.plan.Speed)
+		add("both directions are followed, until retire")
+	}
+	var dropped, kept []string
+	for _, b := range p.plan.Border {
+		switch {
+		case b.Dropped:
+		case b.AtSwitch == capability.BorderKeep:
+			kept = append(kept, b.Constraint)
+		default:
+			dropped = append(dropped, b.Constraint)
+		}
+	}
+	if len(dropped) > 0 {
+		add("a cutover drops foreign keys first, in a transaction of at most a second: %s; a rollback adds them again and validates them", strings.Join(dropped, ", "))
+	}
+	if len(kept) > 0 {
+		add("foreign keys stay in the legacy database, and are not checked for what the mover writes there: %s", strings.Join(kept, ", "))
+	}
+	add("a cutover holds writes while the gates change, for at most 3 s")
+	if len(p.plan.Sequences) > 0 {
+		add("it sets sequences, with a gap of %d: %s", p.doc.Data.Gap, strings.Join(p.plan.Sequences, ", "))
+	}
+	add("from then on the legacy database refuses writes to these tables from everybody but the mover, and shows what extracted writes with the lag of the reverse stream")
+	return list
 }

@@ -136,7 +136,7 @@ func (p *planner) sequences(ctx context.Context, legacy, extracted Database) err
 		}
 	}
 	for _, s := range unmatched {
-		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("%s.%s draws from a sequence in the legacy database and from none in the extracted one: the service must find numbers of its own", s.Table, s.Column))
+		p.plan.Notes = append(p.plan.Notes, Remark{Message: fmt.Sprintf("%s.%s draws from a sequence in the legacy database and from none in the extracted one: the service must find numbers of its own", s.Table, s.Column)})
 	}
 	return nil
 }

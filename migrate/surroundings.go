@@ -16,9 +16,8 @@ type Surroundings interface {
 	// Dependents returns the objects outside the tables that the catalog knows to
 	// use them.
 	Dependents(ctx context.Context, relations []Relation) ([]Dependent, error)
-	// Routines returns the code that applications and triggers run in the
-	// database, and the names of all its tables.
-	Routines(ctx context.Context) ([]Routine, []Relation, error)
+	// Code returns what runs inside the database.
+	Code(ctx context.Context) (Code, error)
 	// Server tells how the server is set up and what keeps it busy.
 	Server(ctx context.Context) (Server, error)
 }
@@ -34,67 +33,98 @@ type Part struct {
 }
 
 // Dependent is an object outside a capability that uses one of its tables, or a
-// table outside that something of the capability uses.
+// trigger of the capability that uses a table outside.
 type Dependent struct {
-	Kind   string   `json:"kind"` // view, materialized view, function, trigger, rule, policy, sequence
-	Name   string   `json:"name"`
-	Table  Relation `json:"-"`
-	On     string   `json:"table"`           // Table as people write it
-	Access string   `json:"access"`          // reads, writes, draws from, or names
-	Found  string   `json:"found"`           // catalog, or text: a word in the source that may mean something else
-	Means  string   `json:"means,omitempty"` // what becomes of it
+	Kind   string `json:"kind"` // view, materialized view, function, trigger, rule, policy, sequence
+	Name   string `json:"name"`
+	On     string `json:"on,omitempty"` // the table of a trigger, a rule or a policy
+	Table  string `json:"table"`        // that it uses
+	Access Access `json:"access"`
+	Found  string `json:"found"` // catalog, or text: a word of the source, which may mean something else
+	Means  string `json:"means"` // what becomes of it
 }
 
-// Routine is a function or procedure, or a trigger with the function it calls.
+// Access says what is done with a table.
+type Access string
+
+// Names means that it cannot be told which. A view may be written through.
+const (
+	Reads     Access = "reads"
+	Writes    Access = "writes"
+	Names     Access = "names"
+	MayWrite  Access = "reads and may write"
+	DrawsFrom Access = "draws from"
+)
+
+// Where a Dependent was found.
+const (
+	FoundCatalog = "catalog"
+	FoundText    = "text"
+)
+
+// Code is what runs inside a database, without what extensions bring.
+type Code struct {
+	Routines []Routine
+	Triggers []Trigger
+	Tables   []Relation // all of the database
+}
+
+// Routine is a function or procedure in a language that can be read.
 type Routine struct {
-	Name    string
-	Trigger string   // empty: called by statements
-	On      Relation // of a trigger
-	Fires   bool     // a trigger that is not disabled
-	Body    string
+	Name     string // with arguments, as statements write it
+	Trigger  bool   // called by triggers only
+	Settings []string
+	Body     string
+}
+
+// Trigger calls a function when a table is written.
+type Trigger struct {
+	Name     string
+	On       Relation
+	Routine  string
+	Disabled bool
 }
 
 // Server is how a server is set up, and what keeps it busy now.
 type Server struct {
-	Version    int // as server_version_num
 	Standby    bool
-	Pooled     bool // the connection ends at a pooler and not at the server
+	Pooled     bool   // the connection ends at a pooler and not at the server
+	Database   string // and Role, as statements write them
 	Role       string
 	Collation  Part              // of the database
-	Extensions map[string]string // that can be made, with the version that would come
+	Extensions map[string]string // that could be made, with the version that would come
 
-	Slots, SlotsTaken             int
-	Senders, SendersTaken         int
-	Connections, ConnectionsTaken int   // without those reserved for superusers
-	KeepSize                      int64 // max_slot_wal_keep_size in bytes; negative: without bound
-	LogRate                       float64
-	Decoders                      []Decoder
-	Prepared                      []Waiting
-	Writing                       []Waiting // transactions that hold up a slot or a gate
-	Sharing                       []string  // applications that log in as the mover's role
-	Blind                         bool      // the role sees only its own sessions
-	LargeObjects                  bool
+	Slots, SlotsTaken     int
+	Senders, SendersTaken int
+	Places, PlacesTaken   int     // for connections, without those kept for superusers
+	KeepSize              int64   // max_slot_wal_keep_size in bytes; negative: without bound
+	LogRate               float64 // bytes a second, since the statistics were reset; 0: not known
+	Decoders              []Decoder
+	Waits                 []Waiting // transactions that hold up a slot or a gate
+	Sharing               []string  // applications that log in as the mover's role
+	Blind                 bool      // the role does not see what other sessions do
+	LargeObjects          bool
 }
 
 // Decoder is a slot that reads the whole log of the server.
 type Decoder struct {
-	Name, Plugin, Database, Status string
-	Active                         bool
-	Retained                       int64 // bytes of log kept for it
+	Name, Plugin, Database string
+	Active                 bool
+	Retained               int64 // bytes of log kept for it
 }
 
 // Waiting is a transaction that others wait for.
 type Waiting struct {
-	Name, User, Application, Database string
-	PID                               int
+	Prepared                          string // its identifier; empty: a session's
+	PID                               int    // of a session
+	User, Application, Database, Does string
 	Since                             time.Time
-	Age                               time.Duration
 }
 
 // Remark is what a person should know before a move, and the statement or step
 // that changes it, where there is one.
 type Remark struct {
-	Side    capability.Side `json:"side,omitempty"`
+	Side    capability.Side `json:"side,omitempty"` // empty: both
 	Message string          `json:"message"`
 	Mend    string          `json:"mend,omitempty"`
 }

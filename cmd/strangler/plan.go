@@ -23,8 +23,10 @@ func (c *cli) dataPlan() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "plan CAPABILITY",
 		Short: "Say what moving the tables will do, before anything does",
-		Long: `Reads both catalogs and changes nothing. It fails when something stands against the
-move, and lists all of it with the mend of each.
+		Long: `Reads both catalogs and changes nothing. It says what becomes of each table, what
+crosses the border of the capability, what is missing in rights and settings, and
+what will happen. It fails when something stands against the move, and lists all of
+it with the mend of each; docs/data-plan.md tells how to read it.
 
 --ddl prints the statements that make the tables the extracted database lacks, from
 the definitions of the legacy ones; --create carries them out.`,
@@ -127,61 +129,4 @@ func (c *cli) ddlLines(ddl migrate.DDL) {
 	for _, s := range ddl.Statements {
 		c.out.line(s + ";")
 	}
-}
-
-func (c *cli) printPlan(ctx context.Context, mover *migrate.Mover) error {
-	plan, problems, err := mover.Plan(ctx)
-	if err != nil {
-		return err
-	}
-	if c.json {
-		err = c.out.json(struct {
-			Plan     migrate.Plan         `json:"plan"`
-			Problems []capability.Problem `json:"problems,omitempty"`
-		}{plan, problems})
-	} else {
-		c.planLines(plan)
-		for _, p := range problems {
-			c.out.line(c.out.red("✗ ") + p.String())
-		}
-	}
-	if err == nil && len(problems) > 0 {
-		return fmt.Errorf("against the move: %s", count(len(problems), "problem", "problems"))
-	}
-	return err
-}
-
-func (c *cli) planLines(plan migrate.Plan) {
-	c.out.line(c.out.bold(plan.Capability) + ": changes are read from " + plan.Capture)
-	rows := [][]string{{"TABLE", "AS", "MODE", "ROWS", "SIZE", "VERDICT"}}
-	for _, t := range plan.Tables {
-		rows = append(rows, []string{t.Table, t.As, string(t.Mode), fmt.Sprintf("~%d", t.Rows), size(uint64(max(t.Bytes, 0))), string(t.Verdict)})
-	}
-	c.out.table(rows)
-	for _, t := range plan.Tables {
-		for _, note := range t.Notes {
-			c.out.line("  note: " + t.Table + ": " + note)
-		}
-	}
-	for _, b := range plan.Border {
-		action := "at a switch: " + string(b.AtSwitch)
-		switch {
-		case b.AtSwitch == "":
-			action = c.out.red("not agreed to")
-		case b.Dropped:
-			action += ", dropped by an earlier one"
-		}
-		c.out.line(fmt.Sprintf("  border: %s from %s to %s, %s", b.Constraint, b.From, b.To, action))
-	}
-	if len(plan.Sequences) > 0 {
-		c.out.line("  sequences carried over at a switch: " + strings.Join(plan.Sequences, ", "))
-	}
-	for _, note := range plan.Notes {
-		c.out.line("  note: " + note)
-	}
-	if plan.Begun {
-		c.out.line("the move has begun already")
-		return
-	}
-	c.out.line(fmt.Sprintf("about %d rows, %s, %s to copy", plan.Rows, size(uint64(max(plan.Bytes, 0))), short(plan.Estimate)))
 }

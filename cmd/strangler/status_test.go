@@ -105,7 +105,9 @@ func (h *house) apart() {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan int, 2)
 	for _, args := range [][]string{{"controller"}, {"proxy", "--admin", "127.0.0.1:0"}} {
-		go func() { ended <- run(ctx, &goodbye{}, append(args, "-c", filepath.Join(h.dir, "config.yaml")), log, log) }()
+		go func() {
+			ended <- run(ctx, &goodbye{}, append(args, "-c", filepath.Join(h.dir, "config.yaml")), log, log)
+		}()
 	}
 	h.t.Cleanup(func() {
 		stop()

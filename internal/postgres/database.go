@@ -41,6 +41,8 @@ var pinned = map[string]string{
 	"idle_in_transaction_session_timeout": "0",
 	"idle_session_timeout":                "0",
 	"synchronous_commit":                  "on",
+	// Questions to the catalog look dear to the planner; compiling them is.
+	"jit": "off",
 	// A mover that has died must not keep its locks, slot and origin.
 	"tcp_keepalives_idle":              "10",
 	"tcp_keepalives_interval":          "5",
@@ -135,6 +137,10 @@ func redact(err error) error {
 	var parse *pgconn.ParseConfigError
 	if errors.As(err, &parse) {
 		return errors.New("the connection string cannot be read: " + parse.Error())
+	}
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && strings.Contains(refused.Message, "unsupported startup parameter") {
+		return fmt.Errorf("the address is that of a connection pooler, through which sessions and replication do not pass; write that of the server itself: %w", err)
 	}
 	if errors.As(err, new(*pgconn.ConnectError)) {
 		return oneLine{err}

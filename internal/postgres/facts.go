@@ -18,7 +18,7 @@ const factsSQL = `
 		'Unlogged',   c.relpersistence <> 'p',
 		'Partition',  c.relispartition,
 		'Inherits',   c.relkind = 'r' AND NOT c.relispartition AND EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent)),
-		'Forced',     c.relrowsecurity AND c.relforcerowsecurity AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user),
+		'Forced',     (SELECT quote_ident(rolname) FROM pg_roles WHERE rolname = current_user AND c.relrowsecurity AND c.relforcerowsecurity AND NOT rolsuper AND NOT rolbypassrls),
 		'Total',      pg_total_relation_size(c.oid),
 		'Family',     ARRAY(SELECT f.oid::regclass::text FROM pg_inherits i JOIN pg_class f ON f.oid IN (i.inhrelid, i.inhparent) AND f.oid <> c.oid
 		                    WHERE c.oid IN (i.inhrelid, i.inhparent) AND f.relkind IN ('r', 'p', 'f') ORDER BY 1),
@@ -33,16 +33,10 @@ const factsSQL = `
 		                    AND tgname NOT IN ('strangler_guard', 'strangler_guard_truncate') ORDER BY 1),
 		'Ordinary',   ARRAY(SELECT tgname FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled = 'O'
 		                    AND tgname NOT IN ('strangler_guard', 'strangler_guard_truncate') ORDER BY 1),
-		'Enums',      (SELECT json_object_agg(e.name, e.labels) FROM (
-		                    SELECT format_type(y.oid, NULL) AS name, array_agg(v.enumlabel ORDER BY v.enumsortorder) AS labels
-		                    FROM (SELECT DISTINCT CASE WHEN b.typelem <> 0 AND b.typlen = -1 THEN b.typelem ELSE b.oid END AS oid
-		                          FROM pg_attribute a JOIN pg_type b ON b.oid = a.atttypid
-		                          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) y
-		                    JOIN pg_enum v ON v.enumtypid = y.oid GROUP BY y.oid) e),
 		'Checks',     (SELECT coalesce(json_agg(json_build_object('Name', conname, 'Definition', pg_get_constraintdef(oid)) ORDER BY conname), '[]')
 		                    FROM pg_constraint WHERE conrelid = c.oid AND contype = 'c'),
 		'Uniques',    (SELECT coalesce(json_agg(json_build_object('Name', x.relname, 'Whole', i.indpred IS NULL, 'Exclusion', i.indisexclusion,
-		                      'Deferrable', NOT i.indimmediate, 'NullsEqual', i.indnullsnotdistinct,
+		                      'Constraint', EXISTS (SELECT FROM pg_constraint WHERE conindid = x.oid AND contype IN ('u', 'x')), 'Deferrable', NOT i.indimmediate, 'NullsEqual', i.indnullsnotdistinct,
 		                      'Columns', CASE WHEN i.indexprs IS NULL THEN ARRAY(SELECT a.attname FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, n)
 		                          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum WHERE k.n <= i.indnkeyatts ORDER BY k.n) END,
 		                      'Definition', coalesce((SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conindid = x.oid AND contype = 'x'),

@@ -25,7 +25,7 @@ room AS (SELECT (SELECT setting::int FROM pg_settings WHERE name = 'max_replicat
 	(SELECT count(*)::int FROM pg_replication_slots) AS taken,
 	(SELECT setting::int FROM pg_settings WHERE name = 'max_wal_senders') AS senders)
 SELECT 1 AS rank, format('wal_level is %s: changes cannot be read from the log', setting) AS message,
-	'ALTER SYSTEM SET wal_level = logical; and restart the server' AS mend FROM pg_settings WHERE name = 'wal_level' AND setting <> 'logical'
+	'ALTER SYSTEM SET wal_level = logical; -- then restart the server' AS mend FROM pg_settings WHERE name = 'wal_level' AND setting <> 'logical'
 UNION ALL
 SELECT 2, format('role %s may not open replication connections', role), format('ALTER ROLE %s REPLICATION', role) FROM me WHERE NOT rolreplication AND NOT rolsuper
 UNION ALL
@@ -45,9 +45,9 @@ SELECT 7, format('role %s may not call %s', role, string_agg(function, ', ')), f
 	FROM me, lacking GROUP BY role
 UNION ALL
 SELECT 8, format('%s of %s replication slots are taken; two are needed, one of them while verifying', taken, slots),
-	format('ALTER SYSTEM SET max_replication_slots = %s; and restart the server', slots + 4) FROM room WHERE slots - taken < 2 AND NOT $3
+	format('ALTER SYSTEM SET max_replication_slots = %s; -- then restart the server', slots + 4) FROM room WHERE slots - taken < 2 AND NOT $3
 UNION ALL
-SELECT 9, format('max_wal_senders is %s; four are needed', senders), 'ALTER SYSTEM SET max_wal_senders = 10; and restart the server' FROM room WHERE senders < 4
+SELECT 9, format('max_wal_senders is %s; four are needed', senders), 'ALTER SYSTEM SET max_wal_senders = 10; -- then restart the server' FROM room WHERE senders < 4
 UNION ALL
 SELECT 10, format('the database is encoded in %s: text cannot be compared exactly', current_setting('server_encoding')), 'move it to a database that is encoded in UTF8'
 	WHERE current_setting('server_encoding') <> 'UTF8'

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"strangler/capability"
+)
+
+// TestPlanIsRead: the text has its four parts, fits a terminal, and fails where
+// something is refused; the JSON has the names that scripts rely on.
+func TestPlanIsRead(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs PostgreSQL")
+	}
+	h := newHouse(t, "orders", "  tables:\n    - table: orders\n      columns: {note: remark}\n    - {table: lines, as: items}\n    - {table: countries, mode: copy}\n")
+	h.sql(capability.Legacy, `CREATE TABLE countries (code text PRIMARY KEY); CREATE TABLE customers (id int PRIMARY KEY, orders int);
+		CREATE TABLE orders (id bigserial PRIMARY KEY, customer int REFERENCES customers ON DELETE CASCADE, note text UNIQUE);
+		CREATE TABLE lines (order_id bigint REFERENCES orders, n int, PRIMARY KEY (order_id, n));
+		CREATE VIEW recent AS SELECT * FROM orders;
+		CREATE FUNCTION close_old_orders() RETURNS void LANGUAGE sql AS 'DELETE FROM public.orders';
+		INSERT INTO countries VALUES ('DE'); INSERT INTO orders (note) SELECT i FROM generate_series(1, 5000) i; ANALYZE`)
+	out, status := h.try("data", "plan", "orders")
+	t.Log(out)
+	if status != 1 || !strings.Contains(out, "4 things stand against the move of orders") {
+		t.Errorf("exit status %d", status)
+	}
+	for _, want := range []string{
+		"\nTables\n", "\nBorder\n", "\nRights and settings\n", "\nWhat happens\n",
+		"✗ line 14: the extracted database has no table orders\n        strangler data plan orders --create\n",
+		"add under data.border:  - {constraint: orders_customer_fkey, at_switch: drop}",
+		"  foreign key orders_customer_fkey from orders to customers, ON DELETE CASCADE, not agreed to\n    - a row of orders may name a row of customers that is not there\n    - deleting from customers no longer deletes from orders\n",
+		"view public.recent reads and may write orders: reads a copy", "function public.close_old_orders() writes orders (by its text): is refused",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("nothing of %q", want)
+		}
+	}
+	for line := range strings.Lines(out) {
+		if text := strings.TrimSpace(line); visible(text) > 100 && !strings.HasPrefix(text, "ALTER ") && !strings.HasPrefix(text, "CREATE ") {
+			t.Errorf("too wide: %s", text)
+		}
+	}
+	h.types("data", "plan", "orders", "--create")
+	h.write("routes/orders.yaml", strings.Replace(h.read("routes/orders.yaml"), "  tables:", "  border: [{constraint: orders_customer_fkey, at_switch: drop}]\n  tables:", 1))
+	t.Log(h.types("data", "plan", "orders"))
+	var answer struct {
+		Plan struct {
+			Tables []map[string]any `json:"tables"`
+		} `json:"plan"`
+		Problems []map[string]any `json:"problems"`
+	}
+	h.must(json.Unmarshal([]byte(h.types("data", "plan", "orders", "--json")), &answer))
+	var names []string
+	for name := range answer.Plan.Tables[0] {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	if want := []string{"as", "bytes", "chunks", "disk", "estimate_ns", "identity", "mode", "renames", "rows", "table", "verdict"}; !slices.Equal(names, want) || len(answer.Problems) > 0 {
+		t.Errorf("%v, %v", names, answer.Problems)
+	}
+	if ddl := h.types("data", "plan", "orders", "--ddl"); !strings.Contains(ddl, "no table is missing") {
+		t.Error(ddl)
+	}
+}
+
+func (h *house) read(name string) string {
+	h.t.Helper()
+	content, err := os.ReadFile(filepath.Join(h.dir, name))
+	h.must(err)
+	return string(content)
+}

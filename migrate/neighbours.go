@@ -1,0 +1,147 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"strangler/capability"
+)
+
+// dependents tells who else uses the tables that move, and what becomes of that.
+func (p *planner) dependents(ctx context.Context, legacy, _ Database) error {
+	inside := p.inside()
+	known, err := legacy.Dependents(ctx, inside)
+	if err != nil {
+		return err
+	}
+	code, err := legacy.Code(ctx)
+	if err != nil {
+		return err
+	}
+	p.plan.Dependents = neighbours(inside, known, code)
+	return nil
+}
+
+// neighbours joins what the catalog knows with what the text of functions names.
+func neighbours(inside []Relation, known []Dependent, code Code) []Dependent {
+	bodies := map[string]Routine{}
+	for _, r := range code.Routines {
+		bodies[r.Name] = r
+	}
+	var list []Dependent
+	add := func(d Dependent) {
+		same := func(o Dependent) bool {
+			return o.Kind == d.Kind && o.Name == d.Name && o.On == d.On && o.Table == d.Table
+		}
+		if i := slices.IndexFunc(list, same); i >= 0 {
+			list[i].Access = d.Access // the text tells more than the catalog's "names"
+			return
+		}
+		list = append(list, d)
+	}
+	for _, d := range known {
+		add(d)
+	}
+	for _, r := range code.Routines {
+		if !r.Trigger {
+			named := mentions(r.Body, inside)
+			for _, t := range byName(named) {
+				add(Dependent{Kind: "function", Name: r.Name, Table: t.String(), Access: named[t], Found: FoundText})
+			}
+		}
+	}
+	outside := slices.DeleteFunc(slices.Clone(code.Tables), func(t Relation) bool { return slices.Contains(inside, t) })
+	for _, t := range code.Triggers {
+		if t.Disabled {
+			continue
+		}
+		// What a trigger of ours does to others ends; what others' do to ours is refused.
+		tables := inside
+		if slices.Contains(inside, t.On) {
+			tables = outside
+		}
+		named := mentions(bodies[t.Routine].Body, tables)
+		for _, table := range byName(named) {
+			add(Dependent{Kind: "trigger", Name: sqlName(t.Name), On: t.On.String(), Table: table.String(), Access: named[table], Found: FoundText})
+		}
+	}
+	for i := range list {
+		list[i].Means = meaning(list[i], slices.ContainsFunc(inside, func(r Relation) bool { return r.String() == list[i].On }))
+	}
+	return list
+}
+
+func byName(tables map[Relation]Access) []Relation {
+	var list []Relation
+	for t := range tables {
+		list = append(list, t)
+	}
+	slices.SortFunc(list, func(a, b Relation) int { return strings.Compare(a.Schema+"."+a.Name, b.Schema+"."+b.Name) })
+	return list
+}
+
+// meaning says what becomes of a use when extracted owns. Ours is a trigger of
+// a table that moves.
+func meaning(d Dependent, ours bool) string {
+	const copied = "reads a copy of what extracted writes, until retire"
+	switch {
+	case ours:
+		return "stops: nothing fires it for what extracted writes"
+	case d.Kind == "sequence":
+		return fmt.Sprintf("also fills %s: the two sides will draw the same numbers unless sequences.gap keeps them apart", d.On)
+	case d.Kind == "materialized view":
+		return "refreshed from a copy of what extracted writes, until retire"
+	case d.Access == MayWrite:
+		return copied + "; writes through it are refused"
+	case d.Kind == "trigger" && d.Access == Writes:
+		return "is refused from the cutover on, and with it the write that fires it"
+	case d.Access == Writes:
+		return "is refused from the cutover on, with the transaction around it"
+	case d.Access == Names:
+		return "reads a copy of what extracted writes, until retire; what it writes is refused"
+	}
+	return copied
+}
+
+// inside are the legacy tables that change their owner.
+func (p *planner) inside() []Relation {
+	var list []Relation
+	for _, d := range p.layout.all {
+		if d.Mode == capability.Move {
+			list = append(list, d.From.Relation)
+		}
+	}
+	return list
+}
+
+// loses says what a foreign key does today that nobody will do once it is
+// dropped, or once its two ends are in different databases.
+func loses(k ForeignKey, outgoing bool) []string {
+	list := []string{fmt.Sprintf("a row of %s may name a row of %s that is not there", k.From, k.To)}
+	verb := map[string]string{"c": "deletes from", "n": "sets NULL in", "d": "sets the default in"}
+	if does, ok := verb[k.OnDelete]; ok {
+		list = append(list, fmt.Sprintf("deleting from %s no longer %s %s", k.To, does, k.From))
+	} else if !outgoing {
+		list = append(list, fmt.Sprintf("rows of %s that %s names can be deleted", k.To, k.From))
+	}
+	verb["c"] = "carries over to"
+	if does, ok := verb[k.OnUpdate]; ok {
+		list = append(list, fmt.Sprintf("a changed key of %s no longer %s %s", k.To, does, k.From))
+	}
+	return list
+}
+
+// actions are a foreign key's, in words; empty where it only refuses.
+func actions(k ForeignKey) string {
+	words := map[string]string{"r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+	var list []string
+	if w := words[k.OnDelete]; w != "" {
+		list = append(list, "ON DELETE "+w)
+	}
+	if w := words[k.OnUpdate]; w != "" {
+		list = append(list, "ON UPDATE "+w)
+	}
+	return strings.Join(list, " ")
+}
