@@ -15,6 +15,7 @@ type Database interface {
 	Filled
 	Rows
 	Surroundings
+	Observer
 	Moves
 	Borders
 	Sequencer

@@ -65,10 +65,10 @@ func compareParts(here, there []Part, available map[string]string, making bool) 
 			v.types(a, b)
 		}
 	}
-	for side, parts := range map[capability.Side][]Part{capability.Legacy: here, capability.Extracted: there} {
+	for i, parts := range [][]Part{here, there} {
 		for _, c := range parts {
 			v.note(c.Kind == "collation" && c.Recorded != "" && c.Recorded != c.Version, fmt.Sprintf("REINDEX DATABASE; -- or what uses it, then: ALTER COLLATION %s REFRESH VERSION", c.Name),
-				"indexes by collation %s of the %s database were built with version %s, and the system has %s: they may miss rows", c.Name, side, c.Recorded, c.Version)
+				"indexes by collation %s of the %s database were built with version %s, and the system has %s: they may miss rows", c.Name, capability.Sides[i], c.Recorded, c.Version)
 		}
 	}
 	return v

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +22,7 @@ func newMover(doc capability.Document, legacy, extracted *postgres.Database, gat
 
 func (c *cli) dataPlan() *cobra.Command {
 	var ddl, create bool
+	var observe time.Duration
 	command := &cobra.Command{
 		Use:   "plan CAPABILITY",
 		Short: "Say what moving the tables will do, before anything does",
@@ -29,7 +32,11 @@ what will happen. It fails when something stands against the move, and lists all
 it with the mend of each; docs/data-plan.md tells how to read it.
 
 --ddl prints the statements that make the tables the extracted database lacks, from
-the definitions of the legacy ones; --create carries them out.`,
+the definitions of the legacy ones; --create carries them out.
+
+--observe 5m watches the legacy database for that long instead, and counts the
+transactions that write both the capability's tables and others: a cutover would
+refuse each of them. It decodes the whole log meanwhile.`,
 		Args: exactly("CAPABILITY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if ddl && create {
@@ -37,6 +44,10 @@ the definitions of the legacy ones; --create carries them out.`,
 			}
 			return c.withMover(cmd.Context(), args[0], func(mover *migrate.Mover) error {
 				switch {
+				case observe < 0 || observe > time.Hour:
+					return usageError{errors.New("--observe takes a time of up to 1h")}
+				case observe > 0:
+					return c.observe(cmd.Context(), mover, observe)
 				case create:
 					return c.createTables(cmd.Context(), mover)
 				case ddl:
@@ -48,6 +59,8 @@ the definitions of the legacy ones; --create carries them out.`,
 	}
 	command.Flags().BoolVar(&ddl, "ddl", false, "print the statements that make missing target tables")
 	command.Flags().BoolVar(&create, "create", false, "make missing target tables")
+	command.Flags().DurationVar(&observe, "observe", 0, "count the transactions that write on both sides of the border, for this long")
+	command.MarkFlagsMutuallyExclusive("ddl", "create", "observe")
 	return command
 }
 
@@ -91,6 +104,29 @@ func (c *cli) withDatabases(ctx context.Context, settings config.Config, doc cap
 	}
 	defer extracted.Close()
 	return use(newMover(doc, legacy, extracted, postgres.NewGates(doc.Name, legacy, extracted), 0, slog.New(slog.DiscardHandler)))
+}
+
+func (c *cli) observe(ctx context.Context, mover *migrate.Mover, period time.Duration) error {
+	if !c.json {
+		c.errs.line("watching for " + period.String())
+	}
+	o, err := mover.Observe(ctx, period)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return c.out.json(o)
+	}
+	c.out.line(fmt.Sprintf("%d transactions wrote; %d of them wrote tables of %s, and %d of these others as well", o.Transactions, o.Inside, mover.Document.Name, o.Crossing))
+	if len(o.Pairs) > 0 {
+		rows := [][]string{{"  INSIDE", "OUTSIDE", "TRANSACTIONS"}}
+		for _, p := range o.Pairs {
+			rows = append(rows, []string{"  " + p.Inside, p.Outside, fmt.Sprint(p.Transactions)})
+		}
+		c.out.table(rows)
+		c.paragraph("", "each of these transactions would be refused whole after a cutover: split them first")
+	}
+	return nil
 }
 
 func (c *cli) createTables(ctx context.Context, mover *migrate.Mover) error {

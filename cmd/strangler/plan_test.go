@@ -64,6 +64,12 @@ func TestPlanIsRead(t *testing.T) {
 	if want := []string{"as", "bytes", "chunks", "disk", "estimate_ns", "identity", "mode", "renames", "rows", "table", "verdict"}; !slices.Equal(names, want) || len(answer.Problems) > 0 {
 		t.Errorf("%v, %v", names, answer.Problems)
 	}
+	if out := h.types("data", "plan", "orders", "--observe", "1s"); !strings.Contains(out, "wrote tables of orders, and 0 of these") {
+		t.Error(out)
+	}
+	if out, status := h.try("data", "plan", "orders", "--observe", "2h"); status != 2 {
+		t.Error(out)
+	}
 	if ddl := h.types("data", "plan", "orders", "--ddl"); !strings.Contains(ddl, "no table is missing") {
 		t.Error(ddl)
 	}
