@@ -65,7 +65,7 @@ func judge(p Pair, renames map[string]string, here, there Facts, begun bool) ver
 func (t *trial) ordinary(side capability.Side, f Facts) {
 	table := t.On(side)
 	name, alter := fmt.Sprintf("%s in the %s database", table.Relation, side), "ALTER TABLE "+table.SQL()+" "
-	t.refuse(table.Kind == "p", "move tables that are not partitioned; this version does not follow partitions", "%s is partitioned: %s", name, strings.Join(f.Family, ", "))
+	t.refuse(table.Kind == "p", "move tables that are not partitioned; this version does not follow partitions", "%s is partitioned (partitions: %s)", name, listed(f.Family))
 	t.refuse(table.Kind != "r" && table.Kind != "p", "leave it out", "%s is no ordinary table", name)
 	t.refuse(f.Partition || f.Inherits, "leave it out; this version does not follow inheritance", "%s is a partition, or has parents or children: %s", name, strings.Join(f.Family, ", "))
 	t.refuse(f.Unlogged, alter+"SET LOGGED", "%s is unlogged: its changes are in no log", name)

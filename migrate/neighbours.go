@@ -16,11 +16,7 @@ func (p *planner) dependents(ctx context.Context, legacy, _ Database) error {
 	if err != nil {
 		return err
 	}
-	code, err := legacy.Code(ctx)
-	if err != nil {
-		return err
-	}
-	p.plan.Dependents = neighbours(inside, known, code)
+	p.plan.Dependents = neighbours(inside, known, p.code[capability.Legacy])
 	return nil
 }
 

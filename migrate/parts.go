@@ -25,15 +25,11 @@ func (p *planner) parts(ctx context.Context, legacy, extracted Database) error {
 	}
 	v := compareParts(here, there, p.servers[capability.Extracted].Extensions, len(p.layout.missing) > 0)
 	for _, side := range capability.Sides {
-		code, err := p.databases[side].Code(ctx)
-		if err != nil {
-			return err
-		}
 		parts := here
 		if side == capability.Extracted {
 			parts = there
 		}
-		v.searchPaths(side, parts, code)
+		v.searchPaths(side, parts, p.code[side])
 	}
 	for _, o := range v.obstacles {
 		p.refuse(capability.Problem{Path: string(capability.Extracted) + " database", Message: o.Message, Mend: o.Mend})
@@ -109,7 +105,7 @@ func (v *verdicts) searchPaths(side capability.Side, parts []Part, code Code) {
 			continue
 		}
 		if name := unqualified(code.Routines[i].Body, code); name != "" {
-			v.notes = append(v.notes, Remark{Side: side, Message: fmt.Sprintf("function %s, which the tables call, names %s without its schema: the mover's writes would not find it", p.Name, name),
+			v.notes = append(v.notes, Remark{Side: side, Message: fmt.Sprintf("function %s, which the tables call, names %s without its schema: a write of the mover's that calls it would not find that", p.Name, name),
 				Mend: fmt.Sprintf("ALTER FUNCTION %s SET search_path = %s", p.Name, sqlName(p.Schema))})
 		}
 	}

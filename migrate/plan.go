@@ -76,6 +76,7 @@ type planner struct {
 	doc       capability.Document
 	databases map[capability.Side]Database
 	servers   map[capability.Side]Server
+	code      map[capability.Side]Code
 	plan      Plan
 	layout    layout
 	problems  []capability.Problem
@@ -91,7 +92,7 @@ func newPlan(ctx context.Context, doc capability.Document, legacy, extracted Dat
 	if err != nil {
 		return Plan{}, nil, err
 	}
-	p := &planner{doc: doc, layout: l, problems: l.problems, servers: map[capability.Side]Server{},
+	p := &planner{doc: doc, layout: l, problems: l.problems, servers: map[capability.Side]Server{}, code: map[capability.Side]Code{},
 		databases: map[capability.Side]Database{capability.Legacy: legacy, capability.Extracted: extracted},
 		plan:      Plan{Capability: doc.Name, Capture: "the source's write-ahead log (pgoutput)", Begun: begun}}
 	steps := []func(context.Context, Database, Database) error{p.examine, p.tables, p.parts, p.border, p.dependents, p.sequences, p.rights, p.settings}
@@ -193,6 +194,9 @@ func (p *planner) border(ctx context.Context, legacy, extracted Database) error 
 		agreed, ok := agreement(p.doc.Data.Border, k.Name)
 		if ok {
 			b.AtSwitch = agreed.AtSwitch
+			if agreed.AtSwitch == capability.BorderKeep {
+				b.Loses = append(b.Loses, fmt.Sprintf("a row of %s can be deleted only when the legacy copy of %s does not name it", k.To, k.From))
+			}
 		}
 		p.plan.Border = append(p.plan.Border, b)
 		p.judgeKey(k, agreed, ok)

@@ -17,8 +17,8 @@ const placesNeeded = 16
 // same server.
 const sendersNeeded = 3
 
-// examine asks both servers how they are set up. It comes first: the other
-// questions mean nothing through a pooler or to a standby.
+// examine asks both servers how they are set up, and for the code in both
+// databases.
 func (p *planner) examine(ctx context.Context, _, _ Database) error {
 	for _, side := range capability.Sides {
 		s, err := p.databases[side].Server(ctx)
@@ -26,6 +26,9 @@ func (p *planner) examine(ctx context.Context, _, _ Database) error {
 			return err
 		}
 		p.servers[side] = s
+		if p.code[side], err = p.databases[side].Code(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -216,3 +216,27 @@ func TestOwnSlotsAreNoOthers(t *testing.T) {
 		t.Errorf("%v, %+v", problems, plan)
 	}
 }
+
+func TestOtherEncodingsAreRefused(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, plain, tables("t"))
+	m.exec(capability.Extracted, plain)
+	for encoding, want := range map[string]string{"SQL_ASCII": "bytes of any encoding", "LATIN1": "cannot be compared exactly"} {
+		name := strings.ToLower("t_" + encoding + strings.ReplaceAll(m.name, "-", "_"))
+		m.exec(capability.Legacy, `CREATE DATABASE `+name+` ENCODING '`+encoding+`' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`)
+		t.Cleanup(func() { m.exec(capability.Legacy, `DROP DATABASE `+name+` WITH (FORCE)`) })
+		u, err := url.Parse(m.urls[capability.Legacy])
+		m.must(err)
+		u.Path = "/" + name
+		d, err := Open(t.Context(), capability.Legacy, u.String())
+		m.must(err)
+		_, err = d.pool.Exec(t.Context(), `CREATE TABLE public.t (id int PRIMARY KEY, v text)`)
+		m.must(err)
+		_, problems, err := m.through(capability.Legacy, d).Plan(t.Context())
+		m.must(err)
+		if text := fmt.Sprint(problems); len(problems) != 1 || !strings.Contains(text, "encoded in "+encoding) || !strings.Contains(text, want) || !strings.Contains(text, "UTF8") {
+			t.Errorf("%s: %s", encoding, text)
+		}
+		d.Close()
+	}
+}

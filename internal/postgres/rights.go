@@ -49,7 +49,8 @@ SELECT 8, format('%s of %s replication slots are taken; two are needed, one of t
 UNION ALL
 SELECT 9, format('max_wal_senders is %s; four are needed', senders), 'ALTER SYSTEM SET max_wal_senders = 10; -- then restart the server' FROM room WHERE senders < 4
 UNION ALL
-SELECT 10, format('the database is encoded in %s: text cannot be compared exactly', current_setting('server_encoding')), 'move it to a database that is encoded in UTF8'
+SELECT 10, format('the database is encoded in %s: %s', current_setting('server_encoding'), CASE current_setting('server_encoding') WHEN 'SQL_ASCII' THEN 'its text may be bytes of any encoding, which another database would not take' ELSE 'text cannot be compared exactly' END),
+	'move it to a database that is encoded in UTF8: pg_dump --encoding=UTF8, after the bytes that are none are mended'
 	WHERE current_setting('server_encoding') <> 'UTF8'
 ORDER BY rank, message`
 
