@@ -111,33 +111,3 @@ func (p *planner) inside() []Relation {
 	}
 	return list
 }
-
-// loses says what a foreign key does today that nobody will do once it is
-// dropped, or once its two ends are in different databases.
-func loses(k ForeignKey, outgoing bool) []string {
-	list := []string{fmt.Sprintf("a row of %s may name a row of %s that is not there", k.From, k.To)}
-	verb := map[string]string{"c": "deletes from", "n": "sets NULL in", "d": "sets the default in"}
-	if does, ok := verb[k.OnDelete]; ok {
-		list = append(list, fmt.Sprintf("deleting from %s no longer %s %s", k.To, does, k.From))
-	} else if !outgoing {
-		list = append(list, fmt.Sprintf("rows of %s that %s names can be deleted", k.To, k.From))
-	}
-	verb["c"] = "carries over to"
-	if does, ok := verb[k.OnUpdate]; ok {
-		list = append(list, fmt.Sprintf("a changed key of %s no longer %s %s", k.To, does, k.From))
-	}
-	return list
-}
-
-// actions are a foreign key's, in words; empty where it only refuses.
-func actions(k ForeignKey) string {
-	words := map[string]string{"r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
-	var list []string
-	if w := words[k.OnDelete]; w != "" {
-		list = append(list, "ON DELETE "+w)
-	}
-	if w := words[k.OnUpdate]; w != "" {
-		list = append(list, "ON UPDATE "+w)
-	}
-	return strings.Join(list, " ")
-}

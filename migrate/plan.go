@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -176,62 +175,6 @@ func identity(key []string, replica string) string {
 	return strings.Join(key, ", ")
 }
 
-// border holds the crossing foreign keys of the legacy database against what the
-// document agrees to.
-func (p *planner) border(ctx context.Context, legacy, extracted Database) error {
-	keys, err := crossing(ctx, legacy, p.layout)
-	if err != nil {
-		return err
-	}
-	dropped, err := legacy.DroppedForeignKeys(ctx, p.doc.Name)
-	if err != nil {
-		return err
-	}
-	known := map[string]bool{}
-	for _, k := range keys {
-		known[k.Name] = true
-		b := BorderPlan{Constraint: k.Name, From: k.From.String(), To: k.To.String(), Actions: actions(k), Loses: loses(k, slices.Contains(p.inside(), k.From))}
-		agreed, ok := agreement(p.doc.Data.Border, k.Name)
-		if ok {
-			b.AtSwitch = agreed.AtSwitch
-			if agreed.AtSwitch == capability.BorderKeep {
-				b.Loses = append(b.Loses, fmt.Sprintf("a row of %s can be deleted only when the legacy copy of %s does not name it", k.To, k.From))
-			}
-		}
-		p.plan.Border = append(p.plan.Border, b)
-		p.judgeKey(k, agreed, ok)
-	}
-	for _, k := range dropped {
-		known[k.Name] = true
-		p.plan.Border = append(p.plan.Border, BorderPlan{Constraint: k.Name, From: k.From.String(), To: k.To.String(), AtSwitch: capability.BorderDrop, Dropped: true})
-	}
-	for _, b := range p.doc.Data.Border {
-		if !known[b.Constraint] {
-			p.refuse(capability.Problem{Path: "data.border", Line: b.Line, Value: b.Constraint, Message: "no foreign key of this name crosses the border", Mend: "take the entry out"})
-		}
-	}
-	outside, err := crossingOf(ctx, extracted, relations(p.layout.moved(), capability.Extracted))
-	if err != nil {
-		return err
-	}
-	for _, k := range outside {
-		p.plan.Notes = append(p.plan.Notes, Remark{Side: capability.Extracted, Message: fmt.Sprintf("foreign key %s of %s to %s is not checked for rows that the mover writes, and its actions do not run for them", k.Name, k.From, k.To)})
-	}
-	return nil
-}
-
-func (p *planner) judgeKey(k ForeignKey, agreed capability.Border, ok bool) {
-	outgoing := slices.Contains(relations(p.layout.moved(), capability.Legacy), k.From)
-	switch {
-	case !ok:
-		p.refuse(capability.Problem{Path: "data.border", Value: k.Name, Message: fmt.Sprintf("foreign key %s from %s to %s crosses the border and is not agreed to", k.Name, k.From, k.To),
-			Mend: fmt.Sprintf("add under data.border:  - {constraint: %s, at_switch: drop}", k.Name)})
-	case agreed.AtSwitch == capability.BorderKeep && (!outgoing || k.Writes()):
-		p.refuse(capability.Problem{Path: "data.border", Line: agreed.Line, Value: k.Name,
-			Message: fmt.Sprintf("foreign key %s cannot be kept: it refers to a table that moves, or its actions write one", k.Name), Mend: "write at_switch: drop"})
-	}
-}
-
 // rights asks both databases what the mover's role lacks.
 func (p *planner) rights(ctx context.Context, legacy, extracted Database) error {
 	for _, side := range []struct {
@@ -248,72 +191,4 @@ func (p *planner) rights(ctx context.Context, legacy, extracted Database) error 
 		p.problems = append(p.problems, problems...)
 	}
 	return nil
-}
-
-// conclude gives every table its verdict and tells what will happen.
-func (p *planner) conclude() {
-	for i := range p.plan.Tables {
-		t := &p.plan.Tables[i]
-		for _, problem := range p.problems {
-			if name, ok := strings.CutPrefix(problem.Path, "data.tables."); ok && (name == t.Table || ParseRelation(name).String() == t.Table) {
-				t.Reasons = append(t.Reasons, Remark{Message: problem.Message, Mend: problem.Mend})
-			}
-		}
-		switch {
-		case len(t.Reasons) > 0:
-			t.Verdict = VerdictRefused
-		case len(t.Notes) > 0:
-			t.Verdict = VerdictNoted
-		default:
-			t.Verdict = VerdictMoves
-		}
-		p.plan.Estimate += t.Estimate
-	}
-	p.plan.Speed = fmt.Sprintf("%s/s, assumed", size(copySpeed))
-	if rate := p.doc.Data.Rate; rate > 0 {
-		p.plan.Speed = fmt.Sprintf("%d rows/s, by data.rate", rate)
-	}
-	p.plan.Happens = p.happens()
-}
-
-// happens lists what is done, in order.
-func (p *planner) happens() []string {
-	var list []string
-	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
-	chunks, moved := 0, 0
-	for _, t := range p.plan.Tables {
-		chunks += t.Chunks
-		if t.Mode == capability.Move {
-			moved++
-		}
-	}
-	if p.plan.Begun {
-		add("the move has begun; data start goes on with it")
-	} else {
-		add("data start makes gates and guards on %d tables in both databases, a publication and a slot in each; a slot waits, while it is made, for every transaction that is writing in the cluster", moved)
-		add("about %d rows (%s) are copied in %d chunks, in about %s (%s; indexes come on top)", p.plan.Rows, size(p.plan.Bytes), chunks, p.plan.Estimate, p.plan.Speed)
-		add("both directions are followed, until retire")
-	}
-	var dropped, kept []string
-	for _, b := range p.plan.Border {
-		switch {
-		case b.Dropped:
-		case b.AtSwitch == capability.BorderKeep:
-			kept = append(kept, b.Constraint)
-		default:
-			dropped = append(dropped, b.Constraint)
-		}
-	}
-	if len(dropped) > 0 {
-		add("a cutover drops foreign keys first, in a transaction of at most a second: %s; a rollback adds them again and validates them", strings.Join(dropped, ", "))
-	}
-	if len(kept) > 0 {
-		add("foreign keys stay in the legacy database, and are not checked for what the mover writes there: %s", strings.Join(kept, ", "))
-	}
-	add("a cutover holds writes while the gates change, for at most 3 s")
-	if len(p.plan.Sequences) > 0 {
-		add("it sets sequences, with a gap of %d: %s", p.doc.Data.Gap, strings.Join(p.plan.Sequences, ", "))
-	}
-	add("from then on the legacy database refuses writes to these tables from everybody but the mover, and shows what extracted writes with the lag of the reverse stream")
-	return list
 }

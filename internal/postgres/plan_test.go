@@ -1,9 +1,13 @@
 package postgres
 
 import (
+	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
 	"strangler/migrate"
@@ -132,5 +136,36 @@ func TestPlanRefuses(t *testing.T) {
 				t.Error("something was installed")
 			}
 		})
+	}
+}
+
+// TestPlanSeesSubscriptionsAndForcedPolicies: what takes a table fed from
+// elsewhere, and rows that the mover's role would not see.
+func TestPlanSeesSubscriptionsAndForcedPolicies(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, plain, tables("t"))
+	role := pgx.Identifier{"Seeing " + m.name}.Sanitize()
+	m.exec(capability.Extracted, plain+`CREATE SUBSCRIPTION feed CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE);
+		INSERT INTO pg_subscription_rel SELECT oid, 't'::regclass, 'r', NULL FROM pg_subscription WHERE subname = 'feed'`)
+	t.Cleanup(func() { m.exec(capability.Extracted, `DROP SUBSCRIPTION feed`) })
+	m.exec(capability.Legacy, `CREATE ROLE `+role+` LOGIN PASSWORD 'seeing'; ALTER TABLE t OWNER TO `+role+`; ALTER TABLE t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY`)
+	t.Cleanup(func() { m.exec(capability.Legacy, `DROP OWNED BY `+role+`; DROP ROLE `+role) })
+	u, err := url.Parse(m.urls[capability.Legacy])
+	m.must(err)
+	u.User = url.UserPassword("Seeing "+m.name, "seeing")
+	d, err := Open(t.Context(), capability.Legacy, u.String())
+	m.must(err)
+	defer d.Close()
+	_, problems, err := m.through(capability.Legacy, d).Plan(t.Context())
+	m.must(err)
+	text := fmt.Sprint(problems)
+	for _, want := range []string{"t in the extracted database is fed by a subscription", "row level security may hide rows of t in the legacy database", "ALTER ROLE " + role + " BYPASSRLS"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("nothing of %q in %s", want, text)
+		}
+	}
+	m.exec(capability.Legacy, `ALTER ROLE `+role+` BYPASSRLS`)
+	if _, problems, err = m.through(capability.Legacy, d).Plan(t.Context()); err != nil || strings.Contains(fmt.Sprint(problems), "row level") {
+		t.Errorf("after the mend: %v, %v", problems, err)
 	}
 }
