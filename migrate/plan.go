@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -79,6 +80,7 @@ type planner struct {
 	plan      Plan
 	layout    layout
 	problems  []capability.Problem
+	lacking   bool // rights are missing: a question may fail for that
 }
 
 // newPlan reads both databases and changes neither.
@@ -94,10 +96,14 @@ func newPlan(ctx context.Context, doc capability.Document, legacy, extracted Dat
 	p := &planner{doc: doc, layout: l, problems: l.problems, servers: map[capability.Side]Server{}, code: map[capability.Side]Code{},
 		databases: map[capability.Side]Database{capability.Legacy: legacy, capability.Extracted: extracted},
 		plan:      Plan{Capability: doc.Name, Capture: "the source's write-ahead log (pgoutput)", Begun: begun}}
-	steps := []func(context.Context, Database, Database) error{p.examine, p.tables, p.parts, p.border, p.dependents, p.sequences, p.rights, p.settings}
+	steps := []func(context.Context, Database, Database) error{p.examine, p.rights, p.tables, p.parts, p.border, p.dependents, p.sequences, p.settings}
 	for _, step := range steps {
-		if err := step(ctx, legacy, extracted); err != nil {
+		err := step(ctx, legacy, extracted)
+		if err != nil && (!p.lacking || ctx.Err() != nil) {
 			return Plan{}, nil, err
+		}
+		if err != nil {
+			p.plan.Settings = append(p.plan.Settings, Remark{Message: fmt.Sprintf("for want of these rights not everything could be examined: %v", err), Mend: "ask again when they are given"})
 		}
 	}
 	p.conclude()
@@ -189,6 +195,7 @@ func (p *planner) rights(ctx context.Context, legacy, extracted Database) error 
 			problems[i].File = p.doc.File
 		}
 		p.problems = append(p.problems, problems...)
+		p.lacking = p.lacking || len(problems) > 0
 	}
 	return nil
 }

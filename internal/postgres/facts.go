@@ -46,7 +46,7 @@ const factsSQL = `
 		                    WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary AND i.indisvalid),
 		'Deferred',   EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND NOT indimmediate),
 		'Invalid',    ARRAY(SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = c.oid AND NOT indisvalid ORDER BY 1)),
-	       c.relkind IN ('r', 'p') AND has_table_privilege(c.oid, 'SELECT') AND NOT row_security_active(c.oid)
+	       c.relkind IN ('r', 'p') AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND NOT row_security_active(c.oid)
 	FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, i)
 	JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
 	ORDER BY w.i`

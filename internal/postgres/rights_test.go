@@ -37,6 +37,11 @@ func TestEveryMissingRightHasAMendThatWorks(t *testing.T) {
 	m.exec(capability.Extracted, `ALTER TABLE order_lines RENAME TO items; ALTER TABLE items RENAME unit_price_cents TO price_cents; TRUNCATE orders, items, customers, payments`)
 
 	all := []migrate.Relation{{Schema: "public", Name: "orders"}, {Schema: "public", Name: "order_lines"}, {Schema: "public", Name: "items"}, {Schema: "public", Name: "customers"}}
+	poor := *m
+	poor.databases, poor.gates = databases, NewGates(m.name, databases[capability.Legacy], databases[capability.Extracted])
+	if plan, problems, err := poor.mover(shopData(), 1).Plan(t.Context()); err != nil || len(problems) < 10 || len(plan.Tables) != 3 || !strings.Contains(fmt.Sprint(plan.Settings), "for want of these rights") {
+		t.Errorf("a plan without rights: %+v, %v, %v", plan, problems, err)
+	}
 	for _, side := range capability.Sides {
 		problems, err := databases[side].Rights(t.Context(), all, false)
 		m.must(err)
@@ -52,8 +57,6 @@ func TestEveryMissingRightHasAMendThatWorks(t *testing.T) {
 			}
 		}
 	}
-	poor := *m
-	poor.databases, poor.gates = databases, NewGates(m.name, databases[capability.Legacy], databases[capability.Extracted])
 	poor.Mover = poor.mover(shopData(), 1)
 	stop := poor.follows(poor.Mover)
 	m.exec(capability.Legacy, `UPDATE orders SET note = 'poor' WHERE id = 1`)
