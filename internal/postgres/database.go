@@ -81,11 +81,33 @@ func Open(ctx context.Context, side capability.Side, dsn string) (*Database, err
 	}
 	reach, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := pool.Ping(reach); err != nil {
+	if err := reachable(reach, pool); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("reach %s database: %w", side, redact(err))
 	}
 	return &Database{side: side, pool: pool, config: config.ConnConfig.Copy()}, nil
+}
+
+// oldest is the first major version that has what the product needs: rights on
+// single settings, and keys that set only some columns to NULL.
+const oldest = 15
+
+// reachable makes one connection and looks at the server's version.
+func reachable(ctx context.Context, pool *pgxpool.Pool) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	if err := conn.Ping(ctx); err != nil {
+		return err
+	}
+	var major int
+	version := conn.Conn().PgConn().ParameterStatus("server_version")
+	if _, err := fmt.Sscanf(version, "%d", &major); err == nil && major < oldest {
+		return fmt.Errorf("the server is PostgreSQL %s; %d or later is needed", version, oldest)
+	}
+	return nil
 }
 
 // Close ends all connections. It blocks until those in use are given back.

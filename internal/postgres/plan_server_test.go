@@ -87,6 +87,17 @@ func (m *migration) holding(dsn, statement string) uint32 {
 // process number that it tells its clients, or refuses the settings of a session.
 func pooler(t *testing.T, server string, refuse bool) string {
 	t.Helper()
+	return between(t, server, refuse, func(kind byte, body []byte) []byte {
+		if kind == 'K' {
+			binary.BigEndian.PutUint32(body, 7)
+		}
+		return body
+	})
+}
+
+// between stands between clients and a server and changes what the server says.
+func between(t *testing.T, server string, refuse bool, change func(kind byte, body []byte) []byte) string {
+	t.Helper()
 	target, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +127,7 @@ func pooler(t *testing.T, server string, refuse bool) string {
 				}
 				defer upstream.Close() //nolint:errcheck // a relay
 				all.Go(func() { _, _ = io.Copy(upstream, client); _ = upstream.(*net.TCPConn).CloseWrite() })
-				relay(client, upstream)
+				relay(client, upstream, change)
 			})
 		}
 	})
@@ -128,8 +139,8 @@ func pooler(t *testing.T, server string, refuse bool) string {
 	return through.String()
 }
 
-// relay passes a server's messages on and changes the key that names the process.
-func relay(client io.Writer, server io.Reader) {
+// relay passes a server's messages on, changed.
+func relay(client io.Writer, server io.Reader, change func(kind byte, body []byte) []byte) {
 	for {
 		head := make([]byte, 5)
 		if _, err := io.ReadFull(server, head); err != nil {
@@ -139,9 +150,8 @@ func relay(client io.Writer, server io.Reader) {
 		if _, err := io.ReadFull(server, body); err != nil {
 			return
 		}
-		if head[0] == 'K' {
-			binary.BigEndian.PutUint32(body, 7)
-		}
+		body = change(head[0], body)
+		binary.BigEndian.PutUint32(head[1:], uint32(len(body)+4))
 		if _, err := client.Write(append(head, body...)); err != nil {
 			return
 		}
@@ -163,6 +173,20 @@ func TestPoolersAreRefused(t *testing.T) {
 		d.Close()
 	}
 	if _, err := Open(t.Context(), capability.Legacy, pooler(t, m.urls[capability.Legacy], true)); err == nil || !strings.Contains(err.Error(), "address is that of a connection pooler") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOldServersAreRefused(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, plain, tables("t"))
+	old := between(t, m.urls[capability.Legacy], false, func(kind byte, body []byte) []byte {
+		if kind == 'S' && strings.HasPrefix(string(body), "server_version\x00") {
+			return []byte("server_version\x0014.9 (Debian)\x00")
+		}
+		return body
+	})
+	if _, err := Open(t.Context(), capability.Legacy, old); err == nil || !strings.Contains(err.Error(), "PostgreSQL 14.9 (Debian); 15 or later is needed") {
 		t.Errorf("%v", err)
 	}
 }
