@@ -197,7 +197,7 @@ func (m *Mover) Plan(ctx context.Context) (Plan, []capability.Problem, error) {
 func (m *Mover) DDL(ctx context.Context) (DDL, error) {
 	l, err := survey(ctx, m.Document, m.Legacy, m.Extracted)
 	if err != nil || len(l.missing) == 0 {
-		return DDL{}, err
+		return DDL{Statements: []string{}}, err
 	}
 	return m.Legacy.Define(ctx, l.all)
 }

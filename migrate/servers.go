@@ -72,7 +72,7 @@ func judgeServer(s Server, side capability.Side, own string, begun bool, bytes i
 		v.refuse(s.Senders >= sendersNeeded && free < sendersNeeded, fmt.Sprintf("ALTER SYSTEM SET max_wal_senders = %d; -- then restart the server", s.SendersTaken+10),
 			"%d of %d WAL senders are taken; %d are needed, one of them while verifying", s.SendersTaken, s.Senders, sendersNeeded)
 		free = s.Places - s.PlacesTaken
-		v.refuse(free < placesNeeded, fmt.Sprintf("ALTER SYSTEM SET max_connections = %d; -- then restart the server", s.PlacesTaken+2*placesNeeded),
+		v.note(free < placesNeeded, fmt.Sprintf("ALTER SYSTEM SET max_connections = %d; -- then restart the server", s.PlacesTaken+2*placesNeeded),
 			"%d of %d connections are taken; the mover needs up to %d", s.PlacesTaken, s.Places, placesNeeded)
 		v.note(s.Slots-s.SlotsTaken >= 2 && s.Slots-s.SlotsTaken < 4, fmt.Sprintf("ALTER SYSTEM SET max_replication_slots = %d; -- then restart the server", s.Slots+8),
 			"%d of %d replication slots are taken: there is no room for another capability", s.SlotsTaken, s.Slots)

@@ -143,7 +143,7 @@ func NewPair(doc capability.Table, legacy, extracted Table) (Pair, []capability.
 		case !ok:
 			report(c.Name, fmt.Sprintf("the extracted table %s has no column %q", extracted.Relation, as), "add it there, or rename it under columns:")
 		case c.Generated || to.Generated:
-			filled[as] = true // each side computes its own; the plan compares how
+			filled[as] = true // each side computes its own; verified like the rest
 		case c.Type != to.Type:
 			report(c.Name, fmt.Sprintf("%s is %s on the legacy side and %s on the extracted one", c.Name, c.Type, to.Type), "make the types the same: an exact comparison needs it")
 		default:

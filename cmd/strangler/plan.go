@@ -39,8 +39,8 @@ transactions that write both the capability's tables and others: a cutover would
 refuse each of them. It decodes the whole log meanwhile.`,
 		Args: exactly("CAPABILITY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if ddl && create {
-				return misread(cmd, "--ddl prints, --create carries out: write one of them")
+			if ddl && create || observe != 0 && (ddl || create) {
+				return misread(cmd, "--ddl prints, --create carries out, --observe counts: write one of them")
 			}
 			return c.withMover(cmd.Context(), args[0], func(mover *migrate.Mover) error {
 				switch {
@@ -60,7 +60,6 @@ refuse each of them. It decodes the whole log meanwhile.`,
 	command.Flags().BoolVar(&ddl, "ddl", false, "print the statements that make missing target tables")
 	command.Flags().BoolVar(&create, "create", false, "make missing target tables")
 	command.Flags().DurationVar(&observe, "observe", 0, "count the transactions that write on both sides of the border, for this long")
-	command.MarkFlagsMutuallyExclusive("ddl", "create", "observe")
 	return command
 }
 

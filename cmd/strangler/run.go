@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -133,9 +134,10 @@ func (c *cli) inOrder(ctx context.Context, p *parts, plane *plane, more ...func(
 	}
 }
 
+// firstOf leaves out what a stop that came early has interrupted.
 func firstOf(errs ...error) error {
 	for _, err := range errs {
-		if err != nil {
+		if err != nil && !errors.Is(err, context.Canceled) {
 			return err
 		}
 	}
