@@ -14,35 +14,36 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	a := &answer{ResponseWriter: w, server: s, request: r, old: !r.ProtoAtLeast(1, 1)}
 	defer a.over()
 	g, _ := r.Context().Value(guardKey{}).(*guard)
+	http1 := g != nil && r.ProtoMajor == 1
 	switch {
-	case g != nil && r.ProtoMajor == 1:
+	case http1:
 		a.guard, a.number = g, g.served
 		g.served++
-		if r.ContentLength < 0 {
-			if a.malformed() {
-				http.Error(a, "400 Bad Request", http.StatusBadRequest)
-				return
-			}
-			r.Body = &chunked{r.Body, a}
+		if a.old && r.Host == "" {
+			r.Host = ownHost(r)
 		}
 	case r.Method == "PRI":
-		// It began like HTTP/2 and went on as something else.
-		if g != nil {
-			g.refused.Store(&refusal{errRequestLine, 0})
-			s.malformed(r.RemoteAddr, errRequestLine)
-		}
-		a.Header().Set("Connection", "close")
-		http.Error(a, "400 Bad Request", http.StatusBadRequest)
-		return
+		a.guard = g // it began like HTTP/2 and went on as something else
 	default:
 		a.streams, _ = r.Context().Value(streamsKey{}).(*streams)
 		if g != nil {
 			a.streams = &g.streams
 		}
 		a.streams.begun.Add(1)
-		if s.prepare(a, r) {
+	}
+	if err := wellFormed(r); err != nil {
+		a.refuse(err)
+		return
+	}
+	if http1 && r.ContentLength < 0 {
+		if a.malformed() {
+			http.Error(a, "400 Bad Request", http.StatusBadRequest)
 			return
 		}
+		r.Body = &chunked{r.Body, a}
+	}
+	if !http1 && s.prepare(a, r) {
+		return
 	}
 	s.handler.ServeHTTP(a, r)
 	a.end()
@@ -86,6 +87,18 @@ func (a *answer) malformed() bool {
 	}
 	r := a.guard.refused.Load()
 	return r != nil && r.number == a.number
+}
+
+// refuse answers a malformed request, over HTTP/1 for the last time on its
+// connection. Over HTTP/2 there is no body, which the client might refuse to take.
+func (a *answer) refuse(err error) {
+	a.server.malformed(a.request.RemoteAddr, err)
+	if a.guard == nil {
+		a.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	a.guard.refused.Store(&refusal{err, a.number})
+	http.Error(a, "400 Bad Request", http.StatusBadRequest)
 }
 
 func (a *answer) WriteHeader(code int) {

@@ -170,23 +170,6 @@ func peerOf(remote string) (a netip.Addr, socket bool) {
 	return netip.Addr{}, false
 }
 
-// validHost is as strict as a name or address with a port needs; it goes into URLs
-// and redirects of whoever reads it.
-func validHost(host string) bool {
-	if host == "" || len(host) > 255 {
-		return false
-	}
-	for i := range len(host) {
-		switch b := host[i]; {
-		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9':
-		case b == '.', b == '-', b == '_', b == ':', b == '[', b == ']':
-		default:
-			return false
-		}
-	}
-	return true
-}
-
 // port returns the port at which the client believes to be.
 func (c Client) port() string {
 	if _, port, err := net.SplitHostPort(c.Host); err == nil && port != "" {

@@ -41,6 +41,7 @@ var (
 	headShape    = regexp.MustCompile(`\A(` + tokenClass + `) [^\x00-\x20\x7f]+ HTTP/1\.([01])\r\n((?:` + fieldLine + `)*)\r\n`)
 	chunkShape   = regexp.MustCompile(`\A([0-9A-Fa-f]{1,15})(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n`)
 	trailerShape = regexp.MustCompile(`\A((?:` + fieldLine + `)*)\r\n`)
+	listShape    = regexp.MustCompile(`\A[ \t]*(?:` + tokenClass + `)?[ \t]*(?:,[ \t]*(?:` + tokenClass + `)?[ \t]*)*\z`)
 	lengthShape  = regexp.MustCompile(`\A[0-9]{1,18}\z`)
 )
 
@@ -62,6 +63,11 @@ func referenceOne(b []byte) (n int, post bool) {
 	case hosts > 1, hosts == 0 && !old, fields["content_length"] != nil, fields["transfer_encoding"] != nil,
 		len(lengths) > 1, len(codings) > 1, len(lengths) > 0 && len(codings) > 0, len(codings) > 0 && old:
 		return 0, false
+	}
+	for _, list := range fields["trailer"] {
+		if !listShape.MatchString(list) {
+			return 0, false
+		}
 	}
 	n, post = len(m[0]), string(m[1]) == "POST"
 	switch {

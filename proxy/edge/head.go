@@ -23,6 +23,7 @@ var (
 	errLengthCoding   = errors.New("both Content-Length and Transfer-Encoding")
 	errFramingField   = errors.New("a framing header spelled with an underscore")
 	errTrailerFraming = errors.New("a framing header in a trailer")
+	errTrailerName    = errors.New("malformed name in Trailer")
 	errChunkSize      = errors.New("malformed chunk size")
 	errChunkEnd       = errors.New("a chunk does not end where it says")
 )
@@ -86,8 +87,11 @@ func (h *head) field(line []byte) error {
 			}
 			h.host = true
 		}
-	case len("Upgrade"):
+	case len("Upgrade"): // and len("Trailer")
 		h.upgrade = h.upgrade || fold(name, "upgrade")
+		if fold(name, "trailer") {
+			return trailerNames(value)
+		}
 	case len("Content-Length"):
 		if fold(name, "content-length") {
 			return h.contentLength(value)
@@ -149,6 +153,17 @@ func cutField(line []byte) (name, value []byte, err error) {
 		return nil, nil, errFieldName
 	}
 	return name, bytes.Trim(value, " \t"), nil
+}
+
+// trailerNames wants names in the list of what comes behind the body: the transport
+// to an upstream refuses others, which then looks as if the upstream was at fault.
+func trailerNames(list []byte) error {
+	for name := range bytes.SplitSeq(list, []byte{','}) {
+		if name = bytes.Trim(name, " \t"); len(name) > 0 && !token(name) {
+			return errTrailerName
+		}
+	}
+	return nil
 }
 
 // trailerField refuses what must not come behind a body (RFC 9110, section 6.5.1)

@@ -1,24 +1,17 @@
 package edge
 
 import (
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 )
 
 // What the guard sees to over HTTP/1 is done here for HTTP/2, of which net/http
 // hands over what it has parsed.
 
-// prepare makes ready an HTTP/2 request, or answers one that is refused, which it
-// reports. Such an answer has no body, which the client might refuse to take.
+// prepare makes ready an HTTP/2 request, or answers one that costs too much, which
+// it reports.
 func (s *Server) prepare(a *answer, r *http.Request) (refused bool) {
-	if err := malformedHTTP2(r); err != nil {
-		s.malformed(r.RemoteAddr, err)
-		a.WriteHeader(http.StatusBadRequest)
-		return true
-	}
 	if headerSize(r) > s.limits.HeaderBytes {
 		s.tooLarge(r.RemoteAddr)
 		letGo(r)
@@ -37,25 +30,6 @@ func (s *Server) prepare(a *answer, r *http.Request) (refused bool) {
 		r.Body = &slowBody{r.Body, read, r.Trailer, s.limits.HeaderBytes}
 	}
 	return false
-}
-
-var errHost = errors.New("malformed authority")
-
-// malformedHTTP2 refuses what would become something else in a request line or a
-// Host of HTTP/1. net/http refuses control characters, and takes anything else.
-func malformedHTTP2(r *http.Request) error {
-	switch {
-	case !token([]byte(r.Method)), strings.ContainsAny(r.RequestURI, " \t"):
-		return errRequestLine
-	case strings.ContainsFunc(r.Host, func(c rune) bool { return !hostRune(c) }):
-		return errHost
-	}
-	return nil
-}
-
-// hostRune is as lenient as net/http is with a Host of HTTP/1.
-func hostRune(c rune) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("!$%&'()*+,-.:;=[]_~", c)
 }
 
 // headerSize counts as HTTP/2 does.

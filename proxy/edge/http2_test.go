@@ -34,7 +34,17 @@ func TestMalformedHTTP2IsRefused(t *testing.T) {
 		{":path", "a", "reset"},
 		{":authority", "shop.example:8080", "200"},
 		{":authority", "[::1]:80", "200"},
-		{":authority", "", "200"},
+		{":authority", "", "400"},
+		{":authority", "shop.example,x", "400"},
+		{":authority", "xn--\xc3\xa9", "400"},
+		{"host", "X", "200"},
+		{"host", "y", "400"},
+		{"trailer", "a, ,b", "200"},
+		{"trailer", "a b", "400"},
+		{"content-length", "0", "200"},
+		{"content-length", "5", "400"},
+		{"content-length", "+0", "400"},
+		{"content-length", "", "400"},
 		{":authority", "shop.example/admin?", "400"},
 		{":authority", "shop example", "400"},
 		{":authority", "shop.example\tx", "400"},
@@ -48,6 +58,17 @@ func TestMalformedHTTP2IsRefused(t *testing.T) {
 		if c.want == "400" {
 			refused++
 		}
+		stream += 2
+	}
+	for _, second := range []string{"3", "4"} {
+		f.request(stream, false, "content-length", "3", "content-length", second)
+		if got := f.status(stream); got != "400" {
+			t.Errorf("lengths 3 and %s: %s", second, got)
+		}
+		if frame, err := f.next(); err != nil || frame.Header().Type != http2.FrameRSTStream {
+			t.Errorf("%v, %v: the body is still wanted", frame, err)
+		}
+		refused++
 		stream += 2
 	}
 	if n := s.Stats().Malformed; n != refused {

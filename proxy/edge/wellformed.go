@@ -1,0 +1,96 @@
+package edge
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+)
+
+var (
+	errHost        = errors.New("malformed host")
+	errHostsDiffer = errors.New("Host and :authority differ")
+	errBodyLength  = errors.New("Content-Length is not that of the body")
+)
+
+// wellFormed refuses what net/http has taken, and two servers could read
+// differently: of both protocols a host that is none, and of HTTP/2, which no guard
+// has seen, whatever a guard would refuse.
+func wellFormed(r *http.Request) error {
+	switch {
+	case r.Method == "PRI": // the preface of HTTP/2 is no request
+		return errRequestLine
+	case r.Host == "":
+		return errNoHost
+	case !validHost(r.Host):
+		return errHost
+	case r.ProtoMajor < 2:
+		return nil
+	case !token([]byte(r.Method)), strings.ContainsAny(r.RequestURI, " \t"):
+		return errRequestLine
+	}
+	for _, host := range r.Header["Host"] {
+		if !strings.EqualFold(host, r.Host) {
+			return errHostsDiffer
+		}
+	}
+	for name := range r.Trailer {
+		if name != "" && !token([]byte(name)) {
+			return errTrailerName
+		}
+	}
+	delete(r.Trailer, "") // of an empty element of the list
+	return lengthHTTP2(r)
+}
+
+// lengthHTTP2 wants one length at most, which is that of the body if there is none.
+// What comes later net/http counts.
+func lengthHTTP2(r *http.Request) error {
+	var h head
+	for _, value := range r.Header["Content-Length"] {
+		if err := h.contentLength([]byte(value)); err != nil {
+			return err
+		}
+	}
+	if h.sized && int64(h.length) != r.ContentLength { //nolint:gosec // 18 digits
+		return errBodyLength
+	}
+	return nil
+}
+
+// validHost is as strict as a name or address with a port needs; it goes into
+// routes, lists, URLs and redirects of whoever reads it.
+func validHost(host string) bool {
+	const most = 253 + len(":65535") // of a name
+	if host == "" || len(host) > most {
+		return false
+	}
+	for i := range len(host) {
+		switch b := host[i]; {
+		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9':
+		case b == '.', b == '-', b == '_', b == ':', b == '[', b == ']':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// ownHost is where a client has reached us: the host of an HTTP/1.0 request that
+// names none (RFC 9112, section 3.3).
+func ownHost(r *http.Request) string {
+	at, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	tcp, ok := at.(*net.TCPAddr)
+	if !ok {
+		return "localhost" // a Unix socket
+	}
+	host := tcp.AddrPort().Addr().Unmap().WithZone("").String()
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if https := r.TLS != nil; https && tcp.Port == 443 || !https && tcp.Port == 80 {
+		return host
+	}
+	_, port, _ := net.SplitHostPort(at.String())
+	return host + ":" + port
+}
