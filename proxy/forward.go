@@ -49,10 +49,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 	setWirePath(pr.Out.URL, x.path.Raw)
 	pr.Out.URL.RawQuery, pr.Out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery
 	pr.Out.URL.Fragment = ""
-	// What only the proxy itself may say.
-	delete(pr.Out.Header, gateHeader)
-	delete(pr.Out.Header, headerSide)
-	edge.Scrub(pr.Out.Header, x.client.Trusted)
+	edge.Scrub(pr.Out.Header, x.client.Trusted, x.proxy.dropped)
 	x.client.SetForwarded(pr.Out.Header, pr.In.Header)
 	pr.Out.Header[headerRequestID] = []string{x.id}
 	pr.Out.Header[headerTraceparent] = []string{traceparent(pr.In.Header)}

@@ -25,8 +25,11 @@ type Options struct {
 	LegacyBound *capability.Concurrency // of unclaimed requests; nil: none
 	Body        int64                   // largest request body in bytes, unless its route says otherwise; 0: any
 
-	Peers    edge.Peers // who may speak for others; the zero value is nobody
-	Override string     // request header by which trusted peers choose a side; empty: none
+	Peers edge.Peers // who may speak for others; the zero value is nobody
+	// DropHeaders are taken out of requests of peers that are not trusted, in every
+	// spelling, beside those that edge.Scrub knows.
+	DropHeaders []string
+	Override    string // request header by which trusted peers choose a side; empty: none
 
 	Discovery pool.Discovery // nil: documents may list endpoints only
 	NewLeg    pool.NewLeg    // nil: pool.Standard

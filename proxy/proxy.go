@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"strangler/capability"
+	"strangler/proxy/edge"
 	"strangler/proxy/limit"
 	"strangler/proxy/match"
 	"strangler/proxy/tunnel"
@@ -25,7 +26,8 @@ type Proxy struct {
 	// unclaimed is how the monolith is reached by what no capability claims; its pool
 	// is that of every capability's legacy side.
 	unclaimed reach
-	allowed   match.Odd // in unclaimed paths
+	allowed   match.Odd  // in unclaimed paths
+	dropped   edge.Names // of headers of peers that are not trusted
 	reverse   *httputil.ReverseProxy
 	metrics   *metrics
 	loops     loops
@@ -58,6 +60,7 @@ func New(options Options) (*Proxy, error) {
 		options:   options,
 		log:       options.Log,
 		allowed:   match.OddOf(options.LegacyAllow),
+		dropped:   edge.NewNames(options.DropHeaders...),
 		effective: map[string]capability.Effective{},
 		lasting:   map[string]*lasting{},
 		updated:   make(chan struct{}),

@@ -62,9 +62,9 @@ func (u *upload) Read(p []byte) (int, error) {
 // speak for others in it as well as in the header, and some servers read the one
 // as the other.
 func scrubTrailer(trailer http.Header) {
-	edge.Scrub(trailer, false)
+	edge.Scrub(trailer, false, nil)
 	dropHopByHop(trailer)
-	for _, name := range []string{headerSide, gateHeader, headerRequestID, headerTraceparent, "Host", "Content-Length", "Authorization", "Cookie"} {
+	for _, name := range []string{headerRequestID, headerTraceparent, "Host", "Content-Length", "Authorization", "Cookie"} {
 		delete(trailer, name)
 	}
 }

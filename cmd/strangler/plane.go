@@ -45,7 +45,7 @@ func (p *parts) newPlane(marks proxy.Marks) (*plane, error) {
 		ID: d.id, Legacy: p.settings.Legacy.Upstream, LegacyTimeout: p.settings.Legacy.Timeout,
 		LegacyAllow: p.settings.Legacy.Allow, LegacyBound: p.settings.Legacy.Concurrency,
 		Body: p.settings.Edge.Limits.Body, TunnelIdle: p.settings.Edge.Limits.TunnelIdle,
-		Peers: peers, Override: p.settings.Edge.Override, Zone: p.settings.Zone, Marks: marks, Reload: func(ctx context.Context, _ string) error { return d.load(ctx) },
+		Peers: peers, DropHeaders: p.settings.Edge.DropHeaders, Override: p.settings.Edge.Override, Zone: p.settings.Zone, Marks: marks, Reload: func(ctx context.Context, _ string) error { return d.load(ctx) },
 		Hold: proxy.HoldLimits{Requests: p.settings.Hold.Requests, Bytes: p.settings.Hold.Bytes, Age: p.settings.Switch.Age},
 		Log:  p.log, Metrics: p.registry,
 	}

@@ -55,6 +55,7 @@ legacy:
   concurrency: {requests: 2000, queue: 500, wait: 1s}
 edge:
   trusted: [10.0.0.0/8, 127.0.0.1, "2001:db8::/32"]
+  drop_headers: [x-remote-user, Remote-User]
   override: x-side
   http2: false
   tls:
@@ -88,6 +89,7 @@ log: {level: debug, format: text, access: false}
 		},
 		Edge: Edge{
 			Trusted: []string{"10.0.0.0/8", "127.0.0.1/32", "2001:db8::/32"}, Override: "X-Side",
+			DropHeaders: []string{"X-Remote-User", "Remote-User"},
 			TLS: EdgeTLS{
 				Certificates: []Certificate{{"conf/a.pem", "conf/a.key"}, {"/b.pem", "/b.key"}},
 				Clients:      "conf/clients.pem", ClientCertificates: ClientsRequire,

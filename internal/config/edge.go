@@ -10,12 +10,14 @@ import (
 type Edge struct {
 	// Trusted are the peers whose forwarded headers, and whose Override, are
 	// believed: prefixes in their one form, as in 10.0.0.0/8 and 127.0.0.1/32.
-	Trusted  []string
-	Override string // header by which trusted peers choose the side, in canonical form; empty: none
-	HTTP2    bool
-	TLS      EdgeTLS
-	Limits   Limits
-	Drain    Drain
+	Trusted []string
+	// DropHeaders are dropped of other peers' requests, in canonical form.
+	DropHeaders []string
+	Override    string // header by which trusted peers choose the side, in canonical form; empty: none
+	HTTP2       bool
+	TLS         EdgeTLS
+	Limits      Limits
+	Drain       Drain
 }
 
 // EdgeTLS is what clients see of us, and what we ask of them. Without
@@ -62,6 +64,9 @@ type Drain struct {
 
 var edgeKeys = slices.Concat([]key[Edge]{
 	{"trusted", "", func(v value, e *Edge) { keep(v, &e.Trusted, value.prefixes) }},
+	{"drop_headers", "", func(v value, e *Edge) {
+		keep(v, &e.DropHeaders, func(v value) ([]string, bool) { return distinct(v, value.header) })
+	}},
 	{"override", "X-Strangler-Side", func(v value, e *Edge) { keep(v, &e.Override, orNone(value.header)) }},
 	{"http2", "true", func(v value, e *Edge) { keep(v, &e.HTTP2, value.boolean) }},
 	{"tls.certificates", "", func(v value, e *Edge) { keep(v, &e.TLS.Certificates, value.certificates) }},

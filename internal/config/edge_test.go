@@ -16,6 +16,7 @@ func TestEdgeProblems(t *testing.T) {
 		{"trusted twice", "trusted: [10.0.0.1, 10.0.0.1/32]", `edge.trusted[1] = "10.0.0.1/32": is given twice`},
 		{"nobody in a list", "trusted: []", `edge.trusted: is an empty list`},
 		{"override", "override: X Side", `edge.override = "X Side": is no name of a header`},
+		{"no header to drop", "drop_headers: [X-A, X B]", `"X B": is no name of a header`},
 		{"override by the host", "override: host", `edge.override = "host": is no header here; name one of its own, as in X-Strangler-Side`},
 		{"http2", "http2: h2", `edge.http2 = "h2": is text, not true or false`},
 		{"no pair", "tls: {certificates: [{certificate: a}]}", `edge.tls.certificates[0].key: is missing`},

@@ -1,85 +1,99 @@
 package edge
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 )
 
 // Scrub drops every header with which a client could speak for somebody else: all
-// forwarding headers of a peer that is not trusted, and of a trusted one those
-// spelled with an underscore, which no proxy writes but PHP, WSGI and CGI read as
-// the real ones. With trusted false nothing of the kind survives, in no spelling.
-// Framing headers with an underscore go with them. It does not allocate.
-func Scrub(h http.Header, trusted bool) {
+// forwarding headers, and those of dropped, of a peer that is not trusted, and of a
+// trusted one those spelled with an underscore, which no proxy writes but PHP, WSGI
+// and CGI read as the real ones. With trusted false nothing of the kind survives, in
+// no spelling. What only this proxy says goes whoever sent it, and so do framing
+// headers with an underscore. It does not allocate.
+func Scrub(h http.Header, trusted bool, dropped Names) {
 	for name := range h {
-		if kind, underscored := forwarding(name); kind && (underscored || !trusted) {
+		if kind, underscored := forwarding(name, dropped); kind && (underscored || !trusted) {
 			delete(h, name)
 		}
 	}
 }
 
+// Names are names of headers as spelled gives them.
+type Names map[string]bool
+
+// NewNames takes names in any case, and with '_' for any '-'.
+func NewNames(names ...string) Names {
+	set := Names{}
+	for _, name := range names {
+		set[string(spelled(nil, name))] = true
+	}
+	return set
+}
+
+// spelled appends a name as a CGI backend compares it: without case, '_' being '-'.
+func spelled(b []byte, name string) []byte {
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c |= 0x20
+		case c == '_':
+			c = '-'
+		}
+		b = append(b, c)
+	}
+	return b
+}
+
 // forwarding reports whether a name is that of a forwarding header, in any case and
-// with '_' for any '-', and whether it holds an underscore.
-func forwarding(name string) (kind, underscored bool) {
-	if len(name) < len("Host") {
-		return false, false
+// with '_' for any '-', and whether it must go whoever has sent it.
+func forwarding(name string, dropped Names) (kind, goes bool) {
+	if name == "" || len(dropped) == 0 && strings.IndexByte("cfprstwx", name[0]|0x20) < 0 {
+		return false, false // the first letters of all names below
 	}
-	if strings.EqualFold(name, "Proxy") {
-		return true, true // CGI reads it as HTTP_PROXY (CVE-2016-5385); nobody has a use for it
+	underscored := strings.IndexByte(name, '_') >= 0
+	var most [64]byte // of nearly all names
+	plain := spelled(most[:0], name)
+	switch {
+	case string(plain) == "proxy", bytes.HasPrefix(plain, []byte(ourFamily)):
+		return true, true
+	case forwardingNames[string(plain)], dropped[string(plain)]:
+		return true, underscored
+	case replacedNames[string(plain)]:
+		return underscored, underscored
 	}
-	switch name[0] | 0x20 {
-	case 'x', 'f', 'c', 't':
-		if len(name) > len(forwardedFamily) {
-			if same, _ := folded(name[:len(forwardedFamily)], forwardedFamily); same {
-				return true, strings.IndexByte(name, '_') >= 0
-			}
-		}
-		for _, known := range forwardingNames {
-			if same, u := folded(name, known); same {
-				return true, u
-			}
-		}
-		for _, known := range framingNames {
-			if same, u := folded(name, known); same {
-				return u, u // the real ones are net/http's
-			}
+	for _, family := range forwardingFamilies {
+		if bytes.HasPrefix(plain, []byte(family)) {
+			return true, underscored
 		}
 	}
 	return false, false
 }
 
-// All headers of this family speak for somebody: hosts, but also users and client
+// CGI reads Proxy as HTTP_PROXY (CVE-2016-5385); nobody has a use for it. Ours is
+// what the proxies say to each other and to their upstreams.
+const ourFamily = "x-strangler-"
+
+// All headers that begin so speak for somebody: hosts, but also users and client
 // certificates.
-const forwardedFamily = "x-forwarded-"
-
-// In lower case.
-var (
-	forwardingNames = [...]string{
-		"forwarded", "x-real-ip", "x-scheme", "x-original-url", "x-rewrite-url",
-		"x-client-ip", "x-cluster-client-ip", "x-envoy-external-address", "true-client-ip", "cf-connecting-ip", "fastly-client-ip",
-	}
-	framingNames = [...]string{"content-length", "transfer-encoding"}
-)
-
-// folded compares like a CGI backend does.
-func folded(name, known string) (same, underscored bool) {
-	if len(name) != len(known) {
-		return false, false
-	}
-	for i := range len(name) {
-		b := name[i]
-		switch {
-		case 'A' <= b && b <= 'Z':
-			b |= 0x20
-		case b == '_':
-			b, underscored = '-', true
-		}
-		if b != known[i] {
-			return false, false
-		}
-	}
-	return true, underscored
+var forwardingFamilies = [...]string{
+	"x-forwarded-", "x-ssl-client-", "ssl-client-", "x-client-cert", "client-cert", "x-amzn-mtls-", "x-amzn-oidc-",
 }
+
+var (
+	forwardingNames = NewNames(
+		"forwarded", "forwarded-for", "x-forwarded", "x-original-forwarded-for", "x-scheme",
+		"x-host", "x-original-host", "x-original-url", "x-rewrite-url",
+		"client-ip", "x-client-ip", "x-real-ip", "x-cluster-client-ip", "x-originating-ip", "x-remote-ip", "x-remote-addr",
+		"true-client-ip", "proxy-client-ip", "wl-proxy-client-ip", "fastly-client-ip", "cf-connecting-ip",
+		"x-envoy-external-address", "x-azure-clientip", "x-azure-socketip", "x-arr-clientcert",
+	)
+	// replacedNames are replaced, or read, by whoever writes the request; only other
+	// spellings of them would get past.
+	replacedNames = NewNames("content-length", "transfer-encoding", "x-request-id")
+)
 
 // SetForwarded tells an upstream who the client is. in is the header of the
 // client's request after Scrub; out, that of the request to the upstream, may be

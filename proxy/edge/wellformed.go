@@ -9,7 +9,6 @@ import (
 
 var (
 	errHost        = errors.New("malformed host")
-	errHostsDiffer = errors.New("Host and :authority differ")
 	errBodyLength  = errors.New("Content-Length is not that of the body")
 )
 
@@ -31,7 +30,7 @@ func wellFormed(r *http.Request) error {
 	}
 	for _, host := range r.Header["Host"] {
 		if !strings.EqualFold(host, r.Host) {
-			return errHostsDiffer
+			return errTwoHosts
 		}
 	}
 	for name := range r.Trailer {
