@@ -38,6 +38,9 @@ func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint
 		res.Body = &leased{conn, sync.OnceFunc(func() { e.End(said, why) })}
 		return
 	}
+	if isGRPC(x.request) {
+		res.Body = &overdueBody{res.Body, x, res}
+	}
 	w := &watcher{ReadCloser: res.Body, since: time.Now()}
 	w.end = func(err error) {
 		if !stream {

@@ -231,6 +231,9 @@ func (x *exchange) ended(req *http.Request, err error) error {
 	} else if cause != nil {
 		return errClientGone
 	}
+	if !unsent(err) && x.overdue() {
+		return fmt.Errorf("%w: %w", errOverdue, err)
+	}
 	if x.upload != nil && x.upload.tooLarge.Load() {
 		return errTooLarge
 	}

@@ -26,7 +26,7 @@ type refusal struct {
 // nginx; nobody receives it.
 const statusGone = 499
 
-// refuse answers in JSON. Nothing was sent to any side, or what was sent is lost.
+// refuse answers in JSON, and gRPC in its own way. Nothing was sent to any side, or what was sent is lost.
 func (rec *recorder) refuse(f refusal) {
 	x := rec.exchange
 	x.status, x.reason = f.status, f.reason
@@ -35,11 +35,15 @@ func (rec *recorder) refuse(f refusal) {
 	}
 	h := rec.Header()
 	x.mark(h)
-	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	if f.after > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(max(1, math.Ceil(f.after.Seconds())))))
 	}
+	if isGRPC(x.request) {
+		rec.refuseGRPC(f)
+		return
+	}
+	h.Set("Content-Type", "application/json")
 	rec.WriteHeader(f.status)
 	// The client may be gone; there is nobody to tell.
 	_ = json.NewEncoder(rec).Encode(map[string]string{"error": f.message, "request_id": x.id})

@@ -8,8 +8,8 @@ import (
 )
 
 var (
-	errHost        = errors.New("malformed host")
-	errBodyLength  = errors.New("Content-Length is not that of the body")
+	errHost       = errors.New("malformed host")
+	errBodyLength = errors.New("Content-Length is not that of the body")
 )
 
 // wellFormed refuses what net/http has taken, and two servers could read
