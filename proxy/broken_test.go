@@ -205,7 +205,7 @@ func TestASideThatWaitsForTheClientIsNotBlamed(t *testing.T) {
 			req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://e0/", nil)
 			w := &watcher{ReadCloser: &tired{}, since: time.Now()}
 			why := ""
-			w.end = func(err error) { why = (&exchange{}).brokeOff(req, w, err) }
+			w.end = func(err error) { why = (&exchange{request: req}).brokeOff(req, w, err) }
 			p := make([]byte, 10)
 			_, _ = w.Read(p)
 			time.Sleep(c.takes)

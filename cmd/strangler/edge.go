@@ -24,7 +24,7 @@ func (d *plane) serverOptions() edge.Options {
 		Limits: edge.Limits{Connections: e.Limits.Connections, HeaderBytes: e.Limits.HeaderBytes, HeaderTime: e.Limits.HeaderTime,
 			BodyStall: e.Limits.BodyStall, WriteStall: e.Limits.WriteStall, Idle: e.Limits.Idle},
 		Drain:   edge.Drain{Delay: e.Drain.Delay, Grace: e.Drain.Grace},
-		OnDrain: d.proxy.Drain, Streams: d.proxy.Streams, Log: d.log,
+		OnDrain: d.proxy.Drain, Streams: d.proxy.Streams, Log: d.log, Metrics: d.registry,
 	}
 }
 

@@ -89,6 +89,7 @@ func TestBreakersAreShownEverywhere(t *testing.T) {
 		`strangler_breaker_state{capability="orders",side="extracted"} 2`, `strangler_breaker_state{capability="orders",side="legacy"} 0`,
 		`strangler_breaker_changed_timestamp_seconds{capability="orders",side="extracted"}`,
 		`strangler_breaker_info{capability="orders",mode="enforce",reason="N of N requests failed within N; the last: answered 502",side="extracted"} 1`,
+		`strangler_edge_connections `, `strangler_edge_turned_away_total 0`,
 		`strangler_breaker_info{capability="orders",mode="observe",reason="never changed",side="legacy"} 1`,
 	} {
 		if err != nil || !strings.Contains(string(content), want) {

@@ -141,8 +141,3 @@ func (s *Server) open() []*guard {
 	}
 	return open
 }
-
-func (s *Server) malformed(peer string, err error) {
-	s.counters.malformed.Add(1)
-	s.log.Info("refused a malformed request", slog.String("peer", peer), slog.Any("error", err))
-}

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"log/slog"
 	"net/http"
 	"net/url"
 )
@@ -62,9 +61,4 @@ func letGo(r *http.Request) {
 	clear(r.Header)
 	clear(r.Trailer)
 	r.URL, r.RequestURI, r.Host = &url.URL{}, "", ""
-}
-
-func (s *Server) tooLarge(peer string) {
-	s.counters.tooLarge.Add(1)
-	s.log.Info("refused a request whose header is too large", slog.String("peer", peer), slog.Int("most", s.limits.HeaderBytes))
 }

@@ -81,7 +81,7 @@ func (in *inbox) admit(c net.Conn) {
 	s := in.server
 	if s.counters.open.Add(1) > int64(s.limits.Connections) {
 		s.counters.open.Add(-1)
-		s.counters.turned.Add(1)
+		s.turnedAway(c.RemoteAddr().String())
 		_ = c.Close() // it was never used
 		return
 	}

@@ -21,7 +21,8 @@ const (
 
 func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
 	t.Parallel()
-	s := run(t, Options{Handler: text("yes"), Limits: Limits{Connections: 2}})
+	log := &lines{}
+	s := run(t, Options{Handler: text("yes"), Limits: Limits{Connections: 2}, Log: log.logger()})
 	ask := func(c net.Conn) error {
 		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			return err
@@ -38,6 +39,9 @@ func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
 	}
 	if ask(dial(t, s.address)) == nil {
 		t.Error("a third connection is served")
+	}
+	if n := log.count("turned a client away"); n != 1 {
+		t.Errorf("%d lines tell of it:\n%s", n, log)
 	}
 	if stats := s.Stats(); stats.Turned != 1 || stats.Open != 2 {
 		t.Errorf("%+v", stats)

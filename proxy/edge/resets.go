@@ -24,12 +24,13 @@ func (a *answer) takenBack() bool {
 	if st == nil || a.request.Context().Err() == nil {
 		return false
 	}
+	a.server.counters.resets.Add(1)
 	reset := st.reset.Add(1)
 	if reset < mostResets || 2*reset < st.begun.Load() {
 		return false
 	}
 	if !st.leaving.Swap(true) {
-		a.server.log.Warn("a client takes back most of its requests; it is told to go",
+		a.server.counters.lines.leaving.log(a.server.log, slog.LevelWarn, "a client takes back most of its requests; it is told to go",
 			slog.String("peer", a.request.RemoteAddr), slog.Int64("taken_back", reset))
 	}
 	return true

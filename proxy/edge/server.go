@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Options is what a server is made of. Handler, Listeners and Log are required.
@@ -29,6 +31,7 @@ type Options struct {
 	// returns how many it closed. Nil: there are none.
 	Streams func(ctx context.Context) int
 	Log     *slog.Logger
+	Metrics prometheus.Registerer // shows Stats; nil: none
 }
 
 // Drain is how a server stops.
@@ -81,6 +84,11 @@ func New(o Options) (*Server, error) {
 	if s.tls != nil {
 		if err := s.tls.load(o.HTTP2, o.Log); err != nil {
 			return nil, fmt.Errorf("make server: %w", err)
+		}
+	}
+	if o.Metrics != nil {
+		if err := o.Metrics.Register(metrics{s}); err != nil {
+			return nil, fmt.Errorf("make server: register metrics: %w", err)
 		}
 	}
 	s.inbox = newInbox(s, o.Listeners)
