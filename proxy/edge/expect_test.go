@@ -29,7 +29,7 @@ func TestExpectOverHTTP2(t *testing.T) {
 	f := speak(t, dial(t, s.address))
 	f.request(1, false, ":method", "PUT", "expect", "100-continue")
 	if got := within(t, "the request", inside); got != "100-continue" {
-		t.Errorf("the handler is shown Expect: %q", got)
+		t.Errorf("the handler is shown Expect: %q; has net/http renamed the field that showExpect reads?", got)
 	}
 	f.quiet("before the body is read")
 	read <- true

@@ -22,7 +22,8 @@ type Limits struct {
 	HeaderTime time.Duration
 	// BodyStall is the longest wait for the next byte of a request's body, and
 	// WriteStall the longest for the client to take a byte of an answer; 30 s. Any
-	// progress renews them, so that long uploads, downloads and streams live. Both
+	// progress renews them (over HTTP/2 each 8 KiB that were taken), so that long
+	// uploads, downloads and streams live. Both
 	// are kept to within an eighth. Neither holds for upgraded connections.
 	BodyStall, WriteStall time.Duration
 	// Idle is how long a connection stays open between requests; 2 min.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // short is a deadline that is the subject of a test; patient, one that must not matter.
@@ -225,6 +227,38 @@ func TestWriteStall(t *testing.T) {
 	}
 	if err := within(t, "the handler", got); err != nil {
 		t.Errorf("a slow reader was cut off: %v", err)
+	}
+}
+
+// Over HTTP/2 a client that takes little at a time is no stalled one, however much the
+// handler writes at once.
+func TestASlowReaderOverHTTP2(t *testing.T) {
+	t.Parallel()
+	const size, takes = 32 << 10, 1 << 10
+	got := make(chan error, 1)
+	s := run(t, Options{HTTP2: true, Limits: Limits{WriteStall: 12 * short}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := w.Write(make([]byte, size))
+		got <- err
+	})})
+	f := speak(t, dial(t, s.address))
+	f.must(f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: takes}))
+	f.request(1, true)
+	if status := f.status(1); status != "200" {
+		t.Fatal(status)
+	}
+	for taken := 0; taken < size; { // in all, more than twice as long as a stall may last
+		frame, err := f.next()
+		f.must(err)
+		data, ok := frame.(*http2.DataFrame)
+		if !ok {
+			t.Fatalf("%v came after %d bytes", frame, taken)
+		}
+		taken += len(data.Data())
+		<-time.After(short * time.Duration(len(data.Data())) / takes)
+		f.must(f.WriteWindowUpdate(1, uint32(len(data.Data()))))
+	}
+	if err := within(t, "the handler", got); err != nil {
+		t.Error(err)
 	}
 }
 
