@@ -23,6 +23,7 @@ const (
 	ReasonFallback  Reason = "fallback"   // the chosen side failed or its breaker is open
 	ReasonPath      Reason = "path"       // refused: the path has no safe normal form
 	ReasonTooLarge  Reason = "too-large"  // refused: the body is larger than the route takes
+	ReasonLast      Reason = "last"       // an OPTIONS or TRACE that was to go no further
 	ReasonNotReady  Reason = "not-ready"  // refused: no table is loaded
 	ReasonHeld      Reason = "hold"       // refused: too many held writes, or held too long
 	ReasonBreaker   Reason = "breaker"    // refused: the breaker is open

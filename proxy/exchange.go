@@ -69,6 +69,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.client = p.options.Peers.Client(r)
 	x.origin = origin{scheme: x.client.Proto, host: x.client.Host}
 	x.id = requestID(r.Header)
+	if rec.answerLast() {
+		return
+	}
 	t := p.table.Load()
 	if t == nil {
 		rec.refuse(refusal{status: http.StatusServiceUnavailable, reason: ReasonNotReady, after: time.Second, message: "no routes are loaded yet"})

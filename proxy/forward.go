@@ -51,6 +51,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL.Fragment = ""
 	edge.Scrub(pr.Out.Header, x.client.Trusted, x.proxy.dropped)
 	x.client.SetForwarded(pr.Out.Header, pr.In.Header)
+	passOn(pr.Out.Header, pr.In)
 	pr.Out.Header[headerRequestID] = []string{x.id}
 	pr.Out.Header[headerTraceparent] = []string{traceparent(pr.In.Header)}
 	if pr.Out.Body != nil {
