@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 )
 
@@ -25,7 +26,8 @@ func wellFormed(r *http.Request) error {
 		return errHost
 	case r.ProtoMajor < 2:
 		return nil
-	case !token([]byte(r.Method)), strings.ContainsAny(r.RequestURI, " \t"):
+	case !token([]byte(r.Method)), strings.ContainsAny(r.RequestURI, " \t"),
+		r.Method != http.MethodConnect && r.RequestURI != "*" && !strings.HasPrefix(r.RequestURI, "/"):
 		return errRequestLine
 	}
 	for _, host := range r.Header["Host"] {
@@ -60,15 +62,22 @@ func lengthHTTP2(r *http.Request) error {
 // validHost is as strict as a name or address with a port needs; it goes into
 // routes, lists, URLs and redirects of whoever reads it.
 func validHost(host string) bool {
-	const most = 253 + len(":65535") // of a name
-	if host == "" || len(host) > most {
-		return false
+	name, port := host, ""
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && host[len(host)-1] != ']' {
+		name, port = host[:i], host[i+1:]
 	}
-	for i := range len(host) {
-		switch b := host[i]; {
-		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9':
-		case b == '.', b == '-', b == '_', b == ':', b == '[', b == ']':
-		default:
+	if inner, ok := strings.CutPrefix(name, "["); ok {
+		inner, ok = strings.CutSuffix(inner, "]")
+		a, err := netip.ParseAddr(inner)
+		return ok && err == nil && a.Is6() && a.Zone() == "" && only(port, "")
+	}
+	return name != "" && len(name) <= 253 && only(port, "") && only(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_")
+}
+
+// only reports whether text is made of digits and of others.
+func only(text, others string) bool {
+	for i := range len(text) {
+		if b := text[i]; (b < '0' || b > '9') && strings.IndexByte(others, b) < 0 {
 			return false
 		}
 	}
@@ -83,13 +92,10 @@ func ownHost(r *http.Request) string {
 	if !ok {
 		return "localhost" // a Unix socket
 	}
-	host := tcp.AddrPort().Addr().Unmap().WithZone("").String()
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
+	address := netip.AddrPortFrom(tcp.AddrPort().Addr().Unmap().WithZone(""), tcp.AddrPort().Port()).String()
+	usual := ":80"
+	if r.TLS != nil {
+		usual = ":443"
 	}
-	if https := r.TLS != nil; https && tcp.Port == 443 || !https && tcp.Port == 80 {
-		return host
-	}
-	_, port, _ := net.SplitHostPort(at.String())
-	return host + ":" + port
+	return strings.TrimSuffix(address, usual)
 }
