@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -88,7 +89,8 @@ func TestBreakersInMetrics(t *testing.T) {
 	if n := testutil.CollectAndCount(s.metrics.changes); n != 6 {
 		t.Errorf("%d counts of changes, want one for each state of each side", n)
 	}
-	before := time.Now()
+	before := time.Now().Truncate(time.Millisecond).Add(time.Millisecond) // metrics tell no less
+	<-time.After(time.Until(before))
 	for range 4 {
 		s.get("/api/orders/1", "u")
 	}
@@ -104,7 +106,7 @@ func TestBreakersInMetrics(t *testing.T) {
 		}
 		for _, m := range f.GetMetric() {
 			opened := m.GetLabel()[1].GetValue() == "extracted"
-			if at := time.UnixMilli(int64(m.GetGauge().GetValue() * 1000)); opened != !at.Before(before.Truncate(time.Millisecond)) {
+			if at := time.UnixMilli(int64(math.Round(m.GetGauge().GetValue() * 1000))); opened == at.Before(before) {
 				t.Errorf("%v changed at %v; the requests began at %v", m.GetLabel(), at, before)
 			}
 		}
