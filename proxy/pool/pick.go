@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Pick chooses the endpoint for one attempt: the less busy of two that are drawn
-// at random by weight, busy being requests in flight by weight (Mitzenmacher,
-// "The Power of Two Choices in Randomized Load Balancing", 2001). Those tried
-// already are passed over; those that are not well come last, but for one that was
-// set aside and is due to be probed: it comes first, until one request to it has
-// begun. It returns nil when there is none left. It counts nothing: see
+// Pick chooses the endpoint for one attempt: one that is drawn at random by weight,
+// unless a second one is less busy, busy being requests in flight by weight
+// (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001).
+// Those tried already are passed over; those that are not well come last, but for
+// one that was set aside and is due to be probed: it comes first, until one request
+// to it has begun. It returns nil when there is none left. It counts nothing: see
 // Endpoint.Begin.
 func (p *Pool) Pick(tried []*Endpoint) *Endpoint {
 	v := p.current()
@@ -53,7 +53,7 @@ func (d *draw) share(e *Endpoint) float64 {
 	return e.share(d.now, d.slowStart)
 }
 
-// from draws two of the tier without looking at the others.
+// from draws two of the tier without looking at the others, or one that is idle.
 func (d *draw) from(t *tier) *Endpoint {
 	n := len(t.endpoints)
 	switch n {
@@ -63,6 +63,9 @@ func (d *draw) from(t *tier) *Endpoint {
 		return t.endpoints[0]
 	}
 	i := d.one(t)
+	if t.endpoints[i].inflight.Load() == 0 {
+		return t.endpoints[i]
+	}
 	j := i
 	// A second one that is always the first has nearly all of the weight; then any
 	// other will do for comparison.
@@ -156,15 +159,18 @@ func (d *draw) scan(endpoints, tried []*Endpoint, except *Endpoint) *Endpoint {
 	return nil // a weight has shrunk meanwhile; not worth another round
 }
 
-// lessBusy returns the one with fewer requests in flight by weight, the first if
-// they are alike: it was drawn by weight.
+// lessBusy returns the first, which was drawn by weight, unless the second would not
+// be busier with this request than the first is without it. So the draw decides
+// while both have about what their weights say. Comparing what they have in flight
+// now would give a light one each request that finds it idle, however light; and
+// comparing what they would have with it none before the heavy one is full. Where
+// both weigh the same, all of this is having fewer in flight.
 func (d *draw) lessBusy(first, second *Endpoint) *Endpoint {
-	if d.busy(second) < d.busy(first) {
+	have, would := float64(first.inflight.Load()), float64(second.inflight.Load()+1)
+	if would*d.weight(first) <= have*d.weight(second) {
 		return second
 	}
 	return first
 }
 
-func (d *draw) busy(e *Endpoint) float64 {
-	return float64(e.inflight.Load()) / (float64(e.weight.Load()) * d.share(e))
-}
+func (d *draw) weight(e *Endpoint) float64 { return float64(e.weight.Load()) * d.share(e) }
