@@ -16,10 +16,11 @@ import (
 // in flight, until the body ended.
 //
 // A timeout runs until the answer begins. After that it bounds the pauses
-// between two pieces of a read's body, and the whole of a write's. Event streams
-// and upgraded connections may be silent for as long as they like.
+// between two pieces of a read's body, and the whole of a write's, less the time
+// for which the client takes nothing. Event streams and upgraded connections may be
+// silent for as long as they like.
 func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint) {
-	said, why := verdict(res, nil)
+	said, why := x.verdict(res, nil)
 	stream := lasts(res)
 	if stream {
 		if x.admitted != nil && res.StatusCode != http.StatusSwitchingProtocols {
@@ -30,9 +31,7 @@ func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint
 		// its capability no retries for as long as it lasts.
 		x.free()
 		x.spend()
-		if x.timer != nil {
-			x.timer.Stop()
-		}
+		x.clock.stop()
 	}
 	if conn, ok := res.Body.(io.ReadWriteCloser); ok && res.StatusCode == http.StatusSwitchingProtocols {
 		res.Body = &leased{conn, sync.OnceFunc(func() { e.End(said, why) })}
@@ -41,8 +40,11 @@ func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint
 	if isGRPC(x.request) {
 		res.Body = &overdueBody{res.Body, x, res}
 	}
-	w := &watcher{ReadCloser: res.Body, since: time.Now()}
+	w := &watcher{ReadCloser: res.Body, clock: &x.clock, anew: x.class == capability.Read, since: time.Now()}
 	w.end = func(err error) {
+		if err != nil && !errors.Is(err, io.EOF) {
+			x.cut = x.ended(req, err)
+		}
 		if !stream {
 			broke := x.brokeOff(req, w, err)
 			if broke != "" && said != pool.Failed {
@@ -57,10 +59,7 @@ func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint
 	// The side is at work on a write until its answer ends, whether or not the client
 	// is still there to hear it.
 	w.counted = x.admitted != nil
-	if !stream && x.class == capability.Read && x.timer != nil {
-		x.timer.Reset(x.timeout)
-		w.progress = func() { x.timer.Reset(x.timeout) }
-	}
+	w.forClient()
 	res.Body = w
 }
 
@@ -91,9 +90,11 @@ func isEventStream(res *http.Response) bool {
 // watcher calls end once, when the body is read to its end, fails or is closed.
 type watcher struct {
 	io.ReadCloser
-	progress func()      // nil, or called after each read
-	end      func(error) // of the read that failed, or io.EOF; nil if it was closed before. Nil once called
-	counted  bool        // of a write in flight: Close waits for the end
+	clock   *clock
+	anew    bool        // each piece gives the side the whole timeout again
+	end     func(error) // of the read that failed, or io.EOF; nil if it was closed before. Nil once called
+	counted bool        // of a write in flight: Close waits for the end
+	waits   bool        // for the client, until the next read
 
 	since time.Time     // the answer began, or the last read ended
 	read  time.Duration // spent reading, in all
@@ -101,6 +102,7 @@ type watcher struct {
 }
 
 func (w *watcher) Read(p []byte) (int, error) {
+	w.forSide()
 	began := time.Now()
 	n, err := w.ReadCloser.Read(p)
 	w.other += began.Sub(w.since)
@@ -108,10 +110,22 @@ func (w *watcher) Read(p []byte) (int, error) {
 	w.read += w.since.Sub(began)
 	if err != nil {
 		w.finish(err)
-	} else if w.progress != nil {
-		w.progress()
+	} else {
+		w.forClient()
 	}
 	return n, err
+}
+
+func (w *watcher) forClient() {
+	w.waits = true
+	w.clock.wait()
+}
+
+func (w *watcher) forSide() {
+	if w.waits {
+		w.waits = false
+		w.clock.goOn(w.anew)
+	}
 }
 
 // slowTaker reports whether the side had to wait for the client most of the time.
@@ -121,6 +135,7 @@ func (w *watcher) slowTaker() bool { return w.other > time.Second && w.other > w
 // timeout ends the exchange.
 func (w *watcher) Close() error {
 	var err error
+	w.forSide()
 	if w.counted && w.end != nil {
 		_, err = io.Copy(io.Discard, w.ReadCloser) // nobody hears it
 	}

@@ -42,9 +42,7 @@ func (p *Proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 	if res != nil {
 		x.failure = fmt.Sprintf("%s answered %d", x.side, res.StatusCode)
 		_ = res.Body.Close() // nobody will see it; a body that is still to come must keep nobody waiting
-		if x.timer != nil {
-			x.timer.Reset(x.timeout)
-		}
+		x.clock.restart()
 	} else {
 		x.failure = err.Error()
 	}
@@ -97,12 +95,13 @@ func repeatable(req *http.Request) bool {
 // is well, unless the body breaks off.
 func (x *exchange) exchange(req *http.Request) (*http.Response, error) {
 	to := x.reach()
-	x.report = report{}
+	x.report = &report{}
 	if to.breaker != nil {
 		var err error
-		if x.report.call, err = to.breaker.Admit(x.timeout + bodyOfTrial + time.Second); err != nil {
+		if x.report.call, err = to.breaker.Admit(x.timeout + 2*bodyOfTrial + time.Second); err != nil {
 			return nil, err
 		}
+		x.report.await(x.upload)
 	}
 	if err := to.bulkhead.Enter(req.Context()); err != nil {
 		x.report.begun(breaker.Excluded(), 0, false)
@@ -112,9 +111,9 @@ func (x *exchange) exchange(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%w: %w", errBusy, err)
 	}
 	x.leaveBulkhead = to.bulkhead.Leave
-	began := time.Now()
+	began, before := time.Now(), x.clock.ofClient()
 	res, err := x.tries(req, to)
-	took := time.Since(began)
+	took := max(0, time.Since(began)-(x.clock.ofClient()-before))
 	x.report.begun(x.outcome(res, err, took), took, err == nil && !lasts(res))
 	if err != nil {
 		x.free()
@@ -198,7 +197,7 @@ func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http
 	}
 	if err != nil {
 		err = x.ended(req, err)
-		e.End(verdict(nil, err))
+		e.End(x.verdict(nil, err))
 		return nil, fmt.Errorf("exchange with %s: %w", e.Address(), err)
 	}
 	to.rewrite.answer(res.Header, e.URL(), x.origin, base{public: x.request.URL.EscapedPath(), own: out.URL.EscapedPath()})
@@ -228,20 +227,13 @@ func (x *exchange) ended(req *http.Request, err error) error {
 		return errTimeout
 	} else if errors.Is(cause, edge.ErrEndOfGrace) {
 		return fmt.Errorf("%w: %w", errShutdown, err)
+	} else if broken := x.upload.broken(); broken != nil {
+		return broken
 	} else if cause != nil {
 		return errClientGone
 	}
 	if !unsent(err) && x.overdue() {
 		return fmt.Errorf("%w: %w", errOverdue, err)
-	}
-	if x.upload != nil && x.upload.tooLarge.Load() {
-		return errTooLarge
-	}
-	if x.upload != nil && x.upload.malformed.Load() {
-		return edge.ErrMalformed
-	}
-	if x.upload != nil && x.upload.failed.Load() {
-		return fmt.Errorf("read request body: %w", errClientGone)
 	}
 	return err
 }
@@ -265,8 +257,7 @@ func (x *exchange) outcome(res *http.Response, err error, took time.Duration) br
 		return breaker.Failure(err.Error())
 	case res.StatusCode < http.StatusInternalServerError:
 		return breaker.Success()
-	case res.StatusCode == http.StatusServiceUnavailable &&
-		(res.Header.Get(gateHeader) != "" || x.class == capability.Write && res.Header.Get("Retry-After") != ""):
+	case res.StatusCode == http.StatusServiceUnavailable && x.held(res):
 		return breaker.Excluded()
 	}
 	return breaker.Failure(fmt.Sprintf("answered %d", res.StatusCode))
@@ -274,13 +265,24 @@ func (x *exchange) outcome(res *http.Response, err error, took time.Duration) br
 
 // ours reports whether an error came from this end, and tells nothing of the other.
 func ours(err error) bool {
-	return errors.Is(err, errClientGone) || errors.Is(err, errTooLarge) || errors.Is(err, edge.ErrMalformed) || errors.Is(err, errShutdown)
+	for _, own := range []error{errClientGone, errTooLarge, errStalled, errShort, edge.ErrMalformed, errShutdown} {
+		if errors.Is(err, own) {
+			return true
+		}
+	}
+	return false
+}
+
+// held reports whether a 503 says that the request came at the wrong time, to a side
+// that is well: a gate refused it, or it is a write that is told when to come back.
+func (x *exchange) held(res *http.Response) bool {
+	return res.Header.Get(gateHeader) != "" || x.class == capability.Write && res.Header.Get("Retry-After") != ""
 }
 
 // verdict is what an attempt says about its endpoint: like outcome, but an answer
 // of 500 speaks of the application, which is the same everywhere; only a gateway's
 // errors speak of the endpoint.
-func verdict(res *http.Response, err error) (pool.Outcome, string) {
+func (x *exchange) verdict(res *http.Response, err error) (pool.Outcome, string) {
 	switch {
 	case ours(err):
 		return pool.Neutral, ""
@@ -288,7 +290,7 @@ func verdict(res *http.Response, err error) (pool.Outcome, string) {
 		return pool.Unreachable, err.Error()
 	case err != nil:
 		return pool.Failed, err.Error()
-	case res.Header.Get(gateHeader) != "":
+	case res.StatusCode == http.StatusServiceUnavailable && x.held(res):
 		return pool.Neutral, ""
 	}
 	switch res.StatusCode {

@@ -203,7 +203,7 @@ func TestASideThatWaitsForTheClientIsNotBlamed(t *testing.T) {
 	}{{0, true}, {time.Second, true}, {2 * time.Second, false}} {
 		synctest.Test(t, func(t *testing.T) {
 			req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://e0/", nil)
-			w := &watcher{ReadCloser: &tired{}, since: time.Now()}
+			w := &watcher{ReadCloser: &tired{}, clock: &clock{}, since: time.Now()}
 			why := ""
 			w.end = func(err error) { why = (&exchange{request: req}).brokeOff(req, w, err) }
 			p := make([]byte, 10)

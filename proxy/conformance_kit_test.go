@@ -87,6 +87,7 @@ type rig struct {
 	upstream *httptest.Server
 	log      *syncBuffer
 	doc      capability.Document
+	limits   edge.Limits // for open
 	// left hears of every request whose client went away, as net/http finds out.
 	left chan struct{}
 }
@@ -182,7 +183,7 @@ func (r *rig) open(certificate certificateOfTests) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	options := edge.Options{Listeners: []net.Listener{l}, HTTP2: r.front.major == 2, Log: quietLog(), Drain: edge.Drain{Grace: 5 * time.Second},
+	options := edge.Options{Listeners: []net.Listener{l}, HTTP2: r.front.major == 2, Log: quietLog(), Limits: r.limits, Drain: edge.Drain{Grace: 5 * time.Second},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, in *http.Request) {
 			if in.ProtoMajor != r.front.major {
 				r.t.Errorf("the client speaks %s", in.Proto)

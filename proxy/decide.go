@@ -32,7 +32,8 @@ const (
 	ReasonBroken    Reason = "connection" // the side broke the exchange off
 	ReasonTimeout   Reason = "timeout"    // the side did not answer in time
 	ReasonBehind    Reason = "behind"     // refused: the other side would have shown older data
-	ReasonGone      Reason = "client"     // the client went away
+	ReasonGone      Reason = "client"     // the client went away, or ended its request early
+	ReasonStalled   Reason = "stalled"    // the client let the rest of its body wait
 	ReasonMalformed Reason = "malformed"  // refused: the body broke the rules of its framing under way
 	ReasonShutdown  Reason = "shutdown"   // cut off, because the proxy stops and its grace is over
 )

@@ -24,7 +24,7 @@ type exchange struct {
 	id      string // X-Request-Id
 	started time.Time
 	timeout time.Duration // 0: none
-	timer   *time.Timer   // cancels the exchange with errTimeout; nil without a timeout
+	clock   clock         // cancels the exchange with errTimeout
 
 	upload   *upload     // the request's body; nil without one, or before it is forwarded
 	body     *pool.Spool // the same with its beginning kept; nil without one
@@ -34,7 +34,7 @@ type exchange struct {
 	untouched bool
 	cancel    context.CancelCauseFunc // of the exchange
 	unfollow  func() bool             // nil, or ends the watch over the client of a stream
-	report    report                  // to the breaker
+	report    *report                 // to the breaker; nil before there is one
 	// leaveBulkhead gives back the place at the side; nil where none is held.
 	leaveBulkhead func()
 	retried       int  // retries taken from the budget
@@ -48,6 +48,7 @@ type exchange struct {
 	attempts int
 	status   int
 	failure  string   // the error in full
+	cut      error    // by which reading the answer's body failed; nil: it did not
 	carried  *carried // nil, or the connection was upgraded
 }
 
@@ -66,6 +67,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{proxy: p, request: r, started: time.Now()}
 	rec := &recorder{ResponseWriter: w, exchange: x}
 	defer p.finish(x)
+	x.openBody(rec)
+	defer x.closeBody(rec)
 	x.client = p.options.Peers.Client(r)
 	x.origin = origin{scheme: x.client.Proto, host: x.client.Host}
 	x.id = requestID(r.Header)
@@ -219,19 +222,33 @@ func (p *Proxy) finish(x *exchange) {
 	x.spend()
 	broke := recover()
 	if broke != nil && x.status < http.StatusInternalServerError && x.reason != ReasonGone {
-		x.reason = ReasonBroken
-		if ctx := x.request.Context(); errors.Is(context.Cause(ctx), edge.ErrEndOfGrace) {
-			x.reason = ReasonShutdown
-		} else if ctx.Err() != nil {
-			x.reason = ReasonGone
-		} else if x.upload != nil && x.upload.malformed.Load() {
-			x.reason = ReasonMalformed
-		}
+		x.reason = x.brokenBy()
 	}
 	p.record(x)
 	if broke != nil {
 		panic(broke)
 	}
+}
+
+// brokenBy is why an answer broke off that had begun.
+func (x *exchange) brokenBy() Reason {
+	ctx, why := x.request.Context(), x.cut
+	if why == nil {
+		why = x.upload.broken()
+	}
+	switch {
+	case errors.Is(context.Cause(ctx), edge.ErrEndOfGrace):
+		return ReasonShutdown
+	case errors.Is(why, edge.ErrMalformed):
+		return ReasonMalformed
+	case errors.Is(why, errStalled):
+		return ReasonStalled
+	case ctx.Err() != nil, x.cut == nil, errors.Is(why, errClientGone), errors.Is(why, errShort):
+		return ReasonGone // without a cut the answer was there, and the client did not take it
+	case errors.Is(why, errTimeout):
+		return ReasonTimeout
+	}
+	return ReasonBroken
 }
 
 // follow ties a write that is answered by a stream, and so is over, to its client
@@ -266,17 +283,8 @@ func (p *Proxy) forward(x *exchange, rec *recorder) {
 			x.unfollow()
 		}
 	}()
-	if x.timeout > 0 {
-		x.timer = time.AfterFunc(x.timeout, func() { cancel(errTimeout) })
-		defer x.timer.Stop()
-	}
-	defer x.stopUpload(rec)
-	if x.request.ContentLength != 0 && x.request.ProtoMajor == 1 {
-		// Without it net/http swallows up to 256 KiB of a body that is still being
-		// read when the answer begins, and the upstream takes the rest for the whole.
-		// A writer that cannot do it says so, and has no such habit.
-		_ = http.NewResponseController(rec).EnableFullDuplex()
-	}
+	x.clock.start(x.timeout, func() { cancel(errTimeout) })
+	defer x.clock.stop()
 	if x.request.Trailer == nil && x.request.ContentLength < 0 && x.request.ProtoMajor == 1 {
 		// Where net/http puts what comes behind the body without having been announced.
 		x.request.Trailer = http.Header{}

@@ -55,7 +55,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.Header[headerRequestID] = []string{x.id}
 	pr.Out.Header[headerTraceparent] = []string{traceparent(pr.In.Header)}
 	if pr.Out.Body != nil {
-		x.upload = &upload{body: pr.Out.Body, announced: pr.In.ContentLength, most: x.largest(), trailer: pr.In.Trailer}
+		x.upload = x.newUpload(pr.Out.Body)
 		x.body = pool.NewSpool(x.upload)
 		pr.Out.Body = x.body
 	}

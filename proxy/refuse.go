@@ -22,17 +22,23 @@ type refusal struct {
 	message string
 }
 
-// statusGone is what the access log shows for clients that went away, after
-// nginx; nobody receives it.
+// statusGone is what the access log and the metrics show for clients that went away,
+// after nginx; nobody receives it.
 const statusGone = 499
 
-// refuse answers in JSON, and gRPC in its own way. Nothing was sent to any side, or what was sent is lost.
+// refuse answers in JSON, and gRPC in its own way. Nothing was sent to any side, or
+// what was sent is lost. If the client has gone it panics with http.ErrAbortHandler:
+// there is nobody to answer.
 func (rec *recorder) refuse(f refusal) {
 	x := rec.exchange
 	x.status, x.reason = f.status, f.reason
 	if x.failure == "" {
 		x.failure = f.message
 	}
+	if f.status == statusGone {
+		panic(http.ErrAbortHandler)
+	}
+	x.swallow(rec)
 	h := rec.Header()
 	x.mark(h)
 	h.Set("Cache-Control", "no-store")
@@ -92,6 +98,10 @@ func (x *exchange) describe(err error) refusal {
 		return refusal{status: http.StatusRequestEntityTooLarge, reason: ReasonTooLarge, message: errTooLarge.Error()}
 	case errors.Is(err, edge.ErrMalformed):
 		return refusal{status: http.StatusBadRequest, reason: ReasonMalformed, message: edge.ErrMalformed.Error()}
+	case errors.Is(err, errStalled):
+		return refusal{status: http.StatusRequestTimeout, reason: ReasonStalled, message: errStalled.Error()}
+	case errors.Is(err, errShort):
+		return refusal{status: http.StatusBadRequest, reason: ReasonGone, message: errShort.Error()}
 	case errors.Is(err, errShutdown):
 		return x.cutOff(err)
 	case errors.Is(err, errUpgrade):

@@ -20,11 +20,28 @@ type report struct {
 	said breaker.Outcome
 	took time.Duration
 	due  *time.Timer // nil, or a trial of whose body nothing has been heard
+	late *time.Timer // nil, or a trial whose request may take too long to come in
+}
+
+// await sees to it that no trial waits for a client: one whose request has not come
+// in after a second says nothing, and gives its place to the next.
+func (r *report) await(u *upload) {
+	if u == nil || !r.call.Trial() {
+		return
+	}
+	r.late = time.AfterFunc(bodyOfTrial, func() {
+		if !u.complete.Load() {
+			r.call.Done(breaker.Excluded(), 0)
+		}
+	})
 }
 
 // begun says how the exchange went until its answer began, which is followed by a
 // call of ended if body.
 func (r *report) begun(said breaker.Outcome, took time.Duration, body bool) {
+	if r.late != nil {
+		r.late.Stop()
+	}
 	r.said, r.took = said, took
 	if body && r.call.Trial() && said == breaker.Success() {
 		r.due = time.AfterFunc(bodyOfTrial, r.heard)
