@@ -60,7 +60,7 @@ func (e behindError) Unwrap() error { return e.error }
 func unsent(err error) bool {
 	var open *breaker.OpenError
 	return errors.As(err, &open) || errors.Is(err, errNoEndpoint) || errors.Is(err, errBusy) ||
-		errors.Is(err, pool.ErrUnreachable) || errors.Is(err, pool.ErrUnsent)
+		errors.Is(err, pool.ErrUnreachable) || errors.Is(err, pool.ErrExhausted) || errors.Is(err, pool.ErrUnsent)
 }
 
 // fallsBack reports whether the other side should be asked: nothing was sent; or
@@ -192,7 +192,7 @@ func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http
 	x.attempts++
 	e.Begin()
 	res, err := e.Leg().RoundTrip(out)
-	if !errors.Is(err, pool.ErrUnreachable) {
+	if !errors.Is(err, pool.ErrUnreachable) && !errors.Is(err, pool.ErrExhausted) {
 		e.Reached()
 	}
 	if err != nil {
@@ -263,9 +263,11 @@ func (x *exchange) outcome(res *http.Response, err error, took time.Duration) br
 	return breaker.Failure(fmt.Sprintf("answered %d", res.StatusCode))
 }
 
-// ours reports whether an error came from this end, and tells nothing of the other.
+// ours reports whether an error came from this end, and tells nothing of the other:
+// of the client, its request, or this machine.
 func ours(err error) bool {
-	for _, own := range []error{errClientGone, errTooLarge, errStalled, errShort, edge.ErrMalformed, errShutdown} {
+	for _, own := range []error{errClientGone, errTooLarge, errStalled, errShort, edge.ErrMalformed, errShutdown,
+		pool.ErrExhausted, pool.ErrUnwritable, pool.ErrTooLarge} {
 		if errors.Is(err, own) {
 			return true
 		}

@@ -106,7 +106,7 @@ func (c pairing) start(t *testing.T, h http.HandlerFunc, adjust ...func(*Options
 }
 
 // serve starts a server that speaks one protocol only.
-func (b back) serve(t *testing.T, h http.Handler) *httptest.Server {
+func (b back) serve(t *testing.T, h http.Handler, adjust ...func(*http.Server)) *httptest.Server {
 	t.Helper()
 	up := httptest.NewUnstartedServer(h)
 	up.Config.Protocols = new(http.Protocols)
@@ -116,6 +116,9 @@ func (b back) serve(t *testing.T, h http.Handler) *httptest.Server {
 	up.Config.ErrorLog = quiet(quietLog())
 	up.Config.MaxHeaderBytes = 256 << 10
 	up.Config.DisableGeneralOptionsHandler = true
+	for _, f := range adjust {
+		f(up.Config)
+	}
 	if b.tls {
 		up.EnableHTTP2 = true
 		up.StartTLS()

@@ -29,6 +29,8 @@ const (
 	ReasonBreaker   Reason = "breaker"    // refused: the breaker is open
 	ReasonBusy      Reason = "busy"       // refused: too many requests are at the side already
 	ReasonNowhere   Reason = "endpoint"   // refused: no endpoint, or none took the connection
+	ReasonExhausted Reason = "exhausted"  // refused: this machine has nothing left for another connection
+	ReasonRequest   Reason = "request"    // refused: the side cannot be sent such a request
 	ReasonBroken    Reason = "connection" // the side broke the exchange off
 	ReasonTimeout   Reason = "timeout"    // the side did not answer in time
 	ReasonBehind    Reason = "behind"     // refused: the other side would have shown older data

@@ -243,25 +243,32 @@ func TestBodiesThatEndEarlyAre400(t *testing.T) {
 				}
 				return
 			}
-			if status, err := shortStream(conn); err != nil || status != "400" {
+			if status, err := stream(conn, "abc", [2]string{"content-length", "5"}); err != nil || status != "400" {
 				t.Errorf("%s %v\n%s", status, err, r.log)
 			}
 		})
 }
 
-// shortStream sends three bytes of five over HTTP/2, and returns the status.
-func shortStream(conn net.Conn) (string, error) {
+// stream sends a POST over HTTP/2 with one header field more, or another pseudo
+// header, and returns the status.
+func stream(conn net.Conn, body string, more [2]string) (string, error) {
 	_, _ = io.WriteString(conn, http2.ClientPreface)
 	f := http2.NewFramer(conn, conn)
 	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	_ = f.WriteSettings()
+	fields := [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", "/api/orders/1"}, {":authority", "a"}}
+	if more[0] == ":authority" {
+		fields[3] = more
+	} else {
+		fields = append(fields, more)
+	}
 	var head strings.Builder
 	encoder := hpack.NewEncoder(&head)
-	for _, field := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "a"}, {":path", "/api/orders/1"}, {"content-length", "5"}} {
+	for _, field := range fields {
 		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
 	}
 	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(head.String()), EndHeaders: true})
-	_ = f.WriteData(1, true, []byte("abc"))
+	_ = f.WriteData(1, true, []byte(body))
 	for {
 		switch frame, err := f.ReadFrame(); frame := frame.(type) {
 		case nil:

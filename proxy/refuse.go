@@ -12,6 +12,7 @@ import (
 	"strangler/capability"
 	"strangler/proxy/breaker"
 	"strangler/proxy/edge"
+	"strangler/proxy/pool"
 )
 
 // refusal is an answer of the proxy's own.
@@ -102,6 +103,10 @@ func (x *exchange) describe(err error) refusal {
 		return refusal{status: http.StatusRequestTimeout, reason: ReasonStalled, message: errStalled.Error()}
 	case errors.Is(err, errShort):
 		return refusal{status: http.StatusBadRequest, reason: ReasonGone, message: errShort.Error()}
+	case errors.Is(err, pool.ErrUnwritable):
+		return refusal{status: http.StatusBadRequest, reason: ReasonRequest, message: pool.ErrUnwritable.Error()}
+	case errors.Is(err, pool.ErrTooLarge):
+		return refusal{status: http.StatusRequestHeaderFieldsTooLarge, reason: ReasonRequest, message: pool.ErrTooLarge.Error()}
 	case errors.Is(err, errShutdown):
 		return x.cutOff(err)
 	case errors.Is(err, errUpgrade):
@@ -117,6 +122,9 @@ func (x *exchange) describe(err error) refusal {
 	case errors.Is(err, errBusy):
 		return refusal{status: http.StatusServiceUnavailable, reason: ReasonBusy, after: time.Second,
 			message: name + " is busy; the request has touched nothing"}
+	case errors.Is(err, pool.ErrExhausted):
+		return refusal{status: http.StatusServiceUnavailable, reason: ReasonExhausted, after: time.Second,
+			message: "the proxy cannot make another connection; the request has touched nothing"}
 	case unsent(err):
 		return refusal{status: http.StatusServiceUnavailable, reason: ReasonNowhere, after: time.Second,
 			message: name + " cannot be reached; the request has touched nothing"}

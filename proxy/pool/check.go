@@ -78,8 +78,8 @@ func (p *Pool) keepChecking(ctx context.Context, e *Endpoint, r *rules) {
 			return
 		case <-timer.C:
 		}
-		why := p.check(ctx, e, r)
-		if ctx.Err() == nil {
+		why, told := p.check(ctx, e, r)
+		if told && ctx.Err() == nil {
 			p.checked(e, r, why)
 		}
 		timer.Reset(every - every/10 + time.Duration(p.rand(uint64(every/5)+1)))
@@ -88,28 +88,33 @@ func (p *Pool) keepChecking(ctx context.Context, e *Endpoint, r *rules) {
 
 var errCheckTime = errors.New("no answer in time")
 
-// check asks the endpoint once, and returns why it is not well, or nothing.
-func (p *Pool) check(ctx context.Context, e *Endpoint, r *rules) string {
+// check asks the endpoint once, and returns why it is not well, or nothing. It is not
+// told where it could not ask.
+func (p *Pool) check(ctx context.Context, e *Endpoint, r *rules) (why string, told bool) {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.check.Timeout, errCheckTime)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.url.Scheme+"://"+e.url.Host+r.check.Path, nil)
 	if err != nil {
-		return err.Error()
+		return err.Error(), true
 	}
 	req.Host = r.check.host
 	req.Header.Set("User-Agent", "strangler-check")
 	res, err := e.leg.RoundTrip(req)
+	if errors.Is(err, ErrExhausted) {
+		p.log.Warn("cannot check an endpoint", "endpoint", e.address, "error", err)
+		return "", false
+	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		return err.Error()
+		return err.Error(), true
 	}
 	const enough = 64 << 10
 	_, _ = io.CopyN(io.Discard, res.Body, enough) // a longer or broken body costs the connection, no more
 	_ = res.Body.Close()
 	if res.StatusCode < 200 || res.StatusCode > 399 {
-		return fmt.Sprintf("%s answered %d", r.check.Path, res.StatusCode)
+		return fmt.Sprintf("%s answered %d", r.check.Path, res.StatusCode), true
 	}
-	return ""
+	return "", true
 }

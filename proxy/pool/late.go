@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"fmt"
 	"net/http"
 	"sync"
 )
@@ -21,7 +20,7 @@ func (l *lateLeg) RoundTrip(req *http.Request) (*http.Response, error) {
 		if req.Body != nil {
 			_ = req.Body.Close() // the error that matters is the other one
 		}
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return nil, unreachable(err)
 	}
 	return leg.RoundTrip(req)
 }

@@ -14,8 +14,8 @@ import (
 //
 // RoundTrip follows http.RoundTripper, with one promise more: once a byte of the
 // request has left, it is never sent again, whatever its method. Its errors are
-// ErrUnreachable and ErrUnsent where nothing was sent; after any other the
-// endpoint may have done what it was asked.
+// ErrUnreachable, ErrExhausted, ErrUnsent and ErrUnwritable where nothing was sent;
+// after any other the endpoint may have done what it was asked.
 //
 // CloseIdleConnections closes what is idle. Connections that are in use at that
 // moment should be closed when their requests end.
@@ -38,6 +38,18 @@ var (
 	// REFUSED_STREAM and GOAWAY). The beginning of the body may have been read; see
 	// Spool.
 	ErrUnsent = errors.New("the connection broke before anything was sent")
+
+	// ErrExhausted says that no connection could be made because this machine has no
+	// descriptor, port or memory left for it: that is nobody's fault over there.
+	ErrExhausted = errors.New("this machine has nothing left for another connection")
+
+	// ErrUnwritable says that the request cannot be written to any connection: a name
+	// or a value in it is none.
+	ErrUnwritable = errors.New("the request cannot be sent")
+
+	// ErrTooLarge says that the header, or the trailer, is larger than the endpoint has
+	// said that it takes, over HTTP/2.
+	ErrTooLarge = errors.New("the request's header is larger than the endpoint takes")
 )
 
 // How many connections one request is taken to before ErrUnsent goes to the
@@ -80,7 +92,7 @@ func (s *standard) RoundTrip(req *http.Request) (*http.Response, error) {
 		l, reused, err := s.lines.take(req.Context(), wanted{upgrade: upgrades(req), fresh: try > 1})
 		if err != nil {
 			body.close()
-			return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+			return nil, unreachable(err)
 		}
 		res, err := l.exchange(req, body)
 		if err == nil {

@@ -44,7 +44,12 @@ func (l *line) exchange(req *http.Request, body *carried) (*http.Response, error
 	}
 	letGo()
 	body.failed()
-	if l.wire.written.Load() == before || l.shared && unprocessed(err) {
+	switch {
+	case flawed(err):
+		return nil, fmt.Errorf("%w: %w", ErrUnwritable, err)
+	case l.shared && beyond(err):
+		return nil, fmt.Errorf("%w: %w", ErrTooLarge, err)
+	case l.wire.written.Load() == before, l.shared && unprocessed(err):
 		return nil, fmt.Errorf("%w: %w", ErrUnsent, err)
 	}
 	return nil, err
