@@ -16,7 +16,7 @@ func (s *Service) page(build func(*http.Request) (look.Page, error)) http.Handle
 		page, err := build(r)
 		if err != nil {
 			e := answer.For(r, err, s.log)
-			httpx.SetRetryAfter(w, e)
+			httpx.SetHeaders(w, e)
 			status, page = e.Status, look.Page{Name: "problem", Title: http.StatusText(e.Status), Content: e.Message}
 		}
 		if who, err := s.accounts.Customer(r); err == nil {

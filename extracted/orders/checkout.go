@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"extracted/internal/answer"
 	"extracted/internal/database"
 	"extracted/internal/httpx"
 )
@@ -104,11 +105,10 @@ func (s *saga) settle(ctx context.Context, t task, order Order, err error) (Orde
 	case errors.Is(err, errLeaseLost):
 		return s.outcome(ctx, t)
 	}
-	if message, ok := database.Refusal(err); ok {
-		s.log.Warn("task left to the worker", "order", t.OrderID, "kind", t.Kind, "error", err, "trail", t.Trail)
-		return Order{}, httpx.Fail(http.StatusServiceUnavailable, "%s", message)
-	}
 	s.log.Warn("task left to the worker", "order", t.OrderID, "kind", t.Kind, "error", err, "trail", t.Trail)
+	if e, ok := answer.Refused(err); ok {
+		return Order{}, e
+	}
 	return Order{}, underWay(t)
 }
 

@@ -57,7 +57,7 @@ func toLogin(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Service) problemPage(w http.ResponseWriter, r *http.Request, who accounts.Customer, e *httpx.Error) {
-	httpx.SetRetryAfter(w, e)
+	httpx.SetHeaders(w, e)
 	page := look.Page{Name: "problem", Title: http.StatusText(e.Status), Customer: who.Name, Content: e.Message}
 	if err := s.pages.Render(w, e.Status, page); err != nil {
 		httpx.WriteError(w, answer.For(r, err, s.log))

@@ -28,7 +28,10 @@ const statusClientGone = 499
 // retryable are the SQLSTATEs after which the same request may succeed a moment
 // later: a gate that refuses writes, a serialization failure, a lock not
 // available in time, a statement cancelled by its timeout.
-var retryable = map[string]bool{"P0S01": true, "40001": true, "55P03": true, "57014": true}
+var retryable = map[string]bool{gateRefused: true, "40001": true, "55P03": true, "57014": true}
+
+// gateRefused is the SQLSTATE of a gate.
+const gateRefused = "P0S01"
 
 // classify turns an error into the status and message of its answer. A message
 // of an unexpected error stays in the log.
@@ -49,9 +52,14 @@ func classify(ctx context.Context, err error) (status int, message string) {
 	return http.StatusInternalServerError, "internal error"
 }
 
-// retryAfter says when a 503 is worth another try.
-func retryAfter(w http.ResponseWriter, status int) {
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
+// retryAfter says when a 503 is worth another try, and whether it is a gate's: then
+// the shop is well, and only the write came at the wrong time.
+func retryAfter(w http.ResponseWriter, status int, err error) {
+	if status != http.StatusServiceUnavailable {
+		return
+	}
+	w.Header().Set("Retry-After", "1")
+	if fault := (*pgconn.PgError)(nil); errors.As(err, &fault) && fault.Code == gateRefused {
+		w.Header().Set("X-Strangler-Gate", "closed")
 	}
 }

@@ -108,7 +108,7 @@ func (s *Site) CustomerPage(f func(w http.ResponseWriter, r *http.Request, v Vis
 func (s *Site) failJSON(w http.ResponseWriter, r *http.Request, err error) {
 	status, message := classify(r.Context(), err)
 	s.record(r, status, err)
-	retryAfter(w, status)
+	retryAfter(w, status, err)
 	if err := WriteJSON(w, status, map[string]string{"error": message}); err != nil {
 		s.log.DebugContext(r.Context(), "answer not delivered", "error", err)
 	}
@@ -117,7 +117,7 @@ func (s *Site) failJSON(w http.ResponseWriter, r *http.Request, err error) {
 func (s *Site) failPage(w http.ResponseWriter, r *http.Request, v Visitor, err error) {
 	status, message := classify(r.Context(), err)
 	s.record(r, status, err)
-	retryAfter(w, status)
+	retryAfter(w, status, err)
 	if err := Render(w, status, v, errorPage, http.StatusText(status), message); err != nil {
 		s.log.DebugContext(r.Context(), "answer not delivered", "error", err)
 	}

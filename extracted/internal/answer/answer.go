@@ -28,14 +28,25 @@ func For(r *http.Request, err error, log *slog.Logger) *httpx.Error {
 		log.Warn("accounts not asked", "error", err, "trail", trail)
 		return httpx.Fail(http.StatusServiceUnavailable, "%s", accounts.ErrUnavailable)
 	}
-	if message, ok := database.Refusal(err); ok {
+	if e, ok := Refused(err); ok {
 		log.Warn("database refused", "error", err, "trail", trail)
-		return httpx.Fail(http.StatusServiceUnavailable, "%s", message)
+		return e
 	}
 	if r.Context().Err() == nil {
 		log.Error("request failed", "error", err, "trail", trail)
 	}
 	return httpx.Fail(http.StatusInternalServerError, "internal error")
+}
+
+// Refused returns the answer to a refusal of the database, and reports whether err is one.
+func Refused(err error) (*httpx.Error, bool) {
+	message, ok := database.Refusal(err)
+	if !ok {
+		return nil, false
+	}
+	e := httpx.Fail(http.StatusServiceUnavailable, "%s", message)
+	e.Gate = database.IsGateRefused(err)
+	return e, true
 }
 
 // NotFound and NotAllowed serve what no route of a service claims.

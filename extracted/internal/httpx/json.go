@@ -15,11 +15,12 @@ import (
 const maxBody = 1 << 20
 
 // Error is an answer that is not a success. Message is shown to the client; RetryAfter is in seconds,
-// 0 leaves the header out.
+// 0 leaves the header out. Gate says that the database takes no writes here at the moment.
 type Error struct {
 	Status     int
 	Message    string
 	RetryAfter int
+	Gate       bool
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -46,14 +47,18 @@ func WriteJSON(w http.ResponseWriter, status int, v any) {
 
 // WriteError answers {"error": message}.
 func WriteError(w http.ResponseWriter, e *Error) {
-	SetRetryAfter(w, e)
+	SetHeaders(w, e)
 	WriteJSON(w, e.Status, map[string]string{"error": e.Message})
 }
 
-// SetRetryAfter copies the pause that e asks for into the header.
-func SetRetryAfter(w http.ResponseWriter, e *Error) {
+// SetHeaders sets what e says to those in between: the pause it asks for, and that the service is well although
+// a gate refused the write.
+func SetHeaders(w http.ResponseWriter, e *Error) {
 	if e.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(e.RetryAfter))
+	}
+	if e.Gate {
+		w.Header().Set("X-Strangler-Gate", "closed")
 	}
 }
 

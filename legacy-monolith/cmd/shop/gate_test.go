@@ -44,6 +44,7 @@ func TestRefusedWritesAreUnavailable(t *testing.T) {
 		} {
 			r.want(http.StatusServiceUnavailable).saying("is owned by extracted")
 			equal(t, "Retry-After", r.header.Get("Retry-After"), "1")
+			equal(t, "is said to be a gate's", r.header.Get("X-Strangler-Gate") != "", state == "P0S01")
 			equal(t, "a page is a page", strings.HasPrefix(r.what, "POST /cart") || strings.HasPrefix(r.what, "POST /orders"),
 				strings.HasPrefix(r.header.Get("Content-Type"), "text/html"))
 		}
