@@ -36,7 +36,7 @@ func (rec *recorder) refuse(f refusal) {
 	if x.failure == "" {
 		x.failure = f.message
 	}
-	if f.status == statusGone {
+	if f.status == statusGone && !x.overdue() { // whose deadline has passed may listen still
 		panic(http.ErrAbortHandler)
 	}
 	x.swallow(rec)
