@@ -31,6 +31,7 @@ type applier struct {
 	standing *standing
 	changed  *Changed
 	session  Session
+	fetcher  Fetcher
 	shapes   *shapes
 	stored   capability.Position // what the target had applied when the session began
 	echo     string              // origin of what the other side's stream has written into the source
@@ -43,6 +44,7 @@ type applier struct {
 type transaction struct {
 	begin   Begin
 	skip    bool // its changes are applied already, or came from the other side
+	early   bool // it commits before the horizon
 	markers []string
 }
 
@@ -52,6 +54,7 @@ type group struct {
 	pending []Change            // not yet sent
 	bytes   int                 // of pending
 	count   int                 // changes, sent or not
+	early   bool                // all of its changes, or none
 	keys    []string
 	began   time.Time
 	full    bool // of more keys than Changed would take
@@ -59,7 +62,7 @@ type group struct {
 }
 
 func newApplier(s *Stream, session Session) *applier {
-	return &applier{standing: s.standing, changed: s.changed, session: session,
+	return &applier{standing: s.standing, changed: s.changed, session: session, fetcher: s.Fetcher,
 		shapes: newShapes(s.From, s.Mappings), stored: session.Progress().Position,
 		echo: OriginName(s.Capability, s.From.Other())}
 }
@@ -136,7 +139,13 @@ func (a *applier) begin(ctx context.Context, b Begin, item item) error {
 		}
 		return a.begin(ctx, b, item) // the hold may be another one by now
 	}
-	a.tx = &transaction{begin: b}
+	if a.group.count > 0 && a.group.early && b.Commit >= a.standing.horizonNow() {
+		// Not with changes that must find their rows; it may move the horizon on.
+		if err := a.settle(ctx); err != nil {
+			return err
+		}
+	}
+	a.tx = &transaction{begin: b, early: b.Commit < a.standing.horizonNow()}
 	return nil
 }
 
@@ -154,13 +163,22 @@ func (a *applier) row(ctx context.Context, r Row, bytes int) error {
 	} else {
 		g.full = true
 	}
-	g.add(c, bytes)
+	g.add(c, bytes, a.tx.early)
 	if len(g.pending) < groupChanges && g.bytes < groupBytes {
 		return nil
 	}
 	// The transaction is larger than memory should be: it goes to the target in
 	// pieces, and is committed there when its end has come.
-	if err := a.session.Apply(ctx, g.pending); err != nil {
+	return a.send(ctx, g)
+}
+
+// send writes the group's changes in the transaction that its end will commit.
+func (a *applier) send(ctx context.Context, g *group) error {
+	apply := a.session.Apply
+	if g.early {
+		apply = a.early
+	}
+	if err := apply(ctx, g.pending); err != nil {
 		return err
 	}
 	g.sent()
@@ -176,7 +194,7 @@ func (a *applier) truncate(t Truncate) error {
 		return err
 	}
 	a.group.emptied = true
-	a.group.add(c, 0)
+	a.group.add(c, 0, a.tx.early)
 	return nil
 }
 
@@ -215,7 +233,13 @@ func (a *applier) settle(ctx context.Context) error {
 		a.standing.advance(g.end)
 		return nil
 	}
-	err := a.session.Commit(ctx, g.pending, g.end)
+	var err error
+	if g.early {
+		err = a.send(ctx, &g)
+	}
+	if err == nil {
+		err = a.session.Commit(ctx, g.pending, g.end)
+	}
 	// Whatever came of it: when the connection broke, it may have committed.
 	a.remember(g)
 	if err != nil {
@@ -247,9 +271,9 @@ func (a *applier) idle(ctx context.Context) error {
 	return nil
 }
 
-func (g *group) add(c Change, bytes int) {
+func (g *group) add(c Change, bytes int, early bool) {
 	if g.count == 0 {
-		g.began = time.Now()
+		g.began, g.early = time.Now(), early
 	}
 	g.pending = append(g.pending, c)
 	g.count++

@@ -23,6 +23,9 @@ type tape struct {
 func (s *tape) Progress() Progress { return Progress{Position: s.stored} }
 func (s *tape) Close() error       { return nil }
 
+func (s *tape) ApplyEarly(context.Context, []Change) ([]Change, error)    { return nil, nil }
+func (s *tape) Fill(context.Context, []Change, capability.Position) error { return nil }
+
 func (s *tape) Apply(_ context.Context, changes []Change) error {
 	s.lines = append(s.lines, fmt.Sprintf("apply %d", len(changes)))
 	return s.failing

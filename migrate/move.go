@@ -11,9 +11,10 @@ import (
 // database so that a mover that starts anew knows what there is.
 type Move struct {
 	Phase       capability.MovePhase
-	Fingerprint string // of the tables and the mapping
-	Snapshot    capability.Position
-	VerifiedAt  time.Time // zero: never
+	Fingerprint string              // of the tables and the mapping
+	Snapshot    capability.Position // where the stream begins
+	Horizon     capability.Position // of the backfill; 0 while it has had one snapshot
+	VerifiedAt  time.Time           // zero: never
 }
 
 // Moves is where moves are kept.

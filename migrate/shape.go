@@ -143,6 +143,9 @@ func (s *shapes) row(r Row) (Change, error) {
 		c.Values = make([]Value, len(f.columns))
 		for i, at := range f.columns {
 			c.Values[i] = r.New[at]
+			if c.Values[i].Unchanged && f.shape.Identity == 'f' && r.Old != nil {
+				c.Values[i] = r.Old[at] // the old row came whole
+			}
 		}
 	}
 	if r.Kind != Insert {

@@ -26,6 +26,9 @@ type standing struct {
 	persisted capability.Position
 	// begun is the newest commit record whose transaction was let through.
 	begun capability.Position
+	// horizon: transactions that commit before it meet rows from other moments. It
+	// never goes back.
+	horizon capability.Position
 	// head is the furthest position the source has told of.
 	head capability.Position
 	// markers are the passed markers and where their transactions end.
@@ -127,6 +130,19 @@ func (s *standing) mark(nonce string, end capability.Position) {
 			s.order = slices.Delete(s.order, 0, 1)
 		}
 	})
+}
+
+// raise moves the horizon on.
+func (s *standing) raise(horizon capability.Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.horizon = max(s.horizon, horizon)
+}
+
+func (s *standing) horizonNow() capability.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.horizon
 }
 
 // ahead tells of a position that the source has reached.

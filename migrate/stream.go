@@ -56,6 +56,7 @@ type Session interface {
 	// durable. After a broken connection nobody knows but the progress row.
 	Commit(ctx context.Context, changes []Change, position capability.Position) error
 	Close() error
+	EarlySession
 }
 
 // Bounds of the pause between two attempts to connect.
@@ -71,8 +72,12 @@ type StreamOptions struct {
 	Mappings   []Mapping       // in the direction of the stream
 	Source     Source
 	Target     Target
-	Fence      uint64 // token of this controller: a higher one takes the stream over
-	Log        *slog.Logger
+	// Horizon and Fetcher are for a stream that follows a backfill with more than
+	// one snapshot: see horizon.go.
+	Horizon capability.Position
+	Fetcher Fetcher
+	Fence   uint64 // token of this controller: a higher one takes the stream over
+	Log     *slog.Logger
 }
 
 // Stream is one direction of the dual write: it applies every committed change
@@ -91,7 +96,9 @@ type Stream struct {
 // NewStream makes a stream that is not running yet. Slot, publication and
 // progress exist before it runs.
 func NewStream(options StreamOptions) *Stream {
-	return &Stream{StreamOptions: options, standing: newStanding(), changed: newChanged()}
+	s := &Stream{StreamOptions: options, standing: newStanding(), changed: newChanged()}
+	s.standing.raise(options.Horizon)
+	return s
 }
 
 // Run streams until ctx ends, and then returns nil. A connection that is lost is
@@ -156,6 +163,10 @@ func (s *Stream) Applied() capability.Position {
 	applied, _ := s.standing.positions()
 	return applied
 }
+
+// Horizon is the position before which the stream makes changes true instead of
+// expecting their rows. It may move on until it is passed.
+func (s *Stream) Horizon() capability.Position { return s.standing.horizonNow() }
 
 // Changed is the set of rows that were applied since they were last verified.
 func (s *Stream) Changed() *Changed { return s.changed }

@@ -138,13 +138,18 @@ func (s *applySession) Commit(ctx context.Context, changes []migrate.Change, pos
 	return nil
 }
 
-// send sends a batch. When a guard has seen another epoch than the session
-// shows, the gate has changed: the session shows the new one and sends the batch
-// again, if nothing of the transaction was sent before it.
+// send sends a batch of changes, and the position behind them.
 func (s *applySession) send(ctx context.Context, changes []migrate.Change, position *capability.Position) error {
+	return s.guarded(ctx, func() error { return s.batch(ctx, changes, position) })
+}
+
+// guarded sends what send does. When a guard has seen another epoch than the
+// session shows, the gate has changed: the session shows the new one and sends it
+// again, if nothing of the transaction was sent before it.
+func (s *applySession) guarded(ctx context.Context, send func() error) error {
 	for try := 1; ; try++ {
 		began := !s.open
-		err := s.batch(ctx, changes, position)
+		err := send()
 		if err == nil {
 			s.open = true
 			return nil

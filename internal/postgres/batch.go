@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -54,12 +55,17 @@ func (s *applySession) say(ctx context.Context, sql string) error {
 	return s.plain(0, err)
 }
 
-// exchange sends the statements in one go, and reads what came of each.
+// exchange sends the statements of a batch in one go.
 func (s *applySession) exchange(ctx context.Context, strokes []stroke, position *capability.Position) error {
 	steps, err := s.steps(ctx, strokes, position)
 	if err != nil {
 		return err
 	}
+	return s.pipe(ctx, steps)
+}
+
+// pipe sends statements in one go, and reads what came of each.
+func (s *applySession) pipe(ctx context.Context, steps []step) error {
 	pipeline := s.conn.PgConn().StartPipeline(ctx)
 	for _, step := range steps {
 		if step.prepared != "" {
@@ -68,7 +74,7 @@ func (s *applySession) exchange(ctx context.Context, strokes []stroke, position 
 			pipeline.SendQueryParams(step.sql, step.params, nil, nil, nil)
 		}
 	}
-	err = pipeline.Sync()
+	err := pipeline.Sync()
 	for _, step := range steps {
 		if err != nil {
 			break
@@ -103,17 +109,19 @@ func (p step) check(pipeline *pgconn.Pipeline) error {
 	return p.judge(tag.RowsAffected(), err)
 }
 
+// opened puts a BEGIN before statements that open the transaction.
+func (s *applySession) opened(steps []step) []step {
+	if s.open {
+		return steps
+	}
+	return slices.Insert(steps, 0, step{sql: "BEGIN", judge: s.plain})
+}
+
 func (s *applySession) steps(ctx context.Context, strokes []stroke, position *capability.Position) ([]step, error) {
-	if len(s.prepared) > preparedMost {
-		clear(s.prepared)
-		if err := s.conn.DeallocateAll(ctx); err != nil {
-			return nil, fmt.Errorf("drop prepared statements: %w", err)
-		}
+	if err := s.forget(ctx); err != nil {
+		return nil, err
 	}
-	steps := make([]step, 0, len(strokes)+2)
-	if !s.open {
-		steps = append(steps, step{sql: "BEGIN", judge: s.plain})
-	}
+	steps := s.opened(make([]step, 0, len(strokes)+2))
 	for _, k := range strokes {
 		next, err := s.step(ctx, k)
 		if err != nil {
@@ -173,6 +181,19 @@ func (s *applySession) progressStep(position capability.Position) step {
 			}
 		},
 	}
+}
+
+// forget drops the prepared statements where there are too many. Before a batch
+// only: its steps name them.
+func (s *applySession) forget(ctx context.Context) error {
+	if len(s.prepared) <= preparedMost {
+		return nil
+	}
+	clear(s.prepared)
+	if err := s.conn.DeallocateAll(ctx); err != nil {
+		return fmt.Errorf("drop prepared statements: %w", err)
+	}
+	return nil
 }
 
 // prepare makes a statement once per session. It sends nothing where it has.

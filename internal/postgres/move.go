@@ -16,8 +16,11 @@ import (
 // was begun, or nothing was ever installed.
 func (d *Database) Move(ctx context.Context, name string) (m migrate.Move, found bool, err error) {
 	var verified *time.Time
-	err = d.pool.QueryRow(ctx, `SELECT phase, fingerprint, coalesce((snapshot - '0/0'::pg_lsn)::bigint, 0), verified_at FROM strangler.move WHERE capability = $1`, name).
-		Scan(&m.Phase, &m.Fingerprint, &m.Snapshot, &verified)
+	// The horizon is read by its name, because a version before it had no such column.
+	err = d.pool.QueryRow(ctx, `SELECT phase, fingerprint, coalesce((snapshot - '0/0'::pg_lsn)::bigint, 0),
+			coalesce(((to_jsonb(m) ->> 'horizon')::pg_lsn - '0/0'::pg_lsn)::bigint, 0), verified_at
+		FROM strangler.move m WHERE capability = $1`, name).
+		Scan(&m.Phase, &m.Fingerprint, &m.Snapshot, &m.Horizon, &verified)
 	if errors.Is(err, pgx.ErrNoRows) || undefined(err) {
 		return m, false, nil
 	}
@@ -37,10 +40,10 @@ func (d *Database) SaveMove(ctx context.Context, name string, m migrate.Move) er
 		verified = &m.VerifiedAt
 	}
 	_, err := d.pool.Exec(ctx, `
-		INSERT INTO strangler.move (capability, phase, fingerprint, snapshot, verified_at) VALUES ($1, $2, $3, $4::text::pg_lsn, $5)
-		ON CONFLICT (capability) DO UPDATE SET phase = excluded.phase, fingerprint = excluded.fingerprint, snapshot = excluded.snapshot,
+		INSERT INTO strangler.move (capability, phase, fingerprint, snapshot, horizon, verified_at) VALUES ($1, $2, $3, $4::text::pg_lsn, nullif($5::text::pg_lsn, '0/0'), $6)
+		ON CONFLICT (capability) DO UPDATE SET phase = excluded.phase, fingerprint = excluded.fingerprint, snapshot = excluded.snapshot, horizon = excluded.horizon,
 			verified_at = excluded.verified_at, updated_at = clock_timestamp()`,
-		name, string(m.Phase), m.Fingerprint, m.Snapshot.String(), verified)
+		name, string(m.Phase), m.Fingerprint, m.Snapshot.String(), m.Horizon.String(), verified)
 	if err != nil {
 		return fmt.Errorf("write move of %s: %w", name, err)
 	}

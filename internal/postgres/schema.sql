@@ -41,7 +41,22 @@ CREATE TABLE IF NOT EXISTS strangler.chunk (
 	low        bigint NOT NULL,  -- first block
 	high       bigint NOT NULL,  -- block after the last
 	rows       bigint NOT NULL,
+	file       bigint NOT NULL DEFAULT 0, -- of the source's table, on whose blocks they were
 	PRIMARY KEY (capability, relation, low)
+);
+ALTER TABLE strangler.chunk ADD COLUMN IF NOT EXISTS file bigint NOT NULL DEFAULT 0;
+
+-- What was taken off tables of this database for a backfill, and is to be made
+-- again: written in the transaction that drops it, deleted in the one that makes it.
+CREATE TABLE IF NOT EXISTS strangler.aside (
+	id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	capability text NOT NULL,
+	pass       int NOT NULL,     -- all of one are made before any of the next
+	kind       text NOT NULL,    -- for people
+	relation   text NOT NULL,
+	name       text NOT NULL,
+	statement  text NOT NULL,
+	tablespace text NOT NULL DEFAULT ''
 );
 
 -- Where a move stands; kept in the extracted database.
@@ -50,9 +65,11 @@ CREATE TABLE IF NOT EXISTS strangler.move (
 	phase       text NOT NULL,
 	fingerprint text NOT NULL,       -- of tables and mapping
 	snapshot    pg_lsn,              -- consistent point of the backfill
+	horizon     pg_lsn,              -- behind everything that a later snapshot of it has seen; null: there was none
 	verified_at timestamptz,         -- last full verification without mismatch
 	updated_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+ALTER TABLE strangler.move ADD COLUMN IF NOT EXISTS horizon pg_lsn;
 
 -- The one active controller; in the legacy database.
 CREATE TABLE IF NOT EXISTS strangler.leader (
