@@ -10,10 +10,13 @@ const (
 	PhaseNone      MovePhase = "none"      // no data section, or stopped and never started
 	PhasePreparing MovePhase = "preparing" // gates, publications, slots
 	PhaseBackfill  MovePhase = "backfill"
-	PhaseFollowing MovePhase = "following" // both streams run
-	PhaseRepairing MovePhase = "repairing" // a target that cannot be followed to is compared and made equal
-	PhasePaused    MovePhase = "paused"
-	PhaseFailed    MovePhase = "failed" // Error says why and what to do
+	// PhaseCompleting is between the last row that is copied and the streams: what
+	// changed meanwhile is applied, indexes and constraints are made.
+	PhaseCompleting MovePhase = "completing"
+	PhaseFollowing  MovePhase = "following" // both streams run
+	PhaseRepairing  MovePhase = "repairing" // a target that cannot be followed to is compared and made equal
+	PhasePaused     MovePhase = "paused"
+	PhaseFailed     MovePhase = "failed" // Error says why and what to do
 )
 
 // StreamStatus is one direction of the dual write.
@@ -31,14 +34,33 @@ type StreamStatus struct {
 
 // BackfillStatus is the progress of copying the rows that exist.
 type BackfillStatus struct {
-	Rows       int64         `json:"rows"`       // copied
-	Total      int64         `json:"total"`      // estimated
-	Bytes      int64         `json:"bytes"`      // copied
-	Table      string        `json:"table"`      // being copied
-	PerSecond  float64       `json:"per_second"` // rows, over the whole copy
-	Elapsed    time.Duration `json:"elapsed_ns"`
-	Throttled  string        `json:"throttled,omitempty"` // why it goes slower than it could
-	FinishedAt time.Time     `json:"finished_at,omitzero"`
+	Rows       int64           `json:"rows"`       // copied, by earlier runs as well
+	Total      int64           `json:"total"`      // estimated by what is copied
+	Bytes      int64           `json:"bytes"`      // sent, by this run
+	Size       int64           `json:"size"`       // of the source's tables on disk, when they were measured
+	Done       int64           `json:"done"`       // of Size
+	Table      string          `json:"table"`      // being copied
+	PerSecond  float64         `json:"per_second"` // rows, over this run
+	Left       time.Duration   `json:"left_ns"`    // to the end of the copy at that rate; 0: unknown
+	Elapsed    time.Duration   `json:"elapsed_ns"`
+	Throttled  string          `json:"throttled,omitempty"` // why it goes slower than it could
+	Tables     []TableBackfill `json:"tables,omitempty"`    // the largest first
+	FinishedAt time.Time       `json:"finished_at,omitzero"`
+}
+
+// TableBackfill is the progress of one table of a backfill.
+type TableBackfill struct {
+	Table string `json:"table"` // by its legacy name
+	Rows  int64  `json:"rows"`  // copied
+	Size  int64  `json:"size"`  // bytes on disk
+	Done  int64  `json:"done"`  // of Size
+}
+
+// CompletionStatus is the progress of what follows a copy.
+type CompletionStatus struct {
+	Built    int    `json:"built"` // indexes and constraints, each a step or two
+	Total    int    `json:"total"`
+	Building string `json:"building,omitempty"` // for people
 }
 
 // VerifyStatus is one comparison of all rows of source and target.
@@ -66,12 +88,13 @@ type Mismatch struct {
 
 // DataStatus is where the data of one capability stands, both directions.
 type DataStatus struct {
-	Phase    MovePhase       `json:"phase"`
-	Error    string          `json:"error,omitempty"`
-	Backfill *BackfillStatus `json:"backfill,omitempty"`
-	Streams  []StreamStatus  `json:"streams,omitempty"` // forward, then reverse
-	Verify   *VerifyStatus   `json:"verify,omitempty"`
-	Gates    map[Side]Gate   `json:"gates,omitempty"`
+	Phase      MovePhase         `json:"phase"`
+	Error      string            `json:"error,omitempty"`
+	Backfill   *BackfillStatus   `json:"backfill,omitempty"`
+	Completion *CompletionStatus `json:"completion,omitempty"`
+	Streams    []StreamStatus    `json:"streams,omitempty"` // forward, then reverse
+	Verify     *VerifyStatus     `json:"verify,omitempty"`
+	Gates      map[Side]Gate     `json:"gates,omitempty"`
 }
 
 // Readiness says whether the owner could be switched now, and what it would

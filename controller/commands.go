@@ -232,6 +232,11 @@ func (r *Reconciler) WaitData(ctx context.Context, phase capability.MovePhase, r
 			case s.Backfill != nil && s.Phase == capability.PhaseBackfill:
 				b := s.Backfill
 				report(capability.Progress{State: "backfill", Message: b.Table, Done: b.Rows, Total: b.Total, Took: b.Elapsed, Result: b})
+			case s.Completion != nil:
+				b := s.Completion
+				report(capability.Progress{State: "building indexes", Message: b.Building, Done: int64(b.Built), Total: int64(b.Total), Result: b})
+			case s.Phase == capability.PhaseCompleting:
+				report(capability.Progress{State: "catching up:", Message: behind(s)})
 			}
 		} else {
 			r.mu.Lock()

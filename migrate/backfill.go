@@ -18,112 +18,244 @@ import (
 // database busy, and has a replication origin of its own.
 const Workers = 2
 
-// chunkBlocks is the size of a chunk: 32 MB of table. A chunk that is repeated
-// after a crash, or that a change of the table waits for, takes a second or so.
-const chunkBlocks = 4096
+const (
+	// snapshotAge is how old a snapshot becomes: no vacuum of the source's database
+	// removes a row version that it could see.
+	snapshotAge = 30 * time.Minute
+	pingEvery   = 5 * time.Second // the session that holds the snapshot
+	yieldPause  = time.Second     // before a chunk that gave way is tried again
+	reopenTime  = time.Minute     // for a source that starts anew
+)
 
-// ErrSnapshotLost is returned by ReadChunk when the exported snapshot is gone.
-var ErrSnapshotLost = errors.New("the backfill's snapshot is lost")
+// errOld ends the use of a snapshot.
+var errOld = errors.New("the backfill's snapshot is old")
 
-// backfill copies every chunk that is not finished yet.
-func (m *Mover) backfill(ctx context.Context, l layout, snapshot Snapshot) error {
-	name := m.Document.Name
-	done, err := m.Extracted.Chunks(ctx, name)
-	if err != nil {
-		return err
+// filling is one run of a backfill, under one snapshot after the other.
+type filling struct {
+	mover   *Mover
+	tables  []Mapping
+	move    Move
+	writers []Writer
+	tally   *tally
+	pace    *pace
+	age     time.Duration // of a snapshot, at most
+}
+
+// first begins a move: it returns the snapshot of its new slot, and where the
+// move stands then. The writer is for clearing the tables.
+type first func(ctx context.Context, w Writer) (Anchor, Move, error)
+
+// backfill copies every chunk that is not finished yet, from the slot's snapshot
+// if it is the first run, and otherwise, or when that is lost, from new ones: as
+// long as the slot is there, nothing of what is finished is copied again. It
+// returns where the move stands.
+func (m *Mover) backfill(ctx context.Context, l layout, move Move, begin first) (_ Move, err error) {
+	f := &filling{mover: m, tables: mappings(l.pairs, capability.Legacy), move: move, age: m.SnapshotAge,
+		tally: &tally{started: time.Now(), limited: m.Document.Data.Rate > 0}, pace: &pace{rate: m.Document.Data.Rate, start: time.Now()}}
+	if f.age == 0 {
+		f.age = snapshotAge
 	}
-	tables := mappings(l.pairs, capability.Legacy)
-	t := &tally{started: time.Now(), throttled: m.Document.Data.Rate > 0}
-	var todo []Chunk
-	for i, mapping := range tables {
-		t.total += mapping.From.Rows
-		blocks, err := m.Legacy.Blocks(ctx, mapping.From.Relation)
+	var anchor Anchor
+	defer func() { err = errors.Join(err, f.close(anchor)) }()
+	// When the writing sessions are there, those of a mover that was killed are not.
+	for worker := range Workers {
+		w, err := m.Extracted.OpenWriter(ctx, m.Document.Name, capability.Legacy, worker)
 		if err != nil {
-			return err
+			return f.move, err
 		}
-		for _, chunk := range chunks(i, blocks) {
-			if !slices.ContainsFunc(done[mapping.To.Relation], func(c Chunk) bool { return c.Low == chunk.Low }) {
-				todo = append(todo, chunk)
+		f.writers = append(f.writers, w)
+	}
+	for {
+		todo, err := f.measure(ctx)
+		if err != nil {
+			return f.move, err
+		}
+		m.mu.Lock()
+		m.progress = f.tally
+		m.mu.Unlock()
+		// The snapshot comes after the measuring: so a table that is rewritten in
+		// between is noticed.
+		switch {
+		case begin != nil:
+			anchor, f.move, err = begin(ctx, f.writers[0])
+			begin = nil
+		case !todo.empty():
+			anchor, err = f.reopen(ctx)
+		}
+		if err != nil {
+			return f.move, err
+		}
+		m.enter(capability.PhaseBackfill)
+		if anchor != nil {
+			err = f.under(ctx, anchor, todo)
+		}
+		switch {
+		case err == nil:
+			f.tally.finish()
+			return f.move, nil
+		case ctx.Err() != nil, !errors.Is(err, ErrSnapshotLost) && !errors.Is(err, ErrRewritten) && !errors.Is(err, errOld):
+			return f.move, err
+		}
+		m.log.Info("the backfill goes on with a new snapshot", "why", err)
+		if err := anchor.Close(); err != nil {
+			m.log.Debug("closing the old snapshot failed", "error", err)
+		}
+		anchor = nil
+	}
+}
+
+func (f *filling) close(anchor Anchor) (err error) {
+	for _, w := range f.writers {
+		err = errors.Join(err, w.Close())
+	}
+	if anchor != nil {
+		err = errors.Join(err, anchor.Close())
+	}
+	return err
+}
+
+// measure returns what is to be copied.
+func (f *filling) measure(ctx context.Context) (*pendings, error) {
+	m := f.mover
+	done, err := m.Extracted.Chunks(ctx, m.Document.Name)
+	if err != nil {
+		return nil, err
+	}
+	todo := newPendings()
+	var counts []*tallied
+	for i, mapping := range f.tables {
+		extent, err := m.Legacy.Extent(ctx, mapping.From.Relation)
+		if err != nil {
+			return nil, err
+		}
+		finished := done[mapping.To.Relation]
+		if slices.ContainsFunc(finished, func(c Chunk) bool { return c.File != extent.File }) {
+			m.log.Info("the table was rewritten and is copied anew", "table", mapping.From.Relation.String())
+			if err := m.Extracted.ForgetChunks(ctx, m.Document.Name, mapping.To.Relation); err != nil {
+				return nil, err
+			}
+			finished = nil
+		}
+		count := &tallied{name: mapping.From.Relation.String(), extent: extent, estimate: mapping.From.Rows}
+		for _, c := range finished {
+			count.rows += c.Rows
+			count.done += extent.within(c)
+		}
+		counts = append(counts, count)
+		todo.add(remaining(i, extent, finished), extent)
+	}
+	f.tally.measure(counts)
+	return todo, nil
+}
+
+// reopen takes a new snapshot, and writes down how far it has seen before any of
+// it is copied: the horizon. A source that is just starting anew is waited for.
+func (f *filling) reopen(ctx context.Context) (anchor Anchor, err error) {
+	m := f.mover
+	for give := time.Now().Add(reopenTime); ; {
+		if anchor, err = m.Legacy.OpenSnapshot(ctx, ""); err == nil || time.Now().After(give) {
+			break
+		}
+		if err := wait(ctx, nil, time.Now().Add(time.Second)); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	horizon, err := m.Legacy.WalPosition(ctx) // behind everything that the snapshot sees
+	if err == nil {
+		f.move.Horizon = max(f.move.Horizon, horizon)
+		err = m.Extracted.SaveMove(ctx, m.Document.Name, f.move)
+	}
+	if err != nil {
+		return nil, errors.Join(err, anchor.Close())
+	}
+	return anchor, nil
+}
+
+// under copies what is to be copied under one snapshot, and returns when all
+// workers are idle.
+func (f *filling) under(ctx context.Context, anchor Anchor, todo *pendings) error {
+	c := &copying{from: f.mover.Legacy, snapshot: anchor.Name(), tables: f.tables, tally: f.tally, pace: f.pace, todo: todo, merge: f.move.Horizon > 0}
+	group, copies := errgroup.WithContext(ctx)
+	for _, w := range f.writers {
+		group.Go(func() error { return c.work(copies, w) })
+	}
+	guarding, stop := context.WithCancel(ctx)
+	defer stop()
+	go f.guard(guarding, anchor, todo)
+	err := group.Wait()
+	switch {
+	case err == nil:
+		return todo.why()
+	case ctx.Err() == nil && anchor.Ping(ctx) != nil:
+		return errors.Join(ErrSnapshotLost, err) // the source is gone, or was
+	}
+	return err
+}
+
+// guard stops the copy when its snapshot is lost or old.
+func (f *filling) guard(ctx context.Context, anchor Anchor, todo *pendings) {
+	old := time.NewTimer(f.age)
+	defer old.Stop()
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-old.C:
+			todo.stop(errOld)
+			return
+		case <-tick.C:
+			if err := anchor.Ping(ctx); err != nil && ctx.Err() == nil {
+				todo.stop(errors.Join(ErrSnapshotLost, err))
+				return
 			}
 		}
 	}
-	m.mu.Lock()
-	m.progress = t
-	m.mu.Unlock()
-	work := copying{from: m.Legacy, to: m.Extracted, capability: name, snapshot: snapshot.Name, tables: tables, tally: t,
-		pace: &pace{rate: m.Document.Data.Rate, start: time.Now()}}
-	if err := work.run(ctx, todo); err != nil {
-		if errors.Is(err, ErrSnapshotLost) {
-			return errors.Join(err, m.Close())
-		}
-		return err
-	}
-	t.finish()
-	return nil
 }
 
-// chunks divides a table. The last chunk has no end: the table may have grown
-// since it was measured.
-func chunks(table int, blocks int64) []Chunk {
-	var list []Chunk
-	for low := int64(0); low == 0 || low < blocks; low += chunkBlocks {
-		list = append(list, Chunk{Table: table, Low: low, High: low + chunkBlocks})
-	}
-	list[len(list)-1].High = LastBlock
-	return list
-}
-
-// copying is one run of the workers over a list of chunks.
+// copying is the workers' part of a backfill under one snapshot.
 type copying struct {
-	from       Copied
-	to         Filled
-	capability string
-	snapshot   string
-	tables     []Mapping
-	tally      *tally
-	pace       *pace
+	from     Copied
+	snapshot string
+	tables   []Mapping
+	tally    *tally
+	pace     *pace
+	todo     *pendings
+	merge    bool // rows may be there already, from another snapshot
 }
 
-// run copies the chunks and returns when all workers are gone.
-func (c *copying) run(ctx context.Context, todo []Chunk) error {
-	queue := make(chan Chunk, len(todo))
-	for _, chunk := range todo {
-		queue <- chunk
-	}
-	close(queue)
-	group, ctx := errgroup.WithContext(ctx)
-	for worker := range min(Workers, len(todo)) {
-		group.Go(func() error { return c.work(ctx, worker, queue) })
-	}
-	return group.Wait()
-}
-
-func (c *copying) work(ctx context.Context, worker int, queue <-chan Chunk) (err error) {
-	w, err := c.to.OpenWriter(ctx, c.capability, capability.Legacy, worker)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closed := w.Close(); err == nil {
-			err = closed
-		}
-	}()
-	for chunk := range queue {
-		if err := ctx.Err(); err != nil {
+func (c *copying) work(ctx context.Context, w Writer) error {
+	for {
+		chunk, ok, err := c.todo.take(ctx)
+		if err != nil || !ok {
 			return err
 		}
-		if err := c.copy(ctx, w, chunk); err != nil {
+		err = c.copy(ctx, w, chunk)
+		var yielded *YieldedError
+		switch {
+		case errors.As(err, &yielded):
+			c.tally.yield(yielded.Error(), time.Now())
+			c.todo.giveBack(chunk, time.Now().Add(yieldPause))
+		case errors.Is(err, ErrRewritten), errors.Is(err, ErrSnapshotLost):
+			c.todo.stop(err)
+			return nil // the others finish what they are at
+		case err != nil:
 			return fmt.Errorf("backfill %s: %w", c.tables[chunk.Table].From.Relation, err)
+		default:
+			c.todo.finished(chunk)
 		}
 	}
-	return nil
 }
 
 // copy pipes one chunk from the source into the target. An error at either end
 // aborts the other, and then nothing is committed.
-func (c *copying) copy(ctx context.Context, w Writer, chunk Chunk) error {
+func (c *copying) copy(ctx context.Context, w Writer, chunk Chunk) (err error) {
 	mapping := c.tables[chunk.Table]
-	c.tally.begin(mapping.From.Relation.String())
+	c.tally.begin(chunk.Table)
 	reader, writer := io.Pipe()
 	var read sync.WaitGroup
 	var cause error
@@ -135,14 +267,15 @@ func (c *copying) copy(ctx context.Context, w Writer, chunk Chunk) error {
 		}
 		return err
 	}
+	out := &counted{Writer: writer, ctx: ctx, table: chunk.Table, tally: c.tally, pace: c.pace}
 	read.Go(func() {
-		out := &counted{Writer: writer, ctx: ctx, tally: c.tally, pace: c.pace}
 		_, err := c.from.ReadChunk(ctx, out, c.snapshot, mapping.From.Relation, mapping.FromColumns, chunk)
 		writer.CloseWithError(note(err)) // nil ends the target's COPY
 	})
-	_, err := w.WriteChunk(ctx, reader, mapping.To.Relation, mapping.ToColumns, chunk)
+	_, err = w.WriteChunk(ctx, reader, mapping, chunk, c.merge)
 	reader.CloseWithError(note(err))
 	read.Wait()
+	c.tally.end(chunk, out.rows, cause == nil)
 	return cause
 }
 
@@ -150,6 +283,8 @@ func (c *copying) copy(ctx context.Context, w Writer, chunk Chunk) error {
 type counted struct {
 	io.Writer
 	ctx   context.Context //nolint:containedctx // a Writer takes none per call
+	table int
+	rows  int64
 	tally *tally
 	pace  *pace
 }
@@ -157,7 +292,8 @@ type counted struct {
 func (c *counted) Write(p []byte) (int, error) {
 	n, err := c.Writer.Write(p)
 	rows := lines(p[:n])
-	c.tally.add(rows, n)
+	c.rows += int64(rows)
+	c.tally.add(c.table, rows, n)
 	if err != nil {
 		return n, err
 	}

@@ -9,23 +9,6 @@ import (
 	"time"
 )
 
-func TestChunksCoverATable(t *testing.T) {
-	t.Parallel()
-	for _, blocks := range []int64{0, 1, chunkBlocks, chunkBlocks + 1, 10*chunkBlocks - 1} {
-		list := chunks(3, blocks)
-		next := int64(0)
-		for _, c := range list {
-			if c.Low != next || c.High <= c.Low || c.Table != 3 {
-				t.Errorf("%d blocks: %+v", blocks, list)
-			}
-			next = c.High
-		}
-		if next != LastBlock {
-			t.Errorf("%d blocks: the last chunk ends at %d", blocks, next)
-		}
-	}
-}
-
 func TestPaceHoldsAllWorkersTogether(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -81,7 +64,7 @@ func (b *brittle) ReadChunk(_ context.Context, w io.Writer, _ string, _ Relation
 	return 2, b.read
 }
 
-func (b *brittle) WriteChunk(_ context.Context, r io.Reader, _ Relation, _ []string, _ Chunk) (int64, error) {
+func (b *brittle) WriteChunk(_ context.Context, r io.Reader, _ Mapping, _ Chunk, _ bool) (int64, error) {
 	if b.written != nil {
 		return 0, b.written
 	}
@@ -92,7 +75,8 @@ func (b *brittle) WriteChunk(_ context.Context, r io.Reader, _ Relation, _ []str
 	return 2, nil
 }
 
-// TestABrokenCopyIsNotCommitted and tells the end that broke, not the other.
+// TestABrokenCopyIsNotCommitted and tells the end that broke, not the other, and
+// its rows do not count.
 func TestABrokenCopyIsNotCommitted(t *testing.T) {
 	t.Parallel()
 	read, written := errors.New("read"), errors.New("written")
@@ -100,12 +84,18 @@ func TestABrokenCopyIsNotCommitted(t *testing.T) {
 		b    brittle
 		want error
 	}{{brittle{}, nil}, {brittle{read: read}, read}, {brittle{written: written}, written}} {
-		c := copying{from: &test.b, tables: []Mapping{{}}, tally: &tally{started: time.Now()}, pace: &pace{}}
-		if err := c.copy(t.Context(), &test.b, Chunk{}); !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
+		count := &tally{started: time.Now()}
+		count.measure([]*tallied{{name: "t", extent: Extent{Blocks: 2, Bytes: 100}}})
+		c := copying{from: &test.b, tables: []Mapping{{}}, tally: count, pace: &pace{}}
+		if err := c.copy(t.Context(), &test.b, Chunk{High: LastBlock}); !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 			t.Errorf("got %v, want %v", err, test.want)
 		}
 		if test.b.committed != (test.want == nil) {
 			t.Errorf("%v: committed %v", test.want, test.b.committed)
+		}
+		s := count.status()
+		if done := s.Rows == 2 && s.Done == 100 && s.Total == 2; done != (test.want == nil) {
+			t.Errorf("%v: %+v", test.want, s)
 		}
 	}
 }

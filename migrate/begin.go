@@ -9,8 +9,8 @@ import (
 )
 
 // begin makes everything that both sides need to be followed: gates, the forward
-// slot, and the rows as its snapshot has them. What an earlier attempt has left
-// is cleared away first, unless its snapshot is still there to go on with.
+// slot, the rows as they were when it was made, what has changed since, and the
+// indexes. It goes on where an earlier attempt has ended, if the slot is there.
 func (m *Mover) begin(ctx context.Context, move Move, found bool) (layout, error) {
 	_, problems, err := newPlan(ctx, m.Document, m.Legacy, m.Extracted)
 	if err != nil {
@@ -42,22 +42,69 @@ func (m *Mover) begin(ctx context.Context, move Move, found bool) (layout, error
 			return l, err
 		}
 	}
-	snapshot, err := m.snapshot(ctx, l, Move{Phase: capability.PhasePreparing, Fingerprint: fingerprint}, move.Phase == capability.PhaseBackfill)
+	move.Fingerprint = fingerprint
+	if move.Phase != capability.PhaseCompleting {
+		if move, err = m.fill(ctx, l, move); err != nil {
+			return l, err
+		}
+	}
+	return l, m.complete(ctx, l, move)
+}
+
+// fill brings all rows into the target, and says so in the move.
+func (m *Mover) fill(ctx context.Context, l layout, move Move) (Move, error) {
+	resumable, err := m.resumable(ctx, move)
 	if err != nil {
-		return l, err
+		return move, err
 	}
-	m.enter(capability.PhaseBackfill)
-	if err := m.backfill(ctx, l, snapshot); err != nil {
-		return l, err
+	var begin first
+	if !resumable {
+		begin = func(ctx context.Context, w Writer) (Anchor, Move, error) { return m.start(ctx, l, move, w) }
+		// From here on the tables are the mover's, and so is what was taken off them.
+		if err := m.Extracted.SaveMove(ctx, m.Document.Name, Move{Phase: capability.PhasePreparing, Fingerprint: move.Fingerprint}); err != nil {
+			return move, err
+		}
 	}
-	if err := m.Extracted.Analyze(ctx, relations(l.pairs, capability.Extracted)); err != nil {
-		return l, err
+	if err := m.setAside(ctx, l); err != nil {
+		return move, err
 	}
-	// The snapshot is given up last: whoever stops here goes on from what is copied.
-	if err := m.Extracted.SaveMove(ctx, m.Document.Name, Move{Phase: capability.PhaseFollowing, Fingerprint: fingerprint, Snapshot: snapshot.Position}); err != nil {
-		return l, err
+	if move, err = m.backfill(ctx, l, move, begin); err != nil {
+		return move, err
 	}
-	return l, m.Close()
+	move.Phase = capability.PhaseCompleting
+	return move, m.Extracted.SaveMove(ctx, m.Document.Name, move)
+}
+
+// resumable says whether the slot of an interrupted backfill has everything since
+// its first snapshot. Then whatever it has copied is of use.
+func (m *Mover) resumable(ctx context.Context, move Move) (bool, error) {
+	if move.Phase != capability.PhaseBackfill {
+		return false, nil
+	}
+	over := func(why string) (bool, error) {
+		m.log.Warn("the backfill starts over", "why", why)
+		return false, nil
+	}
+	progress, found, err := m.Extracted.Progress(ctx, m.Document.Name, capability.Legacy)
+	if err != nil {
+		return false, err
+	}
+	identity, err := m.Legacy.Identity(ctx)
+	if err != nil {
+		return false, err
+	}
+	if !found || identity != progress.Source {
+		return over("the legacy database is not the one that it began with")
+	}
+	feed, err := m.Legacy.Follow(ctx, m.Document.Name, progress.Position)
+	var halt *HaltError
+	switch {
+	case errors.As(err, &halt):
+		return over(halt.Reason)
+	case err != nil:
+		return false, err
+	}
+	return true, feed.Close()
 }
 
 // legacyOwns refuses to begin where the legacy gate is shut: then another
@@ -88,50 +135,30 @@ func (m *Mover) empty(ctx context.Context, l layout) error {
 	return nil
 }
 
-// snapshot returns the snapshot that the rows are copied from: the one of an
-// interrupted backfill, or that of a new slot. Whatever was copied from another
-// one is deleted: all of it is the mover's, because the gate was shut before.
-func (m *Mover) snapshot(ctx context.Context, l layout, move Move, copied bool) (Snapshot, error) {
-	m.mu.Lock()
-	kept := m.kept
-	m.mu.Unlock()
-	if kept != nil && copied {
-		return *kept, nil
-	}
+// start makes the slot and returns its snapshot, kept by a session of our own.
+// What an earlier attempt has left is cleared away: all of it is the mover's,
+// because the gate was shut before.
+func (m *Mover) start(ctx context.Context, l layout, move Move, w Writer) (Anchor, Move, error) {
 	name := m.Document.Name
-	if err := m.Extracted.SaveMove(ctx, name, move); err != nil {
-		return Snapshot{}, err
-	}
 	if err := m.Legacy.DropStream(ctx, name); err != nil {
-		return Snapshot{}, err
+		return nil, move, err
 	}
-	if copied {
-		m.log.Warn("the backfill starts over, because its snapshot is lost")
-	}
-	if err := m.clear(ctx, l); err != nil {
-		return Snapshot{}, err
+	if err := w.Empty(ctx, relations(l.pairs, capability.Extracted)); err != nil {
+		return nil, move, err
 	}
 	snapshot, err := m.Legacy.CreateStream(ctx, name, relations(l.pairs, capability.Legacy), true)
 	if err != nil {
-		return Snapshot{}, err
+		return nil, move, err
 	}
-	m.mu.Lock()
-	m.kept = &snapshot
-	m.mu.Unlock()
+	anchor, err := m.Legacy.OpenSnapshot(ctx, snapshot.Name)
+	if err = errors.Join(err, snapshot.Close()); err != nil {
+		return anchor, move, err
+	}
 	if err := m.beginProgress(ctx, capability.Legacy, snapshot.Position); err != nil {
-		return snapshot, err
+		return anchor, move, err
 	}
-	move.Phase, move.Snapshot = capability.PhaseBackfill, snapshot.Position
-	return snapshot, m.Extracted.SaveMove(ctx, name, move)
-}
-
-// clear empties the target's tables of what an earlier backfill has copied.
-func (m *Mover) clear(ctx context.Context, l layout) error {
-	w, err := m.Extracted.OpenWriter(ctx, m.Document.Name, capability.Legacy, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(w.Empty(ctx, relations(l.pairs, capability.Extracted)), w.Close())
+	move = Move{Phase: capability.PhaseBackfill, Fingerprint: move.Fingerprint, Snapshot: snapshot.Position}
+	return anchor, move, m.Extracted.SaveMove(ctx, name, move)
 }
 
 // beginProgress writes into the other side where the stream from a side begins.

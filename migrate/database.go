@@ -13,6 +13,7 @@ type Database interface {
 	Definer
 	Copied
 	Filled
+	Asides
 	Rows
 	Surroundings
 	Observer

@@ -19,6 +19,8 @@ type Move struct {
 
 // Moves is where moves are kept.
 type Moves interface {
+	// Install makes what moves are kept in, or brings it up to date.
+	Install(ctx context.Context) error
 	// Move reads a move; found is false where none was begun.
 	Move(ctx context.Context, name string) (m Move, found bool, err error)
 	SaveMove(ctx context.Context, name string, m Move) error

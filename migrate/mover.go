@@ -18,8 +18,8 @@ type Options struct {
 	Extracted Database
 	Gates     Gates
 	Fence     uint64 // token of this controller
-	// SnapshotAge bounds for how long a comparison reads from one pair of snapshots;
-	// 0: fifteen minutes.
+	// SnapshotAge is for how long a backfill or a comparison uses one snapshot, which
+	// holds vacuum back; 0: thirty minutes.
 	SnapshotAge time.Duration
 	Log         *slog.Logger
 }
@@ -42,8 +42,9 @@ type Mover struct {
 	progress  *tally                   // of the last backfill; guarded by mu
 	verified  *capability.VerifyStatus // guarded by mu
 	stopped   *verification            // one that can be gone on with; guarded by mu
+	building  *building                // of the last completion; guarded by mu
+	catching  *Stream                  // runs ahead of the building; guarded by mu
 	following *following               // nil while the streams do not run; guarded by mu
-	kept      *Snapshot                // of a backfill that was interrupted; guarded by mu
 	recovered int64                    // rows that a recovery has mended, not told yet; guarded by mu
 }
 
@@ -57,9 +58,10 @@ func NewMover(o Options) *Mover {
 }
 
 // Run takes the move from where it stands to where both streams run, and keeps
-// them running until ctx ends; then it returns nil. An interrupted backfill goes
-// on where it was while this Mover lives and its snapshot with it; otherwise it
-// starts over. Any error ends Run; calling it again is safe. One Run at a time.
+// them running until ctx ends; then it returns nil. Whatever has ended an earlier
+// Run, of this process or another one, it goes on from what that has finished, as
+// long as the forward slot is there. Any error ends Run; calling it again is safe.
+// One Run at a time.
 func (m *Mover) Run(ctx context.Context) error {
 	if !m.running.TryLock() {
 		return errors.New("the mover runs already")
@@ -83,6 +85,11 @@ func (m *Mover) run(ctx context.Context) error {
 	move, found, err := m.Extracted.Move(ctx, m.Document.Name)
 	if err != nil {
 		return err
+	}
+	if found { // by an earlier version, perhaps
+		if err := m.Extracted.Install(ctx); err != nil {
+			return err
+		}
 	}
 	switch {
 	case found && (move.Phase == capability.PhaseFollowing || move.Phase == capability.PhaseRepairing):
@@ -121,19 +128,6 @@ func (m *Mover) unchanged(l layout, move Move) error {
 	return nil
 }
 
-// Close gives back the snapshot of a backfill that was interrupted. Call it when
-// Run has returned and will not be called again.
-func (m *Mover) Close() error {
-	m.mu.Lock()
-	kept := m.kept
-	m.kept = nil
-	m.mu.Unlock()
-	if kept == nil {
-		return nil
-	}
-	return kept.Close()
-}
-
 func (m *Mover) enter(phase capability.MovePhase) {
 	m.mu.Lock()
 	from := m.phase
@@ -162,6 +156,13 @@ func (m *Mover) Status() capability.DataStatus {
 	if m.progress != nil {
 		backfill := m.progress.status()
 		s.Backfill = &backfill
+	}
+	if m.building != nil && m.phase == capability.PhaseCompleting {
+		completion := m.building.status()
+		s.Completion = &completion
+	}
+	if m.catching != nil {
+		s.Streams = append(s.Streams, m.catching.Status())
 	}
 	if m.verified != nil {
 		verified := *m.verified

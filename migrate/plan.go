@@ -96,7 +96,7 @@ func newPlan(ctx context.Context, doc capability.Document, legacy, extracted Dat
 	p := &planner{doc: doc, layout: l, problems: l.problems, servers: map[capability.Side]Server{}, code: map[capability.Side]Code{},
 		databases: map[capability.Side]Database{capability.Legacy: legacy, capability.Extracted: extracted},
 		plan:      Plan{Capability: doc.Name, Capture: "the source's write-ahead log (pgoutput)", Begun: begun}}
-	steps := []func(context.Context, Database, Database) error{p.examine, p.rights, p.tables, p.parts, p.border, p.dependents, p.sequences, p.settings}
+	steps := []func(context.Context, Database, Database) error{p.examine, p.rights, p.tables, p.parts, p.border, p.dependents, p.sequences, p.settings, p.asides}
 	for _, step := range steps {
 		err := step(ctx, legacy, extracted)
 		if err != nil && (!p.lacking || ctx.Err() != nil) {
@@ -130,7 +130,7 @@ func (p *planner) tables(ctx context.Context, legacy, extracted Database) error 
 	}
 	for i, d := range p.layout.all {
 		t := TablePlan{Table: d.From.Relation.String(), As: d.To.String(), Mode: d.Mode, Rows: d.From.Rows, Bytes: d.From.Bytes, Disk: here[i].Total,
-			Chunks: len(chunks(0, d.From.Pages)), Estimate: p.estimate(d.From.Rows, d.From.Bytes), Identity: identity(d.From.Key, here[i].ReplicaID), Renames: d.Rename}
+			Chunks: len(remaining(0, Extent{Blocks: d.From.Pages, Bytes: d.From.Bytes}, nil)), Estimate: p.estimate(d.From.Rows, d.From.Bytes), Identity: identity(d.From.Key, here[i].ReplicaID), Renames: d.Rename}
 		if j := slices.IndexFunc(p.layout.pairs, func(pair Pair) bool { return pair.Legacy.Relation == d.From.Relation }); j >= 0 {
 			v := judge(p.layout.pairs[j], d.Rename, here[i], there[j], p.plan.Begun)
 			for _, o := range v.obstacles {

@@ -41,10 +41,10 @@ func (m *Mover) Reset(ctx context.Context, dry bool, report func(capability.Prog
 		do   func(context.Context) error
 	}{
 		{"restore the border's foreign keys", m.RestoreBorder},
-		{"give the backfill's snapshot back", func(context.Context) error { return m.Close() }},
 		{"drop the forward stream", func(ctx context.Context) error { return m.Legacy.DropStream(ctx, name) }},
 		{"drop the reverse stream", func(ctx context.Context) error { return m.Extracted.DropStream(ctx, name) }},
 		{"empty the extracted tables", func(ctx context.Context) error { return m.emptyAgain(ctx, found) }},
+		{"make the extracted tables' indexes and constraints again", m.giveBack},
 		{"forget the move in the extracted database", func(ctx context.Context) error { return m.Extracted.Forget(ctx, name) }},
 		{"forget the move in the legacy database", func(ctx context.Context) error { return m.Legacy.Forget(ctx, name) }},
 		{"drop the legacy gate", func(ctx context.Context) error { return m.Gates.Drop(ctx, capability.Legacy) }},
@@ -67,7 +67,7 @@ func (m *Mover) Reset(ctx context.Context, dry bool, report func(capability.Prog
 	}
 	m.enter(capability.PhaseNone)
 	m.mu.Lock()
-	m.progress, m.verified = nil, nil
+	m.progress, m.building, m.verified = nil, nil, nil
 	m.mu.Unlock()
 	return nil
 }

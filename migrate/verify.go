@@ -21,7 +21,7 @@ var ErrVerifying = errors.New("a verification runs already")
 // Verify compares every row of every table on both sides, exactly, while both
 // are in use: from is the side that owns. It stops the stream at a snapshot of
 // the source, opens one of the target there, and lets the stream go on before it
-// reads a row; after fifteen minutes it takes other snapshots, so that no vacuum
+// reads a row; after thirty minutes it takes other snapshots, so that no vacuum
 // waits for long. It blocks for as long as reading takes. One that is stopped by
 // ctx is gone on with by the next, while the streams run. Rows that differ are a
 // result and no error.

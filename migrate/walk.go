@@ -12,11 +12,6 @@ import (
 	"strangler/capability"
 )
 
-// snapshotAge is how long a comparison reads from one pair of snapshots where
-// Options says nothing: for as long neither database can vacuum what was deleted
-// since.
-const snapshotAge = 15 * time.Minute
-
 // place is how far a comparison of one direction has come: everything before the
 // table, and in it everything up to the key, is compared. What was written there
 // since is among the changed rows.

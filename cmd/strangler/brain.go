@@ -173,9 +173,6 @@ func (b *brain) connect(ctx context.Context, doc capability.Document, token uint
 	gates := postgres.NewGates(doc.Name, legacy, extracted)
 	mover := newMover(doc, legacy, extracted, gates, token, b.log)
 	return &controller.Data{Mover: mover, Handover: mover, Repairs: mover, Border: mover, Gates: gates, Guards: gates, Close: func() {
-		if err := mover.Close(); err != nil {
-			b.log.Warn("give the backfill's snapshot back", "error", err)
-		}
 		legacy.Close()
 		extracted.Close()
 	}}, nil

@@ -169,11 +169,17 @@ func (c *cli) dataLines(d capability.DataStatus) {
 		p.entry("", p.red(d.Error))
 	}
 	if b := d.Backfill; b != nil && d.Phase == capability.PhaseBackfill {
-		line := fmt.Sprintf("%s %d of about %d rows, %.0f rows/s, %s", bar(b.Rows, b.Total), b.Rows, b.Total, b.PerSecond, b.Table)
-		if b.Throttled != "" {
-			line += " (throttled: " + b.Throttled + ")"
+		p.entry("backfill", backfillLine(*b))
+		for _, t := range b.Tables {
+			p.entry("", fmt.Sprintf("%s %s of %s, %d rows, %s", bar(t.Done, t.Size), size(uint64(max(t.Done, 0))), size(uint64(max(t.Size, 0))), t.Rows, t.Table))
 		}
-		p.entry("backfill", line)
+	}
+	if b := d.Completion; b != nil {
+		line := fmt.Sprintf("%s %d of %d", bar(int64(b.Built), int64(b.Total)), b.Built, b.Total)
+		if b.Building != "" {
+			line += ", " + b.Building
+		}
+		p.entry("indexes", line)
 	}
 	for _, s := range d.Streams {
 		state := p.green("live")
@@ -190,6 +196,18 @@ func (c *cli) dataLines(d capability.DataStatus) {
 			p.entry("gate", fmt.Sprintf("%-9s  %s at epoch %d since %s", side, g.State, g.Epoch, clock(g.Since)))
 		}
 	}
+}
+
+// backfillLine is how far a copy is, by what the tables have on disk.
+func backfillLine(b capability.BackfillStatus) string {
+	line := fmt.Sprintf("%s %s of %s, %d of about %d rows, %.0f rows/s", bar(b.Done, b.Size), size(uint64(max(b.Done, 0))), size(uint64(max(b.Size, 0))), b.Rows, b.Total, b.PerSecond)
+	if b.Left > 0 {
+		line += ", " + short(b.Left) + " left"
+	}
+	if b.Throttled != "" {
+		line += " (throttled: " + b.Throttled + ")"
+	}
+	return line
 }
 
 func (c *cli) verifyLine(v capability.VerifyStatus) {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"strangler/migrate"
 )
@@ -17,8 +19,9 @@ import (
 var snapshotGone = []string{"22023", "42704", "55000"}
 
 // ReadChunk writes a chunk's rows in the text form of COPY, as the exported
-// snapshot sees them. Each chunk is a short transaction, so that a change of the
-// table's definition waits for one chunk and not for the whole copy.
+// snapshot sees them. Each chunk is a short transaction, and gives way to whoever
+// waits for its table's lock: a change of the definition waits for a second or
+// two, and the monolith behind it, not for a copy.
 func (d *Database) ReadChunk(ctx context.Context, w io.Writer, snapshot string, from migrate.Relation, columns []string, chunk migrate.Chunk) (int64, error) {
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
@@ -26,50 +29,79 @@ func (d *Database) ReadChunk(ctx context.Context, w io.Writer, snapshot string, 
 	}
 	defer conn.Release()
 	session := conn.Conn().PgConn()
-	if _, err := session.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT `+literal(snapshot)).ReadAll(); err != nil {
+	oid, err := openChunk(ctx, session, snapshot, from, chunk)
+	if err != nil {
 		_ = session.Close(context.WithoutCancel(ctx)) // the first error is told
-		if slices.Contains(snapshotGone, sqlstate(err)) {
-			err = errors.Join(migrate.ErrSnapshotLost, err)
-		}
 		return 0, fmt.Errorf("read %s: %w", from, err)
 	}
-	where := fmt.Sprintf(`ctid >= '(%d,0)'::tid`, chunk.Low)
-	if chunk.High < migrate.LastBlock {
-		where += fmt.Sprintf(` AND ctid < '(%d,0)'::tid`, chunk.High)
+	watch := d.watchLock(ctx, session.PID(), oid)
+	tag, err := session.CopyTo(ctx, w, selectChunk(from, columns, chunk))
+	if err == nil {
+		_, err = session.Exec(ctx, `COMMIT`).ReadAll()
 	}
-	tag, err := session.CopyTo(ctx, w, `COPY (SELECT `+idents(columns)+` FROM ONLY `+quoted(from)+` WHERE `+where+`) TO STDOUT`)
+	if to := watch.end(); to != "" {
+		// Also where the cancellation came too late: the chunk is not told to be read.
+		err = errors.Join(&migrate.YieldedError{Relation: from, To: to}, err)
+	}
 	if err != nil {
 		// The session may be in the middle of a COPY: it is not given back.
 		_ = session.Close(context.WithoutCancel(ctx)) // the first error is told
 		return 0, fmt.Errorf("read %s: %w", from, err)
 	}
-	if _, err := session.Exec(ctx, `COMMIT`).ReadAll(); err != nil {
-		return 0, fmt.Errorf("read %s: %w", from, err)
-	}
 	return tag.RowsAffected(), nil
 }
 
-// Blocks says how many blocks a table has now.
-func (d *Database) Blocks(ctx context.Context, from migrate.Relation) (blocks int64, err error) {
-	err = d.pool.QueryRow(ctx, `SELECT pg_relation_size($1::text::regclass) / current_setting('block_size')::int`, quoted(from)).Scan(&blocks)
-	if err != nil {
-		return 0, fmt.Errorf("measure %s in %s database: %w", from, d.side, err)
+// openChunk begins the transaction of a chunk, and returns the table's OID. The
+// lock comes before the look at the file, which may not change from then on.
+func openChunk(ctx context.Context, session *pgconn.PgConn, snapshot string, from migrate.Relation, chunk migrate.Chunk) (oid uint32, err error) {
+	if _, err := session.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT `+literal(snapshot)).ReadAll(); err != nil {
+		if slices.Contains(snapshotGone, sqlstate(err)) {
+			err = errors.Join(migrate.ErrSnapshotLost, err)
+		}
+		return 0, err
 	}
-	return blocks, nil
+	results, err := session.Exec(ctx, `LOCK TABLE ONLY `+quoted(from)+` IN ACCESS SHARE MODE; SELECT r::oid, pg_relation_filenode(r) FROM (SELECT `+literal(quoted(from))+`::regclass AS r) t`).ReadAll()
+	if err != nil {
+		return 0, err
+	}
+	row := results[1].Rows[0]
+	if string(row[1]) != strconv.FormatInt(chunk.File, 10) {
+		return 0, migrate.ErrRewritten
+	}
+	n, err := strconv.ParseUint(string(row[0]), 10, 32)
+	return uint32(n), err
+}
+
+func selectChunk(from migrate.Relation, columns []string, chunk migrate.Chunk) string {
+	where := fmt.Sprintf(`ctid >= '(%d,0)'::tid`, chunk.Low)
+	if chunk.High < migrate.LastBlock {
+		where += fmt.Sprintf(` AND ctid < '(%d,0)'::tid`, chunk.High)
+	}
+	return `COPY (SELECT ` + idents(columns) + ` FROM ONLY ` + quoted(from) + ` WHERE ` + where + `) TO STDOUT`
+}
+
+// Extent says how large a table is now.
+func (d *Database) Extent(ctx context.Context, from migrate.Relation) (e migrate.Extent, err error) {
+	err = d.pool.QueryRow(ctx, `SELECT pg_relation_size(r) / current_setting('block_size')::int, pg_table_size(r), pg_relation_filenode(r)::bigint
+		FROM (SELECT $1::text::regclass AS r) t`, quoted(from)).Scan(&e.Blocks, &e.Bytes, &e.File)
+	if err != nil {
+		return e, fmt.Errorf("measure %s in %s database: %w", from, d.side, err)
+	}
+	return e, nil
 }
 
 // Chunks returns the finished chunks of a capability's backfill.
 func (d *Database) Chunks(ctx context.Context, name string) (map[migrate.Relation][]migrate.Chunk, error) {
-	rows, err := d.pool.Query(ctx, `SELECT relation, low, high FROM strangler.chunk WHERE capability = $1 ORDER BY relation, low`, name)
+	rows, err := d.pool.Query(ctx, `SELECT relation, low, high, file, rows FROM strangler.chunk WHERE capability = $1 ORDER BY relation, low`, name)
 	if err != nil {
 		return nil, fmt.Errorf("read finished chunks of %s: %w", name, err)
 	}
 	chunks := map[migrate.Relation][]migrate.Chunk{}
 	var relation string
-	var low, high int64
-	_, err = pgx.ForEachRow(rows, []any{&relation, &low, &high}, func() error {
+	var c migrate.Chunk
+	_, err = pgx.ForEachRow(rows, []any{&relation, &c.Low, &c.High, &c.File, &c.Rows}, func() error {
 		r := migrate.ParseRelation(relation)
-		chunks[r] = append(chunks[r], migrate.Chunk{Low: low, High: high})
+		chunks[r] = append(chunks[r], c)
 		return nil
 	})
 	if err != nil {
@@ -77,6 +109,18 @@ func (d *Database) Chunks(ctx context.Context, name string) (map[migrate.Relatio
 	}
 	return chunks, nil
 }
+
+// ForgetChunks strikes off the finished chunks of one table.
+func (d *Database) ForgetChunks(ctx context.Context, name string, into migrate.Relation) error {
+	_, err := d.pool.Exec(ctx, `DELETE FROM strangler.chunk WHERE capability = $1 AND relation = $2`, name, chunkRelation(into))
+	if err != nil {
+		return fmt.Errorf("forget finished chunks of %s: %w", into, err)
+	}
+	return nil
+}
+
+// chunkRelation is a table's name in the records of chunks.
+func chunkRelation(r migrate.Relation) string { return r.Schema + "." + r.Name }
 
 // Analyze brings the statistics of the tables up to date. Without them the first
 // plans after a backfill read whole tables.

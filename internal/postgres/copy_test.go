@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -15,32 +16,88 @@ import (
 )
 
 // TestALostSnapshotIsToldFromALostConnection: only the first makes a backfill
-// start over.
+// take another one. It outlives the session that it was imported from.
 func TestALostSnapshotIsToldFromALostConnection(t *testing.T) {
 	t.Parallel()
 	m := newMigration(t, shop, shopData())
 	d := m.databases[capability.Legacy]
 	orders := migrate.Relation{Schema: "public", Name: "orders"}
-	snapshot, err := d.TemporarySnapshot(t.Context())
+	slots, err := d.TemporarySnapshot(t.Context())
 	m.must(err)
+	m.exec(capability.Legacy, `INSERT INTO orders (customer_id) VALUES (1)`)
+	snapshot, err := d.OpenSnapshot(t.Context(), slots.Name)
+	m.must(err)
+	m.must(slots.Close())
+	extent, err := d.Extent(t.Context(), orders)
+	m.must(err)
+	chunk := migrate.Chunk{High: migrate.LastBlock, File: extent.File}
 	read := func(ctx context.Context, name string) (int64, error) {
-		return d.ReadChunk(ctx, io.Discard, name, orders, []string{"id"}, migrate.Chunk{High: migrate.LastBlock})
+		return d.ReadChunk(ctx, io.Discard, name, orders, []string{"id"}, chunk)
 	}
-	if n, err := read(t.Context(), snapshot.Name); n != 3000 || err != nil {
+	if n, err := read(t.Context(), snapshot.Name()); n != 3000 || err != nil {
 		t.Errorf("%d rows, %v", n, err)
 	}
+	m.must(snapshot.Ping(t.Context()))
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := read(ended, snapshot.Name); err == nil || errors.Is(err, migrate.ErrSnapshotLost) {
+	if _, err := read(ended, snapshot.Name()); err == nil || errors.Is(err, migrate.ErrSnapshotLost) {
 		t.Errorf("after a pause: %v", err)
 	}
 	// What a pause or an administrator cancels on the server is no lost snapshot either.
 	if err := fmt.Errorf("read: %w", &pgconn.PgError{Code: "57014"}); slices.Contains(snapshotGone, sqlstate(err)) {
 		t.Error("a cancelled statement is taken for a lost snapshot")
 	}
-	m.must(snapshot.Close())
+	m.exec(capability.Legacy, `VACUUM FULL orders`)
+	if _, err := read(t.Context(), snapshot.Name()); !errors.Is(err, migrate.ErrRewritten) {
+		t.Errorf("after every row has another place: %v", err)
+	}
+	m.exec(capability.Legacy, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'strangler snapshot' AND datname = current_database()`)
 	m.eventually("the snapshot is gone", func() (bool, string) {
-		_, err := read(t.Context(), snapshot.Name)
+		_, err := read(t.Context(), snapshot.Name())
 		return errors.Is(err, migrate.ErrSnapshotLost), fmt.Sprint(err)
 	})
+	if err := snapshot.Ping(t.Context()); err == nil {
+		t.Error("a session that was ended gives a sign of life")
+	}
+}
+
+// stalled is a reader's other end that takes nothing until it is let go.
+type stalled chan struct{}
+
+func (s stalled) Write(p []byte) (int, error) {
+	<-s
+	return len(p), nil
+}
+
+// TestAChunkGivesWayToAChangeOfTheTable: whoever waits for its lock gets it in
+// some seconds, however long the copy would take.
+func TestAChunkGivesWayToAChangeOfTheTable(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, `CREATE TABLE wide (id int PRIMARY KEY, v text); INSERT INTO wide SELECT n, repeat('v', 7000) FROM generate_series(1, 15000) n`, shopData())
+	d := m.databases[capability.Legacy]
+	wide := migrate.Relation{Schema: "public", Name: "wide"}
+	snapshot, err := d.OpenSnapshot(t.Context(), "")
+	m.must(err)
+	extent, err := d.Extent(t.Context(), wide)
+	m.must(err)
+	slow := make(stalled)
+	done := make(chan error, 1)
+	go func() {
+		_, err := d.ReadChunk(t.Context(), slow, snapshot.Name(), wide, []string{"id", "v"}, migrate.Chunk{High: migrate.LastBlock, File: extent.File})
+		done <- err
+	}()
+	m.eventually("the table is read", func() (bool, string) {
+		return ask[bool](m, capability.Legacy, `SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'wide'::regclass AND mode = 'AccessShareLock' AND granted)`), ""
+	})
+	altered := make(chan error, 1)
+	go func() {
+		altered <- m.try(capability.Legacy, `SET application_name = 'migration'; ALTER TABLE wide ADD more int`)
+	}()
+	m.must(<-altered)
+	close(slow)
+	var yielded *migrate.YieldedError
+	if err := <-done; !errors.As(err, &yielded) || !strings.Contains(err.Error(), "(migration)") {
+		t.Errorf("got %v", err)
+	}
+	m.must(snapshot.Close())
 }

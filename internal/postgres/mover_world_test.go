@@ -85,17 +85,11 @@ func newMigration(t testing.TB, legacy string, data *capability.Data) *migration
 
 // mover makes another mover of the same move, as a controller that starts anew does.
 func (m *migration) mover(data *capability.Data, fence uint64) *migrate.Mover {
-	mover := migrate.NewMover(migrate.Options{
+	return migrate.NewMover(migrate.Options{
 		Document: capability.Document{Name: m.name, File: "routes/orders.yaml", Data: data},
 		Legacy:   m.databases[capability.Legacy], Extracted: m.databases[capability.Extracted], Gates: m.gates, Fence: fence,
 		Log: slog.New(slog.NewTextHandler(m.t.Output(), nil)),
 	})
-	m.t.Cleanup(func() {
-		if err := mover.Close(); err != nil {
-			m.t.Error(err)
-		}
-	})
-	return mover
 }
 
 // start runs the mover until stop is called or the test ends.

@@ -77,23 +77,41 @@ func (w *rowWriter) pass(ctx context.Context) error {
 	return err
 }
 
-// WriteChunk commits the lines of a chunk together with the record of it.
-func (w *rowWriter) WriteChunk(ctx context.Context, r io.Reader, into migrate.Relation, columns []string, chunk migrate.Chunk) (rows int64, err error) {
+// WriteChunk commits the lines of a chunk together with the record of it: straight
+// into the table, or with merge through a temporary one.
+func (w *rowWriter) WriteChunk(ctx context.Context, r io.Reader, mapping migrate.Mapping, chunk migrate.Chunk, merge bool) (rows int64, err error) {
+	into := quoted(mapping.To.Relation)
+	columns := idents(mapping.ToColumns)
 	err = pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error {
 		if err := w.pass(ctx); err != nil {
 			return err
 		}
-		tag, err := w.conn.PgConn().CopyFrom(ctx, r, `COPY `+quoted(into)+` (`+idents(columns)+`) FROM STDIN`)
+		target := into
+		if merge {
+			target = "pg_temp.strangler_chunk"
+			if _, err := tx.Exec(ctx, `CREATE TEMPORARY TABLE strangler_chunk ON COMMIT DROP AS SELECT `+columns+` FROM ONLY `+into+` WITH NO DATA`); err != nil {
+				return err
+			}
+		}
+		tag, err := w.conn.PgConn().CopyFrom(ctx, r, `COPY `+target+` (`+columns+`) FROM STDIN`)
 		if err != nil {
 			return err
 		}
 		rows = tag.RowsAffected()
-		_, err = tx.Exec(ctx, `INSERT INTO strangler.chunk (capability, relation, low, high, rows) VALUES ($1, $2, $3, $4, $5)`,
-			w.capability, into.Schema+"."+into.Name, chunk.Low, chunk.High, rows)
+		if merge {
+			merger := newWriter(mapping, nil, false)
+			if _, err := tx.Exec(ctx, `INSERT INTO `+into+` (`+columns+`)`+merger.overriding()+` SELECT `+columns+` FROM `+target+merger.onConflict(merger.settable())); err != nil {
+				return err
+			}
+		}
+		// Somebody who was killed may have finished the chunk since it was looked for.
+		_, err = tx.Exec(ctx, `INSERT INTO strangler.chunk (capability, relation, low, high, rows, file) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (capability, relation, low) DO UPDATE SET high = excluded.high, rows = excluded.rows, file = excluded.file`,
+			w.capability, chunkRelation(mapping.To.Relation), chunk.Low, chunk.High, rows, chunk.File)
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("write %s: %w", into, describe(err))
+		return 0, fmt.Errorf("write %s: %w", mapping.To.Relation, describe(err))
 	}
 	return rows, nil
 }

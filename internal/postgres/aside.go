@@ -1,0 +1,227 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"strangler/migrate"
+)
+
+// secondarySQL finds what hangs on tables and can be taken off for a copy: their
+// foreign keys, and every index but the primary key's, with the constraint that
+// it stands for. $1 are the tables. What a table that stays refers to is left
+// out. Each is told as the statements that make it again, by pass, and by the one
+// that drops it: a unique constraint as its index and what makes a constraint of
+// it, so that indexes of one table can be built side by side; a foreign key as
+// one that claims nothing of the rows that are there, and its validation.
+const secondarySQL = `
+WITH targets AS (SELECT oid FROM unnest($1::text[]) AS w(name) CROSS JOIN LATERAL (SELECT w.name::regclass::oid) r(oid)),
+found AS (
+	SELECT i.indexrelid AS oid, i.indrelid AS relation, c.relname::text AS name, x.oid AS con, x.contype, x.conname::text, i.indisclustered AS clustered,
+	       coalesce(t.spcname::text, '') AS tablespace, format('%I.%I', n.nspname, c.relname) AS full_name, pg_get_indexdef(i.indexrelid) AS definition,
+	       CASE WHEN x.condeferrable THEN ' DEFERRABLE' ELSE '' END || CASE WHEN x.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END AS deferral
+	FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+	LEFT JOIN pg_constraint x ON x.conindid = i.indexrelid AND x.contype IN ('u', 'x') AND x.conrelid = i.indrelid
+	LEFT JOIN pg_tablespace t ON t.oid = c.reltablespace
+	WHERE i.indrelid IN (TABLE targets) AND NOT i.indisprimary AND NOT i.indisreplident AND i.indisvalid
+	  AND NOT EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = i.indexrelid AND f.conrelid NOT IN (TABLE targets))
+	  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.deptype = 'e')),
+keys AS (
+	SELECT k.oid, k.conrelid AS relation, k.conname::text AS name, pg_get_constraintdef(k.oid) AS definition, k.convalidated
+	FROM pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid IN (TABLE targets)),
+told (pass, kind, relation, name, statement, tablespace, drops, turn) AS (
+	SELECT 1, 'index', relation, name, definition, tablespace, CASE WHEN con IS NULL THEN format('DROP INDEX %s', full_name) END, 3
+	FROM found WHERE contype IS DISTINCT FROM 'x'
+	UNION ALL
+	SELECT 2, CASE contype WHEN 'x' THEN 'exclusion constraint' ELSE 'unique constraint' END, relation, conname,
+	       format('ALTER TABLE %s ADD CONSTRAINT %I ', relation::regclass, conname)
+	       || CASE contype WHEN 'x' THEN pg_get_constraintdef(con) ELSE format('UNIQUE USING INDEX %I%s', name, deferral) END
+	       || coalesce(format('; COMMENT ON CONSTRAINT %I ON %s IS %L', conname, relation::regclass, obj_description(con, 'pg_constraint')), ''),
+	       tablespace, format('ALTER TABLE %s DROP CONSTRAINT %I', relation::regclass, conname), 2
+	FROM found WHERE con IS NOT NULL
+	UNION ALL
+	SELECT 2, 'index property', relation, name, statement, '', NULL, 4 FROM found CROSS JOIN LATERAL (
+		SELECT format('ALTER TABLE %s CLUSTER ON %I', relation::regclass, name) WHERE clustered
+		UNION ALL SELECT format('COMMENT ON INDEX %s IS %L', full_name, obj_description(oid, 'pg_class')) WHERE obj_description(oid, 'pg_class') IS NOT NULL
+		UNION ALL SELECT format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %s', full_name, attnum, attstattarget) FROM pg_attribute WHERE attrelid = oid AND attstattarget >= 0
+	) p(statement)
+	UNION ALL
+	SELECT 3, 'foreign key', relation, name, format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation::regclass, name, definition) || CASE WHEN convalidated THEN ' NOT VALID' ELSE '' END
+	       || coalesce(format('; COMMENT ON CONSTRAINT %I ON %s IS %L', name, relation::regclass, obj_description(oid, 'pg_constraint')), ''),
+	       '', format('ALTER TABLE %s DROP CONSTRAINT %I', relation::regclass, name), 1
+	FROM keys
+	UNION ALL
+	SELECT 4, 'foreign key', relation, name, format('ALTER TABLE %s VALIDATE CONSTRAINT %I', relation::regclass, name), '', NULL, 5 FROM keys WHERE convalidated)
+SELECT 0::bigint AS id, pass, kind, n.nspname::text, c.relname::text, t.name, t.statement, t.tablespace, coalesce(t.drops, '')
+FROM told t JOIN pg_class c ON c.oid = t.relation JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY turn, pass, 4, 5, 6, 7`
+
+// Secondary lists what could be set aside.
+func (d *Database) Secondary(ctx context.Context, relations []migrate.Relation) ([]migrate.Aside, error) {
+	asides, _, err := secondary(ctx, d.pool, relations)
+	if err != nil {
+		return nil, fmt.Errorf("list indexes and constraints in %s database: %w", d.side, err)
+	}
+	return asides, nil
+}
+
+// queries is a pool, or a transaction.
+type queries interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// secondary also returns the statements that drop what it lists, in their order.
+func secondary(ctx context.Context, q queries, relations []migrate.Relation) (asides []migrate.Aside, drops []string, err error) {
+	tables := make([]string, len(relations))
+	for i, r := range relations {
+		tables[i] = quoted(r)
+	}
+	rows, err := q.Query(ctx, secondarySQL, tables)
+	if err != nil {
+		return nil, nil, err
+	}
+	asides, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (a migrate.Aside, err error) {
+		var drop string
+		err = row.Scan(&a.ID, &a.Pass, &a.Kind, &a.Table.Schema, &a.Table.Name, &a.Name, &a.Statement, &a.Tablespace, &drop)
+		if drop != "" {
+			drops = append(drops, drop)
+		}
+		return a, err
+	})
+	return asides, drops, err
+}
+
+// SetAside takes off the tables what slows a copy down, in one transaction with
+// the records of it. It gives up after five seconds behind somebody who uses one
+// of the tables.
+func (d *Database) SetAside(ctx context.Context, name string, relations []migrate.Relation) ([]migrate.Aside, error) {
+	var asides []migrate.Aside
+	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '5s'`); err != nil {
+			return err
+		}
+		found, drops, err := secondary(ctx, tx, relations)
+		if err != nil {
+			return err
+		}
+		asides = found
+		for _, a := range found {
+			_, err := tx.Exec(ctx, `INSERT INTO strangler.aside (capability, pass, kind, relation, name, statement, tablespace) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+				name, a.Pass, a.Kind, quoted(a.Table), a.Name, a.Statement, a.Tablespace)
+			if err != nil {
+				return err
+			}
+		}
+		for _, drop := range drops {
+			if _, err := tx.Exec(ctx, drop); err != nil {
+				return fmt.Errorf("%s: %w", drop, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set indexes and constraints of %s aside: %w", name, err)
+	}
+	return asides, nil
+}
+
+// Asides lists what is set aside, in the order in which it is made again.
+func (d *Database) Asides(ctx context.Context, name string) ([]migrate.Aside, error) {
+	rows, err := d.pool.Query(ctx, `SELECT id, pass, kind, (parse_ident(relation))[1], (parse_ident(relation))[2], name, statement, tablespace
+		FROM strangler.aside WHERE capability = $1 ORDER BY pass, id`, name)
+	if err != nil {
+		return nil, fmt.Errorf("list what is set aside of %s: %w", name, err)
+	}
+	asides, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (a migrate.Aside, err error) {
+		return a, row.Scan(&a.ID, &a.Pass, &a.Kind, &a.Table.Schema, &a.Table.Name, &a.Name, &a.Statement, &a.Tablespace)
+	})
+	if undefined(err) {
+		return nil, nil // nothing was ever installed, or by a version that set nothing aside
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list what is set aside of %s: %w", name, err)
+	}
+	return asides, nil
+}
+
+// Build makes one thing again and strikes it off, in one transaction. Somebody
+// else who builds it is waited for. What belongs to a table that is gone is
+// struck off.
+func (d *Database) Build(ctx context.Context, a migrate.Aside) error {
+	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		// The first to delete the record is the one that builds.
+		tag, err := tx.Exec(ctx, `DELETE FROM strangler.aside WHERE id = $1`, a.ID)
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		var there bool
+		err = tx.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL, set_config('default_tablespace', $2, true), set_config('lock_timeout', '30s', true)`,
+			quoted(a.Table), a.Tablespace).Scan(&there, nil, nil)
+		if err != nil || !there {
+			return err
+		}
+		_, err = tx.Conn().PgConn().Exec(ctx, a.Statement).ReadAll()
+		return err
+	})
+	if err != nil {
+		return d.explainBuild(ctx, a, err)
+	}
+	return nil
+}
+
+// BuildProgress tells what is being built in this database, and how far it is.
+func (d *Database) BuildProgress(ctx context.Context, relations []migrate.Relation) (string, error) {
+	var text string
+	err := d.pool.QueryRow(ctx, `
+		SELECT coalesce(string_agg(format('%s: %s%s', c.relname, p.phase, ' ' || CASE WHEN p.tuples_total > 0 THEN 100 * p.tuples_done / p.tuples_total
+		                                                                        WHEN p.blocks_total > 0 THEN 100 * p.blocks_done / p.blocks_total END || '%'), ', ' ORDER BY p.pid), '')
+		FROM pg_stat_progress_create_index p JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE p.datname = current_database() AND (n.nspname, c.relname) IN (SELECT * FROM unnest($1::name[], $2::name[]))`, schemas(relations), names(relations)).Scan(&text)
+	if err != nil {
+		return "", fmt.Errorf("look at indexes that are built in %s database: %w", d.side, err)
+	}
+	return text, nil
+}
+
+// explainBuild tells rows that stand against an index or constraint from what
+// trying again may heal.
+func (d *Database) explainBuild(ctx context.Context, a migrate.Aside, err error) error {
+	var refusal *pgconn.PgError
+	if !errors.As(err, &refusal) || refusal.Code[:2] != "23" {
+		return fmt.Errorf("build %s %s of %s: %w", a.Kind, a.Name, a.Table, err)
+	}
+	reason := discreet(refusal)
+	mend := "change the rows in the legacy database, and the move goes on with what they have become"
+	if refusal.Code == "23503" {
+		if orphans, counted := d.orphans(ctx, a); counted == nil {
+			reason = fmt.Sprintf("%d rows refer to rows that are not there", orphans)
+		}
+		mend += "; or have the key not validated"
+	} else {
+		mend += "; or do without it"
+	}
+	return &migrate.HaltError{
+		Reason: fmt.Sprintf("%s %s of %s cannot be made: %s", a.Kind, a.Name, a.Table, reason),
+		Mend:   fmt.Sprintf("%s: DELETE FROM strangler.aside WHERE id = %d; in the extracted database", mend, a.ID),
+	}
+}
+
+// orphans counts the rows that a foreign key is not true for.
+func (d *Database) orphans(ctx context.Context, a migrate.Aside) (count int64, err error) {
+	var query string
+	err = d.pool.QueryRow(ctx, `
+		SELECT format('SELECT count(*) FROM ONLY %s f WHERE %s AND NOT EXISTS (SELECT FROM %s r WHERE %s)', k.conrelid::regclass,
+		              string_agg(format('f.%I IS NOT NULL', ca.attname), ' AND '), k.confrelid::regclass,
+		              string_agg(format('r.%I OPERATOR(%I.%s) f.%I', ra.attname, n.nspname, o.oprname, ca.attname), ' AND '))
+		FROM pg_constraint k CROSS JOIN unnest(k.conkey, k.confkey, k.conpfeqop) AS u(c, r, op)
+		JOIN pg_attribute ca ON ca.attrelid = k.conrelid AND ca.attnum = u.c JOIN pg_attribute ra ON ra.attrelid = k.confrelid AND ra.attnum = u.r
+		JOIN pg_operator o ON o.oid = u.op JOIN pg_namespace n ON n.oid = o.oprnamespace
+		WHERE k.contype = 'f' AND k.conname = $1 AND k.conrelid = $2::text::regclass GROUP BY k.oid, k.conrelid, k.confrelid`, a.Name, quoted(a.Table)).Scan(&query)
+	if err == nil {
+		err = d.pool.QueryRow(ctx, query).Scan(&count)
+	}
+	return count, err
+}

@@ -1,0 +1,69 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+
+	"strangler/capability"
+)
+
+// complete makes a copied target the equal of its source: everything that has
+// changed since the copy began is applied, then what was set aside is made again.
+// Nothing is written to the target meanwhile, and it stands where the source stood
+// between two transactions, so that whatever the source's constraints keep apart
+// is apart here. If it is interrupted, or rows stand against a constraint, the
+// next attempt first applies what has changed by then.
+func (m *Mover) complete(ctx context.Context, l layout, move Move) error {
+	m.mu.Lock()
+	m.building = nil
+	m.mu.Unlock()
+	m.enter(capability.PhaseCompleting)
+	horizon, err := m.catchUp(ctx, l, move.Horizon)
+	if err != nil {
+		return err
+	}
+	if err := m.rebuild(ctx, relations(l.pairs, capability.Extracted)); err != nil {
+		return err
+	}
+	move.Phase, move.Horizon = capability.PhaseFollowing, horizon
+	return m.Extracted.SaveMove(ctx, m.Document.Name, move)
+}
+
+// catchUp runs the forward stream to where the source is now, or to the horizon,
+// which may move on meanwhile. It returns where that is in the end.
+func (m *Mover) catchUp(ctx context.Context, l layout, horizon capability.Position) (_ capability.Position, err error) {
+	stream := NewStream(StreamOptions{Capability: m.Document.Name, From: capability.Legacy, Mappings: mappings(l.pairs, capability.Legacy),
+		Source: m.Legacy, Target: m.Extracted, Horizon: horizon, Fetcher: m.Legacy, Fence: m.Fence, Log: m.Log})
+	hold, err := stream.Hold()
+	if err != nil {
+		return 0, err
+	}
+	m.mu.Lock()
+	m.catching = stream
+	m.mu.Unlock()
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- stream.Run(running) }()
+	defer func() {
+		stop()
+		if failed := <-ended; err == nil {
+			err = failed
+		}
+		m.mu.Lock()
+		m.catching = nil
+		m.mu.Unlock()
+	}()
+	position, err := m.Legacy.WalPosition(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		position = max(position, stream.Horizon())
+		if err := hold.At(ctx, position); err != nil && !errors.Is(err, ErrPassed) {
+			return 0, err
+		}
+		if stream.Horizon() <= position {
+			return stream.Horizon(), nil
+		}
+	}
+}
