@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ type filling struct {
 	tally   *tally
 	pace    *pace
 	age     time.Duration // of a snapshot, at most
+	bytes   int64         // of a chunk, about
 }
 
 // first begins a move: it returns the snapshot of its new slot, and where the
@@ -50,11 +52,8 @@ type first func(ctx context.Context, w Writer) (Anchor, Move, error)
 // long as the slot is there, nothing of what is finished is copied again. It
 // returns where the move stands.
 func (m *Mover) backfill(ctx context.Context, l layout, move Move, begin first) (_ Move, err error) {
-	f := &filling{mover: m, tables: mappings(l.pairs, capability.Legacy), move: move, age: m.SnapshotAge,
+	f := &filling{mover: m, tables: mappings(l.pairs, capability.Legacy), move: move, age: cmp.Or(m.SnapshotAge, snapshotAge), bytes: cmp.Or(m.ChunkBytes, chunkBytes),
 		tally: &tally{started: time.Now(), limited: m.Document.Data.Rate > 0}, pace: &pace{rate: m.Document.Data.Rate, start: time.Now()}}
-	if f.age == 0 {
-		f.age = snapshotAge
-	}
 	var anchor Anchor
 	defer func() { err = errors.Join(err, f.close(anchor)) }()
 	// When the writing sessions are there, those of a mover that was killed are not.
@@ -65,9 +64,10 @@ func (m *Mover) backfill(ctx context.Context, l layout, move Move, begin first) 
 		}
 		f.writers = append(f.writers, w)
 	}
-	for {
-		todo, err := f.measure(ctx)
-		if err != nil {
+	for lost := false; ; lost = true {
+		var todo *pendings
+		measure := func() (err error) { todo, err = f.measure(ctx); return err }
+		if err := f.patiently(ctx, lost, measure); err != nil {
 			return f.move, err
 		}
 		m.mu.Lock()
@@ -80,7 +80,7 @@ func (m *Mover) backfill(ctx context.Context, l layout, move Move, begin first) 
 			anchor, f.move, err = begin(ctx, f.writers[0])
 			begin = nil
 		case !todo.empty():
-			anchor, err = f.reopen(ctx)
+			err = f.patiently(ctx, lost, func() (err error) { anchor, err = f.reopen(ctx); return err })
 		}
 		if err != nil {
 			return f.move, err
@@ -142,24 +142,32 @@ func (f *filling) measure(ctx context.Context) (*pendings, error) {
 			count.done += extent.within(c)
 		}
 		counts = append(counts, count)
-		todo.add(remaining(i, extent, finished), extent)
+		todo.add(remaining(i, extent, finished, f.bytes), extent)
 	}
 	f.tally.measure(counts)
 	return todo, nil
 }
 
-// reopen takes a new snapshot, and writes down how far it has seen before any of
-// it is copied: the horizon. A source that is just starting anew is waited for.
-func (f *filling) reopen(ctx context.Context) (anchor Anchor, err error) {
-	m := f.mover
-	for give := time.Now().Add(reopenTime); ; {
-		if anchor, err = m.Legacy.OpenSnapshot(ctx, ""); err == nil || time.Now().After(give) {
-			break
+// patiently tries something again where a snapshot was just lost: the source may
+// be starting anew.
+func (f *filling) patiently(ctx context.Context, lost bool, do func() error) error {
+	give := time.Now().Add(reopenTime)
+	for pause := backoffFirst; ; pause = min(2*pause, time.Second) {
+		err := do()
+		if err == nil || !lost || time.Now().After(give) {
+			return err
 		}
-		if err := wait(ctx, nil, time.Now().Add(time.Second)); err != nil {
-			return nil, err
+		if err := wait(ctx, nil, time.Now().Add(pause)); err != nil {
+			return err
 		}
 	}
+}
+
+// reopen takes a new snapshot, and writes down how far it has seen before any of
+// it is copied: the horizon.
+func (f *filling) reopen(ctx context.Context) (Anchor, error) {
+	m := f.mover
+	anchor, err := m.Legacy.OpenSnapshot(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -178,9 +186,9 @@ func (f *filling) reopen(ctx context.Context) (anchor Anchor, err error) {
 // workers are idle.
 func (f *filling) under(ctx context.Context, anchor Anchor, todo *pendings) error {
 	c := &copying{from: f.mover.Legacy, snapshot: anchor.Name(), tables: f.tables, tally: f.tally, pace: f.pace, todo: todo, merge: f.move.Horizon > 0}
-	group, copies := errgroup.WithContext(ctx)
+	var group errgroup.Group // one worker's error does not break the others' sessions
 	for _, w := range f.writers {
-		group.Go(func() error { return c.work(copies, w) })
+		group.Go(func() error { return c.work(ctx, w) })
 	}
 	guarding, stop := context.WithCancel(ctx)
 	defer stop()
@@ -244,7 +252,9 @@ func (c *copying) work(ctx context.Context, w Writer) error {
 			c.todo.stop(err)
 			return nil // the others finish what they are at
 		case err != nil:
-			return fmt.Errorf("backfill %s: %w", c.tables[chunk.Table].From.Relation, err)
+			err = fmt.Errorf("backfill %s: %w", c.tables[chunk.Table].From.Relation, err)
+			c.todo.stop(err)
+			return err
 		default:
 			c.todo.finished(chunk)
 		}

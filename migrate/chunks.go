@@ -21,19 +21,16 @@ const chunkBytes = 48 << 20
 // refused by the plan.
 
 // blocksPerChunk is how many blocks of a table make a chunk.
-func blocksPerChunk(e Extent) int64 {
-	if e.Blocks == 0 {
-		return 1
-	}
-	return max(1, chunkBytes*e.Blocks/max(e.Bytes, 1))
+func blocksPerChunk(e Extent, bytes int64) int64 {
+	return max(1, bytes*e.Blocks/max(e.Bytes, 1))
 }
 
 // remaining divides what no finished chunk has of a table. The last chunk has no
 // end: the table may have grown since it was measured.
-func remaining(table int, e Extent, done []Chunk) []Chunk {
+func remaining(table int, e Extent, done []Chunk, bytes int64) []Chunk {
 	done = slices.SortedFunc(slices.Values(done), func(a, b Chunk) int { return int(a.Low - b.Low) })
 	var list []Chunk
-	size, low := blocksPerChunk(e), int64(0)
+	size, low := blocksPerChunk(e, bytes), int64(0)
 	gap := func(end int64) {
 		for ; low < end; low = list[len(list)-1].High {
 			high := low + size

@@ -29,7 +29,7 @@ func TestRemainingChunksCoverExactlyWhatIsNotDone(t *testing.T) {
 			done = append(done, Chunk{Low: e.Blocks + rand.Int64N(9), High: LastBlock})
 		}
 		rand.Shuffle(len(done), func(i, j int) { done[i], done[j] = done[j], done[i] })
-		rest := remaining(3, e, done)
+		rest := remaining(3, e, done, chunkBytes)
 		all := slices.Concat(done, rest)
 		slices.SortFunc(all, func(a, b Chunk) int { return int(a.Low - b.Low) })
 		next := int64(0)
@@ -43,7 +43,7 @@ func TestRemainingChunksCoverExactlyWhatIsNotDone(t *testing.T) {
 			t.Fatalf("%+v done %+v: the last chunk ends at %d", e, done, next)
 		}
 		for _, c := range rest {
-			if c.Table != 3 || c.File != 7 || e.within(c) > blocksPerChunk(e) {
+			if c.Table != 3 || c.File != 7 || e.within(c) > blocksPerChunk(e, chunkBytes) {
 				t.Fatalf("%+v: %+v", e, c)
 			}
 			for _, d := range done {
@@ -67,7 +67,7 @@ func TestChunksHaveABoundedSize(t *testing.T) {
 		{Extent{Blocks: 1000, Bytes: 1000 * chunkBytes / 10}, 10}, // ten blocks with all they have stored apart
 		{Extent{Blocks: 10, Bytes: 1 << 40}, 1},
 	} {
-		if got := blocksPerChunk(test.extent); got != test.want {
+		if got := blocksPerChunk(test.extent, chunkBytes); got != test.want {
 			t.Errorf("%+v: %d blocks, want %d", test.extent, got, test.want)
 		}
 	}
@@ -81,7 +81,7 @@ func TestWorkersSpreadOverTables(t *testing.T) {
 		p := newPendings()
 		for i, blocks := range []int64{10, 30, 20} {
 			e := Extent{Blocks: blocks, Bytes: blocks * chunkBytes / 10}
-			p.add(remaining(i, e, nil), e)
+			p.add(remaining(i, e, nil, chunkBytes), e)
 		}
 		take := func() Chunk {
 			c, ok, err := p.take(t.Context())

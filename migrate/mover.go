@@ -21,7 +21,10 @@ type Options struct {
 	// SnapshotAge is for how long a backfill or a comparison uses one snapshot, which
 	// holds vacuum back; 0: thirty minutes.
 	SnapshotAge time.Duration
-	Log         *slog.Logger
+	// ChunkBytes is about how much a backfill copies in one transaction, by what the
+	// source has on disk; 0: 48 MB.
+	ChunkBytes int64
+	Log        *slog.Logger
 }
 
 // Mover brings the tables of one capability into the extracted database and

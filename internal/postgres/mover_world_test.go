@@ -25,6 +25,10 @@ type migration struct {
 	gates     *Gates
 	databases map[capability.Side]*Database
 	urls      map[capability.Side]string
+	// secondaries is what the target had before the move; for same.
+	secondaries string
+	chunkBytes  int64
+	snapshotAge time.Duration
 }
 
 // shop is a small legacy schema whose tables cross the border in both directions.
@@ -58,8 +62,14 @@ func shopData() *capability.Data {
 // newMigration runs the legacy schema and returns the mover of the data section.
 func newMigration(t testing.TB, legacy string, data *capability.Data) *migration {
 	t.Helper()
+	return newMigrationIn(t, testbed.Database(t), legacy, data)
+}
+
+// newMigrationIn is newMigration with a legacy database of the test's own.
+func newMigrationIn(t testing.TB, url, legacy string, data *capability.Data) *migration {
+	t.Helper()
 	m := &migration{t: t, name: "cap-" + strings.ToLower(rand.Text()[:10]), databases: map[capability.Side]*Database{},
-		urls: map[capability.Side]string{capability.Legacy: testbed.Database(t), capability.Extracted: testbed.Other(t)}}
+		urls: map[capability.Side]string{capability.Legacy: url, capability.Extracted: testbed.Other(t)}}
 	for _, side := range capability.Sides {
 		d, err := Open(t.Context(), side, m.urls[side])
 		m.must(err)
@@ -88,6 +98,7 @@ func (m *migration) mover(data *capability.Data, fence uint64) *migrate.Mover {
 	return migrate.NewMover(migrate.Options{
 		Document: capability.Document{Name: m.name, File: "routes/orders.yaml", Data: data},
 		Legacy:   m.databases[capability.Legacy], Extracted: m.databases[capability.Extracted], Gates: m.gates, Fence: fence,
+		ChunkBytes: m.chunkBytes, SnapshotAge: m.snapshotAge,
 		Log: slog.New(slog.NewTextHandler(m.t.Output(), nil)),
 	})
 }
