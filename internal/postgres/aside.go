@@ -205,7 +205,7 @@ func (d *Database) explainBuild(ctx context.Context, a migrate.Aside, err error)
 	}
 	return &migrate.HaltError{
 		Reason: fmt.Sprintf("%s %s of %s cannot be made: %s", a.Kind, a.Name, a.Table, reason),
-		Mend:   fmt.Sprintf("%s: DELETE FROM strangler.aside WHERE id = %d; in the extracted database", mend, a.ID),
+		Mend:   fmt.Sprintf("%s, with this in the extracted database: DELETE FROM strangler.aside WHERE relation = %s AND name = %s", mend, literal(quoted(a.Table)), literal(a.Name)),
 	}
 }
 

@@ -1,0 +1,124 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"strangler/capability"
+)
+
+// fails runs the mover until it ends by itself, and returns why.
+func (m *migration) fails() string {
+	m.t.Helper()
+	err := m.Run(m.t.Context())
+	if err == nil {
+		m.t.Fatal("the mover did not fail")
+	}
+	return err.Error()
+}
+
+// TestRowsThatAConstraintRefusesStopTheMove, and it goes on when they are mended
+// in the legacy database, or the constraint is done without.
+func TestRowsThatAConstraintRefusesStopTheMove(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ stricter, says, mend, after string }{
+		"unique index, rows mended": {
+			`CREATE UNIQUE INDEX strict ON orders (customer_id, total)`, "index strict of orders cannot be made",
+			`UPDATE orders SET total = id`, `SELECT count(*) = 1 FROM pg_index WHERE indexrelid = 'strict'::regclass AND indisvalid`,
+		},
+		"unique constraint, done without": {
+			`ALTER TABLE orders ADD CONSTRAINT strict UNIQUE (customer_id)`, "index strict of orders cannot be made",
+			`DELETE FROM strangler.aside WHERE name = 'strict'`, `SELECT to_regclass('strict') IS NULL`,
+		},
+		"exclusion constraint, done without": {
+			`CREATE EXTENSION btree_gist; ALTER TABLE orders ADD CONSTRAINT strict EXCLUDE USING gist (customer_id WITH =)`, "exclusion constraint strict of orders cannot be made",
+			`DELETE FROM strangler.aside WHERE name = 'strict'`, `SELECT to_regclass('strict') IS NULL`,
+		},
+		"foreign key, rows mended": {
+			`CREATE TABLE own (id bigint PRIMARY KEY); INSERT INTO own SELECT generate_series(1, 99); ALTER TABLE orders ADD CONSTRAINT strict FOREIGN KEY (customer_id) REFERENCES own`,
+			"foreign key strict of orders cannot be made: 30 rows refer to rows that are not there",
+			`UPDATE orders SET customer_id = 1 WHERE customer_id = 100`, `SELECT convalidated FROM pg_constraint WHERE conname = 'strict'`,
+		},
+		"foreign key, not validated": {
+			`CREATE TABLE own (id bigint PRIMARY KEY); INSERT INTO own SELECT generate_series(1, 99); ALTER TABLE orders ADD CONSTRAINT strict FOREIGN KEY (customer_id) REFERENCES own`,
+			"30 rows refer to rows that are not there",
+			`DELETE FROM strangler.aside WHERE name = 'strict'`, `SELECT NOT convalidated FROM pg_constraint WHERE conname = 'strict'`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMigration(t, shop, shopData()).created()
+			m.exec(capability.Legacy, `UPDATE orders SET total = 1 WHERE id IN (100, 200)`)
+			m.exec(capability.Extracted, test.stricter)
+			text := m.fails()
+			if !strings.Contains(text, test.says) || !strings.Contains(text, `DELETE FROM strangler.aside WHERE relation = '"public"."orders"' AND name = 'strict'`) {
+				t.Fatalf("failed with: %s", text)
+			}
+			if s := m.Status(); s.Phase != capability.PhaseFailed || s.Error != text {
+				t.Errorf("status: %+v", s)
+			}
+			before := ask[string](m, capability.Extracted, versions)
+			if again := m.fails(); again != text {
+				t.Errorf("then failed with: %s", again)
+			}
+			side := capability.Legacy
+			if strings.HasPrefix(test.mend, "DELETE") {
+				side = capability.Extracted
+			}
+			m.exec(side, test.mend)
+			m.Mover = m.mover(shopData(), 2)
+			m.follows(m.Mover)
+			if side == capability.Extracted && ask[string](m, capability.Extracted, versions) != before {
+				t.Error("rows were copied again")
+			}
+			if !ask[bool](m, capability.Extracted, test.after) {
+				t.Errorf("not so: %s", test.after)
+			}
+			m.settled(capability.Legacy)
+			m.verify(capability.Legacy, 0)
+		})
+	}
+}
+
+// TestOnlyTheMoversOwnTablesAreTouched: what another table refers to stays, and
+// so does everything of that table.
+func TestOnlyTheMoversOwnTablesAreTouched(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, shop, shopData()).created()
+	m.exec(capability.Extracted, `CREATE UNIQUE INDEX referred ON orders (id, customer_id); CREATE TABLE own (id bigint PRIMARY KEY, order_id bigint, customer bigint, n int UNIQUE, FOREIGN KEY (order_id, customer) REFERENCES orders (id, customer_id));
+		CREATE INDEX ON own (order_id)`)
+	const own = `SELECT string_agg(oid::text, ' ' ORDER BY oid) FROM (SELECT indexrelid FROM pg_index WHERE indrelid = 'own'::regclass OR indexrelid = 'referred'::regclass UNION ALL SELECT oid FROM pg_constraint WHERE conrelid = 'own'::regclass) t(oid)`
+	before := ask[string](m, capability.Extracted, own)
+	plan, problems, err := m.Plan(t.Context())
+	m.must(err)
+	if len(problems) > 0 || !slices.ContainsFunc(plan.Notes, func(note string) bool {
+		return strings.HasPrefix(note, "set aside in the extracted database") && strings.Contains(note, "order_lines_order_id_fkey, customers_email_key, orders_customer_id_id_idx")
+	}) {
+		t.Errorf("problems %v, notes %q", problems, plan.Notes)
+	}
+	m.follows(m.Mover)
+	if after := ask[string](m, capability.Extracted, own); after != before {
+		t.Errorf("was %s, is %s", before, after)
+	}
+	m.verify(capability.Legacy, 0)
+}
+
+// TestResetGivesBackWhatWasSetAside, from the middle of a copy.
+func TestResetGivesBackWhatWasSetAside(t *testing.T) {
+	t.Parallel()
+	m := newRestless(t, restlessData(), 300)
+	stop := m.start(m.Mover)
+	m.copied(3)
+	stop()
+	if now := ask[string](m, capability.Extracted, secondaries); now == m.secondaries {
+		t.Error("nothing was set aside")
+	}
+	m.must(m.Reset(t.Context(), false, nil))
+	if now := ask[string](m, capability.Extracted, secondaries); now != m.secondaries {
+		t.Errorf("indexes and constraints are\n%s\nand were\n%s", now, m.secondaries)
+	}
+	if n := ask[int](m, capability.Extracted, `SELECT count(*) FROM strangler.aside`); n != 0 {
+		t.Errorf("%d records are left", n)
+	}
+}
