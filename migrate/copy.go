@@ -45,7 +45,9 @@ type YieldedError struct {
 }
 
 // Error names the table and who waited.
-func (e *YieldedError) Error() string { return e.Relation.String() + " was given way to " + e.To }
+func (e *YieldedError) Error() string {
+	return "a chunk of " + e.Relation.String() + " gave way to " + e.To
+}
 
 // Copied is a database that rows are copied from.
 type Copied interface {

@@ -104,6 +104,9 @@ func (d *Database) SetAside(ctx context.Context, name string, relations []migrat
 			return err
 		}
 		found, drops, err := secondary(ctx, tx, relations)
+		if err == nil {
+			err = referable(ctx, tx, relations)
+		}
 		if err != nil {
 			return err
 		}
@@ -126,6 +129,20 @@ func (d *Database) SetAside(ctx context.Context, name string, relations []migrat
 		return nil, fmt.Errorf("set indexes and constraints of %s aside: %w", name, err)
 	}
 	return asides, nil
+}
+
+// referable makes sure that foreign keys that are dropped can be made again.
+func referable(ctx context.Context, tx pgx.Tx, relations []migrate.Relation) error {
+	var mend *string
+	err := tx.QueryRow(ctx, `
+		SELECT string_agg(DISTINCT format('GRANT REFERENCES ON %s TO %I', k.confrelid::regclass, current_user), '; ')
+		FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE k.contype = 'f' AND (n.nspname, c.relname) IN (SELECT * FROM unnest($1::name[], $2::name[])) AND NOT has_table_privilege(k.confrelid, 'REFERENCES')`,
+		schemas(relations), names(relations)).Scan(&mend)
+	if err == nil && mend != nil {
+		err = fmt.Errorf("the mover's role could not make their foreign keys again: %s", *mend)
+	}
+	return err
 }
 
 // Asides lists what is set aside, in the order in which it is made again.
@@ -190,18 +207,19 @@ func (d *Database) BuildProgress(ctx context.Context, relations []migrate.Relati
 // trying again may heal.
 func (d *Database) explainBuild(ctx context.Context, a migrate.Aside, err error) error {
 	var refusal *pgconn.PgError
-	if !errors.As(err, &refusal) || refusal.Code[:2] != "23" {
+	if !errors.As(err, &refusal) || refusal.Code[:2] != "23" && refusal.Code[:2] != "42" {
 		return fmt.Errorf("build %s %s of %s: %w", a.Kind, a.Name, a.Table, err)
 	}
 	reason := discreet(refusal)
-	mend := "change the rows in the legacy database, and the move goes on with what they have become"
-	if refusal.Code == "23503" {
-		if orphans, counted := d.orphans(ctx, a); counted == nil {
+	mend := "change the rows in the legacy database, and the move goes on with what they have become; or do without it"
+	switch {
+	case refusal.Code[:2] == "42": // somebody has changed the table meanwhile
+		mend = "give it what it needs, and the move goes on; or do without it"
+	case refusal.Code == "23503":
+		if orphans, err := d.orphans(ctx, a); err == nil {
 			reason = fmt.Sprintf("%d rows refer to rows that are not there", orphans)
 		}
-		mend += "; or have the key not validated"
-	} else {
-		mend += "; or do without it"
+		mend = "change the rows in the legacy database, and the move goes on with what they have become; or leave the key not validated"
 	}
 	return &migrate.HaltError{
 		Reason: fmt.Sprintf("%s %s of %s cannot be made: %s", a.Kind, a.Name, a.Table, reason),

@@ -12,7 +12,7 @@ func TestMoveFromNothingToBothDirections(t *testing.T) {
 	t.Parallel()
 	m := newMigration(t, shop, shopData()).created()
 	m.follows(m.Mover)
-	if b := m.Status().Backfill; b == nil || b.Rows != 9100 || b.FinishedAt.IsZero() {
+	if b := m.Status().Backfill; b == nil || b.Rows != 9100 || b.Total != 9100 || b.FinishedAt.IsZero() || b.Done != b.Size || b.Size == 0 || len(b.Tables) != 3 || b.Tables[2].Rows != 100 {
 		t.Errorf("backfill: %+v", b)
 	}
 	m.exec(capability.Legacy, `UPDATE orders SET note = 'changed' WHERE id <= 10; DELETE FROM order_lines WHERE order_id = 7; INSERT INTO customers (email) VALUES ('new')`)
