@@ -126,12 +126,14 @@ func (f *filling) measure(ctx context.Context) (*pendings, error) {
 			return nil, err
 		}
 		finished := done[mapping.To.Relation]
-		if slices.ContainsFunc(finished, func(c Chunk) bool { return c.File != extent.File }) {
+		rest := remaining(i, extent, finished, f.bytes)
+		if len(rest) > 0 && slices.ContainsFunc(finished, func(c Chunk) bool { return c.File != extent.File }) {
+			// What is not copied may be in blocks that are.
 			m.log.Info("the table was rewritten and is copied anew", "table", mapping.From.Relation.String())
 			if err := m.Extracted.ForgetChunks(ctx, m.Document.Name, mapping.To.Relation); err != nil {
 				return nil, err
 			}
-			finished = nil
+			finished, rest = nil, remaining(i, extent, nil, f.bytes)
 		}
 		count := &tallied{name: mapping.From.Relation.String(), extent: extent, estimate: mapping.From.Rows}
 		for _, c := range finished {
@@ -139,7 +141,7 @@ func (f *filling) measure(ctx context.Context) (*pendings, error) {
 			count.done += extent.within(c)
 		}
 		counts = append(counts, count)
-		todo.add(remaining(i, extent, finished, f.bytes), extent)
+		todo.add(rest, extent)
 	}
 	f.tally.measure(counts)
 	return todo, nil

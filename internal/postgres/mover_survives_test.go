@@ -62,7 +62,13 @@ func TestABackfillSurvivesWhateverEndsIt(t *testing.T) {
 		}
 	})
 	killed := 0
+	deadline := time.Now().Add(2 * time.Minute)
 	for over := false; !over; {
+		if time.Now().After(deadline) {
+			cancel()
+			group.Wait()
+			t.Fatalf("it never ends: %+v", m.move())
+		}
 		select {
 		case <-done:
 			over = true

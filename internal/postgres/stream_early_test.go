@@ -83,6 +83,9 @@ func TestEarlyChangesEndInTheSourcesRows(t *testing.T) {
 				f.exec(capability.Legacy, fmt.Sprintf(`INSERT INTO t SELECT p, i, 0, 'again', repeat('y', 2200) FROM generate_series(0, %d, 2) i, unnest('{a,b}'::text[]) p`, rows-1))
 				change(50)
 			}
+			if round == 4 { // larger than what is sent at once
+				f.exec(capability.Legacy, `BEGIN; `+strings.Repeat(`UPDATE t SET n = n + 1; UPDATE t SET id = id + 1000; UPDATE t SET id = id - 1000; `, 20)+`COMMIT`)
+			}
 			if round%2 == 1 {
 				f.exec(capability.Legacy, `VACUUM t`)
 			}
