@@ -24,7 +24,7 @@ func TestJudgeServer(t *testing.T) {
 		{name: "standby", change: func(s *Server) { s.Standby = true }, refused: "write the address of the primary"},
 		{name: "pooler", change: func(s *Server) { s.Pooled = true }, refused: "past pgbouncer"},
 		{name: "senders", change: func(s *Server) { s.SendersTaken = 18 }, refused: "18 of 20 WAL senders are taken; 3 are needed, one of them while verifying ALTER SYSTEM SET max_wal_senders = 28; -- then restart"},
-		{name: "connections", change: func(s *Server) { s.PlacesTaken = 85 }, refused: "ALTER SYSTEM SET max_connections = 117; -- then restart"},
+		{name: "connections", change: func(s *Server) { s.PlacesTaken = 85 }, noted: "ALTER SYSTEM SET max_connections = 117; -- then restart"},
 		{name: "slots", change: func(s *Server) { s.SlotsTaken = 17 }, noted: "ALTER SYSTEM SET max_replication_slots = 28; -- then restart"},
 		{name: "log without bound", change: func(s *Server) { s.KeepSize = -1 }, noted: "'20GB'; SELECT pg_reload_conf();"},
 		{name: "decoders", change: func(s *Server) {
