@@ -147,9 +147,9 @@ func newRestless(t *testing.T, data *capability.Data, pad int) *migration {
 
 func newRestlessIn(t *testing.T, url string, data *capability.Data, pad int) *migration {
 	t.Helper()
-	m := newMigrationIn(t, url, restlessShop+restlessRows(pad), data).created()
-	m.exec(capability.Extracted, `CREATE EXTENSION btree_gist; ALTER TABLE notes ADD CONSTRAINT apart EXCLUDE USING gist (id WITH =) WITH (fillfactor = 70);
-		CREATE INDEX partial ON notes USING brin (id) WHERE body IS NOT NULL; CREATE INDEX expression ON notes ((length(body))); ALTER INDEX expression ALTER COLUMN 1 SET STATISTICS 77;
+	const apart = `; CREATE EXTENSION btree_gist; ALTER TABLE notes ADD CONSTRAINT apart EXCLUDE USING gist (id WITH =) WITH (fillfactor = 70)`
+	m := newMigrationIn(t, url, restlessShop+restlessRows(pad)+apart, data).created()
+	m.exec(capability.Extracted, `CREATE INDEX partial ON notes USING brin (id) WHERE body IS NOT NULL; CREATE INDEX expression ON notes ((length(body))); ALTER INDEX expression ALTER COLUMN 1 SET STATISTICS 77;
 		COMMENT ON INDEX expression IS 'it''s mine'; COMMENT ON CONSTRAINT apart ON notes IS 'kept apart'; ALTER TABLE stuff CLUSTER ON things_lower`)
 	m.chunkBytes = 48 << 10
 	m.Mover = m.mover(data, 1)

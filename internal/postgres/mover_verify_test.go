@@ -87,8 +87,8 @@ func TestVerifyIsExactUnderLoad(t *testing.T) {
 func TestVerifyInStretches(t *testing.T) {
 	t.Parallel()
 	m := newMigration(t, shop, shopData()).created()
-	m.Mover = migrate.NewMover(migrate.Options{Document: m.Document, Legacy: m.Legacy, Extracted: m.Extracted, Gates: m.gates, Fence: 2, Log: m.Log, SnapshotAge: 20 * time.Millisecond})
 	m.follows(m.Mover)
+	m.SnapshotAge = 20 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	var load sync.WaitGroup
 	load.Go(func() { m.load(ctx, 1) })
