@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -96,14 +97,7 @@ func (c *counted) Write(p []byte) (int, error) {
 
 // lines counts rows in the text form of COPY, in which a newline inside of a
 // value is escaped.
-func lines(p []byte) (n int) {
-	for _, b := range p {
-		if b == '\n' {
-			n++
-		}
-	}
-	return n
-}
+func lines(p []byte) int { return bytes.Count(p, []byte{'\n'}) }
 
 // pace holds all workers together to a number of rows a second.
 type pace struct {
