@@ -12,9 +12,10 @@ type Data struct {
 	Database  string // connection string of the extracted database, mover's role
 	Tables    []Table
 	Border    []Border
-	Gap       int64 // added to sequences when the owner changes
-	Rate      int   // rows per second the backfill may copy; 0: as fast as it goes
-	TableLine int   // line of "tables" in the document, for messages
+	Capture   Capture // how changes are read; auto unless it says otherwise
+	Gap       int64   // added to sequences when the owner changes
+	Rate      int     // rows per second the backfill may copy; 0: as fast as it goes
+	TableLine int     // line of "tables" in the document, for messages
 }
 
 // DataState says what the mover should be doing.
@@ -26,6 +27,21 @@ const (
 	DataPaused  DataState = "paused"
 	DataRunning DataState = "running"
 )
+
+// Capture says how what is committed to a side's tables is read.
+type Capture string
+
+// CaptureWAL reads the write-ahead log by a replication slot. CaptureTrigger has
+// triggers write every change a second time, into tables that are read. With
+// CaptureAuto each side takes the log where server and role allow for it.
+const (
+	CaptureAuto    Capture = "auto"
+	CaptureWAL     Capture = "wal"
+	CaptureTrigger Capture = "trigger"
+)
+
+// Captures are the kinds that a side may have in the end.
+var Captures = [2]Capture{CaptureWAL, CaptureTrigger}
 
 // TableMode says how a table belongs to the capability.
 type TableMode string

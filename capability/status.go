@@ -70,7 +70,7 @@ type VerifyStatus struct {
 	Total      int64         `json:"total"`
 	Mismatches []Mismatch    `json:"mismatches,omitempty"` // the first hundred
 	Count      int64         `json:"mismatch_count"`
-	Repaired   int64         `json:"repaired,omitempty"` // rows made equal before this comparison
+	Repaired   int64         `json:"repaired,omitempty"`     // rows made equal before this comparison
 	Skipped    []string      `json:"not_compared,omitempty"` // table or column, and why
 	Position   Position      `json:"position"`               // of the source, at which both were read
 	Took       time.Duration `json:"took_ns"`

@@ -40,13 +40,13 @@ type filling struct {
 	bytes   int64         // of a chunk, about
 }
 
-// first begins a move: it returns the snapshot of its new slot, and where the
+// first begins a move: it returns the snapshot of its new stream, and where the
 // move stands then. The writer is for clearing the tables.
 type first func(ctx context.Context, w Writer) (Anchor, Move, error)
 
-// backfill copies every chunk that is not finished yet, from the slot's snapshot
+// backfill copies every chunk that is not finished yet, from the stream's snapshot
 // if it is the first run, and otherwise, or when that is lost, from new ones: as
-// long as the slot is there, nothing of what is finished is copied again. It
+// long as the stream is there, nothing of what is finished is copied again. It
 // returns where the move stands.
 func (m *Mover) backfill(ctx context.Context, l layout, move Move, begin first) (_ Move, err error) {
 	f := &filling{mover: m, tables: mappings(l.pairs, capability.Legacy), move: move, age: cmp.Or(m.SnapshotAge, snapshotAge), bytes: cmp.Or(m.ChunkBytes, chunkBytes),
@@ -78,6 +78,8 @@ func (m *Mover) backfill(ctx context.Context, l layout, move Move, begin first) 
 			begin = nil
 		case !todo.empty():
 			err = f.patiently(ctx, lost, func() (err error) { anchor, err = f.reopen(ctx); return err })
+		default: // the last snapshot became old with the last chunk
+			err = nil
 		}
 		if err != nil {
 			return f.move, err
@@ -170,7 +172,7 @@ func (f *filling) reopen(ctx context.Context) (Anchor, error) {
 	if err != nil {
 		return nil, err
 	}
-	horizon, err := m.Legacy.WalPosition(ctx) // behind everything that the snapshot sees
+	horizon, err := m.captures[capability.Legacy].Position(ctx) // behind everything that the snapshot sees
 	if err == nil {
 		f.move.Horizon = max(f.move.Horizon, horizon)
 		err = m.Extracted.SaveMove(ctx, m.Document.Name, f.move)

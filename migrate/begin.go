@@ -9,8 +9,8 @@ import (
 )
 
 // begin makes everything that both sides need to be followed: gates, the forward
-// slot, the rows as they were when it was made, what has changed since, and the
-// indexes. It goes on where an earlier attempt has ended, if the slot is there.
+// stream, the rows as they were when it was made, what has changed since, and the
+// indexes. It goes on where an earlier attempt has ended, if the stream is there.
 func (m *Mover) begin(ctx context.Context, move Move, found bool) (layout, error) {
 	// What is under way is held to the tables that it began with, and to no more: its
 	// conditions were looked at, and looking takes longer than going on.
@@ -65,7 +65,7 @@ func (m *Mover) fill(ctx context.Context, l layout, move Move) (Move, error) {
 	if !resumable {
 		begin = func(ctx context.Context, w Writer) (Anchor, Move, error) { return m.start(ctx, l, move, w) }
 		// From here on the tables are the mover's, and so is what was taken off them.
-		if err := m.Extracted.SaveMove(ctx, m.Document.Name, Move{Phase: capability.PhasePreparing, Fingerprint: move.Fingerprint}); err != nil {
+		if err := m.Extracted.SaveMove(ctx, m.Document.Name, Move{Phase: capability.PhasePreparing, Fingerprint: move.Fingerprint, Capture: move.Capture}); err != nil {
 			return move, err
 		}
 	}
@@ -79,7 +79,7 @@ func (m *Mover) fill(ctx context.Context, l layout, move Move) (Move, error) {
 	return move, m.Extracted.SaveMove(ctx, m.Document.Name, move)
 }
 
-// resumable says whether the slot of an interrupted backfill has everything since
+// resumable says whether the stream of an interrupted backfill has everything since
 // its first snapshot. Then whatever it has copied is of use.
 func (m *Mover) resumable(ctx context.Context, move Move) (bool, error) {
 	if move.Phase != capability.PhaseBackfill {
@@ -93,14 +93,15 @@ func (m *Mover) resumable(ctx context.Context, move Move) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	identity, err := m.Legacy.Identity(ctx)
+	capture := m.captures[capability.Legacy]
+	identity, err := capture.Identity(ctx)
 	if err != nil {
 		return false, err
 	}
 	if !found || identity != progress.Source {
 		return over("the legacy database is not the one that it began with")
 	}
-	feed, err := m.Legacy.Follow(ctx, m.Document.Name, progress.Position)
+	feed, err := capture.Follow(ctx, progress.Position)
 	var halt *HaltError
 	switch {
 	case errors.As(err, &halt):
@@ -139,18 +140,17 @@ func (m *Mover) empty(ctx context.Context, l layout) error {
 	return nil
 }
 
-// start makes the slot and returns its snapshot, kept by a session of our own.
+// start makes the forward stream and returns its snapshot, kept by a session of our own.
 // What an earlier attempt has left is cleared away: all of it is the mover's,
 // because the gate was shut before.
 func (m *Mover) start(ctx context.Context, l layout, move Move, w Writer) (Anchor, Move, error) {
-	name := m.Document.Name
-	if err := m.Legacy.DropStream(ctx, name); err != nil {
+	if err := m.dropStream(ctx, capability.Legacy); err != nil {
 		return nil, move, err
 	}
 	if err := w.Empty(ctx, relations(l.pairs, capability.Extracted)); err != nil {
 		return nil, move, err
 	}
-	snapshot, err := m.Legacy.CreateStream(ctx, name, relations(l.pairs, capability.Legacy), true)
+	snapshot, err := m.captures[capability.Legacy].CreateStream(ctx, relations(l.pairs, capability.Legacy), true)
 	if err != nil {
 		return nil, move, err
 	}
@@ -161,13 +161,13 @@ func (m *Mover) start(ctx context.Context, l layout, move Move, w Writer) (Ancho
 	if err := m.beginProgress(ctx, capability.Legacy, snapshot.Position); err != nil {
 		return anchor, move, err
 	}
-	move = Move{Phase: capability.PhaseBackfill, Fingerprint: move.Fingerprint, Snapshot: snapshot.Position}
-	return anchor, move, m.Extracted.SaveMove(ctx, name, move)
+	move = Move{Phase: capability.PhaseBackfill, Fingerprint: move.Fingerprint, Capture: move.Capture, Snapshot: snapshot.Position}
+	return anchor, move, m.Extracted.SaveMove(ctx, m.Document.Name, move)
 }
 
 // beginProgress writes into the other side where the stream from a side begins.
 func (m *Mover) beginProgress(ctx context.Context, from capability.Side, at capability.Position) error {
-	source, err := m.databases[from].Identity(ctx)
+	source, err := m.captures[from].Identity(ctx)
 	if err != nil {
 		return err
 	}
@@ -193,10 +193,10 @@ func (m *Mover) prepareReverse(ctx context.Context, l layout) error {
 	if gate.Epoch > 0 {
 		return fmt.Errorf("the reverse stream of %s has no progress in the legacy database, although extracted has been open: changes may be lost; compare with: strangler data verify %s", m.Document.Name, m.Document.Name)
 	}
-	if err := m.Extracted.DropStream(ctx, m.Document.Name); err != nil {
+	if err := m.dropStream(ctx, capability.Extracted); err != nil {
 		return err
 	}
-	snapshot, err := m.Extracted.CreateStream(ctx, m.Document.Name, relations(moved, capability.Extracted), false)
+	snapshot, err := m.captures[capability.Extracted].CreateStream(ctx, relations(moved, capability.Extracted), false)
 	if err != nil {
 		return err
 	}

@@ -20,9 +20,9 @@ type Catalog interface {
 	// Sequences returns the sequences that fill columns of the named tables.
 	Sequences(ctx context.Context, relations []Relation) ([]Sequence, error)
 	// Rights lists what the role of the mover lacks in this database and what the
-	// server lacks for a stream from it and into it, each with the statement
-	// that mends it.
-	Rights(ctx context.Context, relations []Relation, running bool) ([]capability.Problem, error)
+	// server lacks for a stream from it, by that capture, and into it, each with
+	// the statement that mends it.
+	Rights(ctx context.Context, relations []Relation, capture capability.Capture, running bool) ([]capability.Problem, error)
 }
 
 // Facts are what a plan must know of a table besides its columns.
@@ -40,6 +40,7 @@ type Facts struct {
 	Rules        []string // rewrite rules
 	Always       []string // triggers that fire for the mover's writes as well
 	Ordinary     []string // triggers that fire for applications only
+	Rewriting    []string // those of them that seem to write the table itself, once a row of it is written
 	Policies     []string // of row level security
 	Publications []string // of others: their subscribers read the table
 	Checks       []Check

@@ -32,8 +32,9 @@ func (m *Mover) complete(ctx context.Context, l layout, move Move) error {
 // catchUp runs the forward stream to where the source is now, or to the horizon,
 // which may move on meanwhile. It returns where that is in the end.
 func (m *Mover) catchUp(ctx context.Context, l layout, horizon capability.Position) (_ capability.Position, err error) {
+	capture := m.captures[capability.Legacy]
 	stream := NewStream(StreamOptions{Capability: m.Document.Name, From: capability.Legacy, Mappings: mappings(l.pairs, capability.Legacy),
-		Source: m.Legacy, Target: m.Extracted, Horizon: horizon, Fetcher: m.Legacy, Fence: m.Fence, Log: m.Log})
+		Source: capture, Target: m.Extracted, Horizon: horizon, Fetcher: asked{m.Legacy, capture}, Fence: m.Fence, Log: m.Log})
 	hold, err := stream.Hold()
 	if err != nil {
 		return 0, err
@@ -53,7 +54,7 @@ func (m *Mover) catchUp(ctx context.Context, l layout, horizon capability.Positi
 		m.catching = nil
 		m.mu.Unlock()
 	}()
-	position, err := m.Legacy.WalPosition(ctx)
+	position, err := capture.Position(ctx)
 	if err != nil {
 		return 0, err
 	}

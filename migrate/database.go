@@ -20,24 +20,9 @@ type Database interface {
 	Moves
 	Borders
 	Sequencer
-	Slots
+	Captured
 	Beginnings
-	Source
 	Target
-}
-
-// Slots is a database as the place where streams begin.
-type Slots interface {
-	// CreateStream makes publication and slot. With export the snapshot can be
-	// imported until it is closed.
-	CreateStream(ctx context.Context, name string, relations []Relation, export bool) (Snapshot, error)
-	StreamExists(ctx context.Context, name string) (bool, error)
-	// DropStream removes both. No error when there are none.
-	DropStream(ctx context.Context, name string) error
-	// TemporarySnapshot exports a snapshot at a known position, for a comparison.
-	TemporarySnapshot(ctx context.Context) (Snapshot, error)
-	// WalPosition returns a position behind everything committed before the call.
-	WalPosition(ctx context.Context) (capability.Position, error)
 }
 
 // Beginnings is a database as the place where streams end: what it has applied.

@@ -19,6 +19,7 @@ type following struct {
 type direction struct {
 	from           capability.Side
 	source, target Database
+	capture        Capture // of the source
 	mappings       []Mapping
 	stream         *Stream
 	recheck        *recheck
@@ -62,8 +63,8 @@ func (f *following) bind(ctx context.Context) (context.Context, func()) {
 }
 
 func (m *Mover) newDirection(from capability.Side, pairs []Pair) *direction {
-	d := &direction{from: from, source: m.databases[from], target: m.databases[from.Other()], mappings: mappings(pairs, from)}
-	d.stream = NewStream(StreamOptions{Capability: m.Document.Name, From: from, Mappings: d.mappings, Source: d.source, Target: d.target, Fence: m.Fence, Log: m.Log})
+	d := &direction{from: from, source: m.databases[from], target: m.databases[from.Other()], capture: m.captures[from], mappings: mappings(pairs, from)}
+	d.stream = NewStream(StreamOptions{Capability: m.Document.Name, From: from, Mappings: d.mappings, Source: d.capture, Target: d.target, Fence: m.Fence, Log: m.Log})
 	d.recheck = newRecheck(d, m.log)
 	return d
 }

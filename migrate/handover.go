@@ -111,7 +111,7 @@ func (m *Mover) Mark(ctx context.Context, owner capability.Side) (capability.Mar
 	if err != nil || !d.stream.Status().Live {
 		return capability.Mark{}, nil // no stream, no mark: nobody may move
 	}
-	position, err := d.source.WalPosition(ctx)
+	position, err := d.capture.Position(ctx)
 	if err != nil {
 		return capability.Mark{}, err
 	}

@@ -51,8 +51,14 @@ import (
 // Fetcher is a source that is asked for the rows of single keys.
 type Fetcher interface {
 	ByKey(ctx context.Context, from Relation, columns []string, key []KeyColumn, keys [][]string) ([]Found, error)
-	// WalPosition returns a position behind everything committed before the call.
-	WalPosition(ctx context.Context) (capability.Position, error)
+	// Position returns a position behind everything committed before the call.
+	Position(ctx context.Context) (capability.Position, error)
+}
+
+// asked is a Fetcher: the rows of a database, and positions as its changes have them.
+type asked struct {
+	Rows
+	Recorder
 }
 
 // EarlySession is the part of a Session that writes early changes.
@@ -102,7 +108,7 @@ func (a *applier) early(ctx context.Context, changes []Change) error {
 			rows = append(rows, row)
 		}
 	}
-	horizon, err := a.fetcher.WalPosition(ctx) // after the rows were read
+	horizon, err := a.fetcher.Position(ctx) // after the rows were read
 	if err != nil {
 		return err
 	}

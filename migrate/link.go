@@ -53,7 +53,7 @@ func newLink(ctx context.Context, s *Stream) (*link, error) {
 	return l, nil
 }
 
-// follow opens the source's slot where the target stands, once it is certain
+// follow opens the source's changes where the target stands, once it is certain
 // that it is the source that the target has followed so far.
 func (l *link) follow(ctx context.Context) (Feed, error) {
 	progress := l.session.Progress()
@@ -68,7 +68,7 @@ func (l *link) follow(ctx context.Context) (Feed, error) {
 			Mend: "changes may be lost after a restore or a failover; find and mend them with: strangler data repair " + l.stream.Capability,
 		}
 	}
-	return l.stream.Source.Follow(ctx, l.stream.Capability, progress.Position)
+	return l.stream.Source.Follow(ctx, progress.Position)
 }
 
 func (l *link) close() error { return closing(l.feed.Close(), l.session) }

@@ -11,10 +11,11 @@ import (
 // database so that a mover that starts anew knows what there is.
 type Move struct {
 	Phase       capability.MovePhase
-	Fingerprint string              // of the tables and the mapping
-	Snapshot    capability.Position // where the stream begins
-	Horizon     capability.Position // of the backfill; 0 while it has had one snapshot
-	VerifiedAt  time.Time           // zero: never
+	Fingerprint string                                 // of the tables and the mapping
+	Capture     map[capability.Side]capability.Capture // how changes are read, for as long as the move lives
+	Snapshot    capability.Position                    // where the stream begins
+	Horizon     capability.Position                    // of the backfill; 0 while it has had one snapshot
+	VerifiedAt  time.Time                              // zero: never
 }
 
 // Moves is where moves are kept.

@@ -35,6 +35,7 @@ type Options struct {
 type Mover struct {
 	Options
 	databases map[capability.Side]Database
+	captures  map[capability.Side]Capture // chosen by Run, and read by what it calls
 	log       *slog.Logger
 
 	running sync.Mutex // held by Run
@@ -63,7 +64,7 @@ func NewMover(o Options) *Mover {
 // Run takes the move from where it stands to where both streams run, and keeps
 // them running until ctx ends; then it returns nil. Whatever has ended an earlier
 // Run, of this process or another one, it goes on from what that has finished, as
-// long as the forward slot is there. Any error ends Run; calling it again is safe.
+// long as the forward stream is there. Any error ends Run; calling it again is safe.
 // One Run at a time.
 func (m *Mover) Run(ctx context.Context) error {
 	if !m.running.TryLock() {
@@ -93,6 +94,9 @@ func (m *Mover) run(ctx context.Context) error {
 		if err := m.Extracted.Install(ctx); err != nil {
 			return err
 		}
+	}
+	if err := m.choose(ctx, &move); err != nil {
+		return err
 	}
 	switch {
 	case found && (move.Phase == capability.PhaseFollowing || move.Phase == capability.PhaseRepairing):

@@ -47,7 +47,7 @@ func (p *planner) happens() []string {
 	if p.plan.Begun {
 		add("the move has begun; data start goes on with it")
 	} else {
-		add("data start makes gates and guards on %d tables in both databases, a publication and a slot in each; a slot waits, while it is made, for every transaction that is writing in the cluster", moved)
+		add("data start makes gates and guards on %d tables in both databases, %s", moved, made(p.captures))
 		add("about %d rows (%s) are copied in %d chunks, in about %s (%s; indexes come on top)", p.plan.Rows, size(p.plan.Bytes), chunks, p.plan.Estimate, p.plan.Speed)
 		add("both directions are followed, until retire")
 	}

@@ -75,6 +75,7 @@ const copySpeed = 40 << 20
 type planner struct {
 	doc       capability.Document
 	databases map[capability.Side]Database
+	captures  map[capability.Side]chosen
 	servers   map[capability.Side]Server
 	code      map[capability.Side]Code
 	plan      Plan
@@ -89,13 +90,17 @@ func newPlan(ctx context.Context, doc capability.Document, legacy, extracted Dat
 	if err != nil {
 		return Plan{}, nil, err
 	}
-	_, begun, err := extracted.Move(ctx, doc.Name)
+	move, begun, err := extracted.Move(ctx, doc.Name)
 	if err != nil {
 		return Plan{}, nil, err
 	}
-	p := &planner{doc: doc, layout: l, problems: l.problems, servers: map[capability.Side]Server{}, code: map[capability.Side]Code{},
-		databases: map[capability.Side]Database{capability.Legacy: legacy, capability.Extracted: extracted},
-		plan:      Plan{Capability: doc.Name, Capture: "the source's write-ahead log (pgoutput)", Begun: begun}}
+	databases := map[capability.Side]Database{capability.Legacy: legacy, capability.Extracted: extracted}
+	captures, err := chooseCaptures(ctx, doc.Data.Capture, move, databases)
+	if err != nil {
+		return Plan{}, nil, err
+	}
+	p := &planner{doc: doc, layout: l, problems: l.problems, databases: databases, captures: captures, servers: map[capability.Side]Server{}, code: map[capability.Side]Code{},
+		plan: Plan{Capability: doc.Name, Capture: described(captures), Begun: begun}}
 	steps := []func(context.Context, Database, Database) error{p.examine, p.rights, p.tables, p.parts, p.border, p.dependents, p.sequences, p.settings, p.asides}
 	for _, step := range steps {
 		err := step(ctx, legacy, extracted)
@@ -129,15 +134,19 @@ func (p *planner) tables(ctx context.Context, legacy, extracted Database) error 
 		return err
 	}
 	for i, d := range p.layout.all {
+		p.unlog(&here[i], capability.Legacy)
+		notes := p.captureNotes(here[i], capability.Legacy)
 		t := TablePlan{Table: d.From.Relation.String(), As: d.To.String(), Mode: d.Mode, Rows: d.From.Rows, Bytes: d.From.Bytes, Disk: here[i].Total,
 			Chunks: len(remaining(0, Extent{Blocks: d.From.Pages, Bytes: d.From.Bytes}, nil, chunkBytes)), Estimate: p.estimate(d.From.Rows, d.From.Bytes), Identity: identity(d.From.Key, here[i].ReplicaID), Renames: d.Rename}
 		if j := slices.IndexFunc(p.layout.pairs, func(pair Pair) bool { return pair.Legacy.Relation == d.From.Relation }); j >= 0 {
+			p.unlog(&there[j], capability.Extracted)
 			v := judge(p.layout.pairs[j], d.Rename, here[i], there[j], p.plan.Begun)
 			for _, o := range v.obstacles {
 				p.refuse(capability.Problem{Path: "data.tables." + t.Table, Line: p.line(d.From.Relation), Message: o.Message, Mend: o.Mend})
 			}
-			t.Notes = v.notes
+			notes = append(append(notes, p.captureNotes(there[j], capability.Extracted)...), v.notes...)
 		}
+		t.Notes = notes
 		p.plan.Tables = append(p.plan.Tables, t)
 		p.plan.Rows += t.Rows
 		p.plan.Bytes += t.Bytes
@@ -166,7 +175,7 @@ func (p *planner) estimate(rows, bytes int64) time.Duration {
 	return time.Duration(took * float64(time.Second)).Round(100 * time.Millisecond)
 }
 
-// identity says by what the log names a row.
+// identity says by what changes name a row.
 func identity(key []string, replica string) string {
 	switch {
 	case replica == "f":
@@ -187,7 +196,7 @@ func (p *planner) rights(ctx context.Context, legacy, extracted Database) error 
 		database Database
 		side     capability.Side
 	}{{legacy, capability.Legacy}, {extracted, capability.Extracted}} {
-		problems, err := side.database.Rights(ctx, relations(p.layout.pairs, side.side), p.plan.Begun)
+		problems, err := side.database.Rights(ctx, relations(p.layout.pairs, side.side), p.captures[side.side].kind, p.plan.Begun)
 		if err != nil {
 			return err
 		}

@@ -44,7 +44,7 @@ func TestJudgeServer(t *testing.T) {
 	} {
 		s := roomy
 		test.change(&s)
-		v := judgeServer(s, capability.Legacy, "strangler_orders_", false, 10<<30)
+		v := judgeServer(s, capability.Legacy, capability.CaptureWAL, "strangler_orders_", false, 10<<30)
 		if got := said(v.obstacles); !strings.Contains(got, test.refused) || test.refused == "" && got != "" {
 			t.Errorf("%s: refused: %q", test.name, got)
 		}
@@ -54,10 +54,10 @@ func TestJudgeServer(t *testing.T) {
 	}
 	s := roomy
 	s.SendersTaken, s.PlacesTaken = 19, 99
-	if v := judgeServer(s, capability.Extracted, "strangler_orders_", true, 10<<30); len(v.obstacles) > 0 || strings.Contains(said(v.notes), "must be free") {
+	if v := judgeServer(s, capability.Extracted, capability.CaptureWAL, "strangler_orders_", true, 10<<30); len(v.obstacles) > 0 || strings.Contains(said(v.notes), "must be free") {
 		t.Errorf("a move that runs has its places: %+v", v)
 	}
-	if v := judgeServer(roomy, capability.Extracted, "strangler_orders_", false, 10<<30); !strings.Contains(said(v.notes), "about 15.0 GiB must be free") {
+	if v := judgeServer(roomy, capability.Extracted, capability.CaptureWAL, "strangler_orders_", false, 10<<30); !strings.Contains(said(v.notes), "about 15.0 GiB must be free") {
 		t.Errorf("disk: %+v", v)
 	}
 }

@@ -128,7 +128,7 @@ func (r *recheck) compare(ctx context.Context, groups [][]Key, now time.Time) ([
 	if len(readings) == 0 {
 		return nil, nil
 	}
-	position, err := r.d.source.WalPosition(ctx)
+	position, err := r.d.capture.Position(ctx)
 	if err != nil {
 		return nil, err
 	}

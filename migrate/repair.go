@@ -27,7 +27,7 @@ func (m *Mover) Repair(ctx context.Context, from capability.Side, report func(ca
 
 // Recover makes the next Run bring the side that does not own up to date by
 // comparing and repairing it, without a new copy, and follow anew from there: for
-// a move that cannot be followed any more because a slot was lost, or a database
+// a move that cannot be followed any more because a slot or an outbox was lost, or a database
 // restored or failed over. Run has returned. It may be repeated.
 func (m *Mover) Recover(ctx context.Context) error {
 	if !m.running.TryLock() {
@@ -40,6 +40,9 @@ func (m *Mover) Recover(ctx context.Context) error {
 	}
 	if !found || move.Phase != capability.PhaseFollowing && move.Phase != capability.PhaseRepairing {
 		return fmt.Errorf("%s has never followed: there is nothing to repair; go on with: strangler data start %s", m.Document.Name, m.Document.Name)
+	}
+	if err := m.Extracted.Install(ctx); err != nil { // over an earlier version, perhaps
+		return err
 	}
 	move.Phase = capability.PhaseRepairing
 	if err := m.Extracted.SaveMove(ctx, m.Document.Name, move); err != nil {
@@ -94,11 +97,11 @@ func (m *Mover) owner(ctx context.Context) (capability.Side, error) {
 // has the say of equal at the position at which it begins. The other tables have
 // nothing of their own in its target: they come from there.
 func (m *Mover) recoverStream(ctx context.Context, from capability.Side, pairs []Pair, owner capability.Side) (err error) {
-	source, target, name := m.databases[from], m.databases[from.Other()], m.Document.Name
-	if err := source.DropStream(ctx, name); err != nil {
+	source, target, capture := m.databases[from], m.databases[from.Other()], m.captures[from]
+	if err := m.dropStream(ctx, from); err != nil {
 		return err
 	}
-	snapshot, err := source.CreateStream(ctx, name, relations(pairs, from), true)
+	snapshot, err := capture.CreateStream(ctx, relations(pairs, from), true)
 	if err != nil {
 		return err
 	}
@@ -114,7 +117,7 @@ func (m *Mover) recoverStream(ctx context.Context, from capability.Side, pairs [
 	}
 	defer func() { err = errors.Join(err, there.Close()) }()
 	v := &verification{mover: m, owner: owner, repair: true}
-	d := &direction{from: from, source: source, target: target}
+	d := &direction{from: from, source: source, target: target, capture: capture}
 	for _, p := range pairs {
 		if from != owner && p.Mode != capability.Copy {
 			continue

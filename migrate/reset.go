@@ -41,8 +41,8 @@ func (m *Mover) Reset(ctx context.Context, dry bool, report func(capability.Prog
 		do   func(context.Context) error
 	}{
 		{"restore the border's foreign keys", m.RestoreBorder},
-		{"drop the forward stream", func(ctx context.Context) error { return m.Legacy.DropStream(ctx, name) }},
-		{"drop the reverse stream", func(ctx context.Context) error { return m.Extracted.DropStream(ctx, name) }},
+		{"drop the forward stream", func(ctx context.Context) error { return m.dropStream(ctx, capability.Legacy) }},
+		{"drop the reverse stream", func(ctx context.Context) error { return m.dropStream(ctx, capability.Extracted) }},
 		{"empty the extracted tables", func(ctx context.Context) error { return m.emptyAgain(ctx, found) }},
 		{"make the extracted tables' indexes and constraints again", m.giveBack},
 		{"forget the move in the extracted database", func(ctx context.Context) error { return m.Extracted.Forget(ctx, name) }},

@@ -36,7 +36,7 @@ func (p *planner) examine(ctx context.Context, _, _ Database) error {
 // settings judges both servers.
 func (p *planner) settings(context.Context, Database, Database) error {
 	for _, side := range capability.Sides {
-		v := judgeServer(p.servers[side], side, p.slots(), p.plan.Begun, p.plan.Disk)
+		v := judgeServer(p.servers[side], side, p.captures[side].kind, p.slots(), p.plan.Begun, p.plan.Disk)
 		for _, o := range v.obstacles {
 			p.refuse(capability.Problem{Path: string(side) + " database", Message: o.Message, Mend: o.Mend})
 		}
@@ -59,27 +59,27 @@ func (p *planner) slots() string {
 	return "strangler_" + strings.ReplaceAll(p.doc.Name, "-", "_") + "_"
 }
 
-// judgeServer says what a server lacks for a stream from it and into it, and
-// what is worth knowing of it. Own is how the names of the capability's slots
+// judgeServer says what a server lacks for a stream from it, by that capture, and
+// into it, and what is worth knowing of it. Own is how the names of the capability's slots
 // begin; bytes is what will be copied.
-func judgeServer(s Server, side capability.Side, own string, begun bool, bytes int64) verdicts {
+func judgeServer(s Server, side capability.Side, kind capability.Capture, own string, begun bool, bytes int64) verdicts {
 	var v verdicts
 	v.refuse(s.Pooled, "write the address of the server itself into the document or config.yaml, past pgbouncer or its like",
 		"the connection ends at a pooler: sessions, settings and replication do not pass through it")
 	v.refuse(s.Standby, "write the address of the primary", "the server is a standby: it takes no writes")
 	if !begun {
-		free := s.Senders - s.SendersTaken
-		v.refuse(s.Senders >= sendersNeeded && free < sendersNeeded, fmt.Sprintf("ALTER SYSTEM SET max_wal_senders = %d; -- then restart the server", s.SendersTaken+10),
-			"%d of %d WAL senders are taken; %d are needed, one of them while verifying", s.SendersTaken, s.Senders, sendersNeeded)
-		free = s.Places - s.PlacesTaken
+		free := s.Places - s.PlacesTaken
 		v.note(free < placesNeeded, fmt.Sprintf("ALTER SYSTEM SET max_connections = %d; -- then restart the server", s.PlacesTaken+2*placesNeeded),
 			"%d of %d connections are taken; the mover needs up to %d", s.PlacesTaken, s.Places, placesNeeded)
-		v.note(s.Slots-s.SlotsTaken >= 2 && s.Slots-s.SlotsTaken < 4, fmt.Sprintf("ALTER SYSTEM SET max_replication_slots = %d; -- then restart the server", s.Slots+8),
-			"%d of %d replication slots are taken: there is no room for another capability", s.SlotsTaken, s.Slots)
 	}
-	v.note(s.KeepSize < 0, fmt.Sprintf("ALTER SYSTEM SET max_slot_wal_keep_size = '%dGB'; SELECT pg_reload_conf();", max(10, 2*bytes>>30)),
-		"a slot that nobody reads keeps the log without bound (max_slot_wal_keep_size is -1), until the disk is full")
-	v.decoders(s, own)
+	waits := "a slot or a gate"
+	if kind == capability.CaptureWAL {
+		v.log(s, own, begun, bytes)
+	} else {
+		waits = "a trigger or a gate"
+		v.note(true, "", "triggers write every changed row a second time, in the transaction that changes it, and keep it in the schema strangler until it is applied")
+		v.note(true, "", "with triggers, a transaction that changes rows of a table cannot truncate or alter the same table afterwards")
+	}
 	if side == capability.Extracted {
 		v.note(bytes > 0 && !begun, "", "about %s must be free on its disk (1.5 times the legacy tables with their indexes); free disk is not visible by SQL", size(bytes*3/2))
 	} else {
@@ -90,13 +90,26 @@ func judgeServer(s Server, side capability.Side, own string, begun bool, bytes i
 		if w.Prepared != "" {
 			what, mend = fmt.Sprintf("prepared transaction %q of %s", w.Prepared, w.User), fmt.Sprintf("in database %s: COMMIT PREPARED or ROLLBACK PREPARED '%s';", w.Database, strings.ReplaceAll(w.Prepared, "'", "''"))
 		}
-		v.note(true, mend, "%s in database %s writes since %s: a slot or a gate would wait for it now", what, w.Database, w.Since.UTC().Format("2006-01-02 15:04:05Z"))
+		v.note(true, mend, "%s in database %s writes since %s: %s would wait for it now", what, w.Database, w.Since.UTC().Format("2006-01-02 15:04:05Z"), waits)
 	}
 	v.note(s.Blind, fmt.Sprintf("GRANT pg_read_all_stats TO %s;", s.Role), "role %s does not see what other sessions do, so long transactions cannot be named here", s.Role)
 	v.note(len(s.Sharing) > 0, "CREATE ROLE strangler_mover LOGIN REPLICATION PASSWORD '…'; -- and what strangler data plan asks for then", "others log in as %s, the mover's role (%s): nothing but a setting tells them from the mover at a guard", s.Role, named(s.Sharing))
 	v.note(s.Collation.Recorded != "" && s.Collation.Recorded != s.Collation.Version, fmt.Sprintf("REINDEX DATABASE %s; ALTER DATABASE %s REFRESH COLLATION VERSION;", s.Database, s.Database),
 		"its indexes were built with version %s of %s, and the system has %s: they may miss rows", s.Collation.Recorded, s.Collation.Name, s.Collation.Version)
 	return v
+}
+
+// log says what a server lacks for a stream from its log.
+func (v *verdicts) log(s Server, own string, begun bool, bytes int64) {
+	if !begun {
+		v.refuse(s.Senders >= sendersNeeded && s.Senders-s.SendersTaken < sendersNeeded, fmt.Sprintf("ALTER SYSTEM SET max_wal_senders = %d; -- then restart the server", s.SendersTaken+10),
+			"%d of %d WAL senders are taken; %d are needed, one of them while verifying", s.SendersTaken, s.Senders, sendersNeeded)
+		v.note(s.Slots-s.SlotsTaken >= 2 && s.Slots-s.SlotsTaken < 4, fmt.Sprintf("ALTER SYSTEM SET max_replication_slots = %d; -- then restart the server", s.Slots+8),
+			"%d of %d replication slots are taken: there is no room for another capability", s.SlotsTaken, s.Slots)
+	}
+	v.note(s.KeepSize < 0, fmt.Sprintf("ALTER SYSTEM SET max_slot_wal_keep_size = '%dGB'; SELECT pg_reload_conf();", max(10, 2*bytes>>30)),
+		"a slot that nobody reads keeps the log without bound (max_slot_wal_keep_size is -1), until the disk is full")
+	v.decoders(s, own)
 }
 
 // decoders tells who else reads the log, and what one more costs.

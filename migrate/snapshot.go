@@ -2,10 +2,10 @@ package migrate
 
 import "strangler/capability"
 
-// Snapshot is what a new slot exports: the source as it was when exactly the
+// Snapshot is what a capture exports: the source as it was when exactly the
 // transactions whose commit record starts before Position were committed. It can
 // be imported (SET TRANSACTION SNAPSHOT) until Close, which ends the connection
-// that holds it open, and with it a temporary slot.
+// that holds it open, and with it what was made for it alone.
 type Snapshot struct {
 	Position capability.Position
 	Name     string

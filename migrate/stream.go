@@ -14,11 +14,11 @@ import (
 // Source is the database that a stream's changes come from.
 type Source interface {
 	Identity(ctx context.Context) (capability.Identity, error)
-	// Follow opens the capability's slot behind a position. It returns a HaltError
-	// where the slot cannot give every change since.
-	Follow(ctx context.Context, name string, from capability.Position) (Feed, error)
-	// Heartbeat commits something that no stream applies, and returns a position
-	// that the source has reached.
+	// Follow opens the capability's changes behind a position. It returns a HaltError
+	// where not every change since can be had.
+	Follow(ctx context.Context, from capability.Position) (Feed, error)
+	// Heartbeat keeps a quiet source moving on, and returns a position that it has
+	// reached.
 	Heartbeat(ctx context.Context) (capability.Position, error)
 }
 
@@ -93,8 +93,8 @@ type Stream struct {
 	link *link // guarded by mu; nil while not connected
 }
 
-// NewStream makes a stream that is not running yet. Slot, publication and
-// progress exist before it runs.
+// NewStream makes a stream that is not running yet. Capture and progress exist
+// before it runs.
 func NewStream(options StreamOptions) *Stream {
 	s := &Stream{StreamOptions: options, standing: newStanding(), changed: newChanged()}
 	s.standing.raise(options.Horizon)

@@ -82,7 +82,7 @@ func (v *verification) stretch(ctx context.Context, d *direction, all []Mapping,
 // snapshots opens both sides at the same position. With fresh set it forgets which
 // rows have changed before it.
 func (v *verification) snapshots(ctx context.Context, d *direction, hold *Hold, fresh bool) (source, target Reader, err error) {
-	snapshot, err := d.source.TemporarySnapshot(ctx)
+	snapshot, err := d.capture.TemporarySnapshot(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,11 +18,12 @@ func (v value) data() *capability.Data {
 	if s == nil {
 		return nil
 	}
-	d := &capability.Data{State: capability.DataStopped, Gap: defaultGap}
+	d := &capability.Data{State: capability.DataStopped, Capture: capability.CaptureAuto, Gap: defaultGap}
 	set(s, "state", &d.State, words(capability.DataStopped, capability.DataPaused, capability.DataRunning))
 	if v, ok := s.need("database", "write its connection string, as in ${ORDERS_DATABASE_URL}"); ok {
 		d.Database, _ = v.database()
 	}
+	set(s, "capture", &d.Capture, words(capability.CaptureAuto, capability.CaptureWAL, capability.CaptureTrigger))
 	set(s, "rate", &d.Rate, value.count)
 	if v, ok := s.need("tables", "list the tables it owns, as in `- table: orders`"); ok {
 		d.TableLine = v.node.Line

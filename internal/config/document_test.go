@@ -81,6 +81,7 @@ data:
     - {table: countries, mode: copy}
   border: [{constraint: payments_order_id_fkey, at_switch: drop}]
   sequences: {gap: 0}
+  capture: trigger
 `
 	d, problems := document("routes/orders.yaml", []byte(content), environment)
 	if len(problems) > 0 {
@@ -120,7 +121,7 @@ data:
 		Breakers: capability.BreakerModes{Legacy: capability.BreakerObserve, Extracted: capability.BreakerForced},
 		Rollout:  capability.Rollout{Steps: []capability.Weight{100, 10_000}, Every: time.Minute},
 		Data: &capability.Data{
-			State: capability.DataRunning, Database: "postgres://u:geheim@h/d", Rate: 500, TableLine: 39,
+			State: capability.DataRunning, Database: "postgres://u:geheim@h/d", Capture: capability.CaptureTrigger, Rate: 500, TableLine: 39,
 			Tables: []capability.Table{
 				{Table: "sales.orders", As: "orders", Mode: capability.Move, Line: 39},
 				{Table: "Invoice", As: "invoices", Mode: capability.Move, Columns: map[string]string{"InvoiceId": "id"}, Line: 40},
@@ -223,6 +224,7 @@ func TestDocumentProblems(t *testing.T) {
 		{"where", smallest + "data: {database: '${URL}', tables: [{table: a, where: 'x > 1'}]}\n", `data.tables[0].where = "x > 1": is not there yet`},
 		{"expression", smallest + "data: {database: '${URL}', tables: [{table: a, columns: {x: lower(x)}}]}\n", `data.tables[0].columns.x = "lower(x)": is not there yet`},
 		{"at_switch", smallest + "data: {database: '${URL}', tables: [{table: a}], border: [{constraint: k}]}\n", `4: data.border[0].at_switch: is missing`},
+		{"capture", smallest + "data: {database: '${URL}', tables: [{table: a}], capture: log}\n", `4: data.capture = "log"`},
 		{"rate", smallest + "data: {database: '${URL}', tables: [{table: a}], rate: 0}\n", `4: data.rate = "0": is out of range`},
 	} {
 		t.Run(row.name, func(t *testing.T) {

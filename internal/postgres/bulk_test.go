@@ -101,7 +101,7 @@ func (m *model) text(table int) string {
 
 func bulkSession(t *testing.T) (*flow, migrate.Session) {
 	t.Helper()
-	f := newFlow(t, bulkTables, bulkTables, capability.Table{Table: "plain"}, capability.Table{Table: "slots"})
+	f := newFlow(t, capability.CaptureWAL, bulkTables, bulkTables, capability.Table{Table: "plain"}, capability.Table{Table: "slots"})
 	f.prepare(capability.Legacy)
 	session, err := f.databases[capability.Extracted].Applier(t.Context(), f.name, capability.Legacy, 1, f.mappings(capability.Legacy))
 	f.must(err)
@@ -192,7 +192,7 @@ func TestBulksNameTheConflict(t *testing.T) {
 // BenchmarkApply is changes a second through one session, a commit for each 2000:
 // updates of a hundred thousand rows, and as many inserts.
 func BenchmarkApply(b *testing.B) {
-	f := newFlow(b, bulkTables, bulkTables, capability.Table{Table: "plain"}, capability.Table{Table: "slots"})
+	f := newFlow(b, capability.CaptureWAL, bulkTables, bulkTables, capability.Table{Table: "plain"}, capability.Table{Table: "slots"})
 	f.prepare(capability.Legacy)
 	f.exec(capability.Extracted, `INSERT INTO plain SELECT i, 'p', 0, '' FROM generate_series(1, 100000) i`)
 	session, err := f.databases[capability.Extracted].Applier(b.Context(), f.name, capability.Legacy, 1, f.mappings(capability.Legacy))

@@ -19,7 +19,7 @@ import (
 // take another one. It outlives the session that it was imported from.
 func TestALostSnapshotIsToldFromALostConnection(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, shop, shopData())
+	m := newMigration(t, capability.CaptureWAL, shop, shopData())
 	d := m.databases[capability.Legacy]
 	orders := migrate.Relation{Schema: "public", Name: "orders"}
 	slots, err := d.TemporarySnapshot(t.Context())
@@ -73,7 +73,7 @@ func (s stalled) Write(p []byte) (int, error) {
 // some seconds, however long the copy would take.
 func TestAChunkGivesWayToAChangeOfTheTable(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, `CREATE TABLE wide (id int PRIMARY KEY, v text); INSERT INTO wide SELECT n, repeat('v', 7000) FROM generate_series(1, 15000) n`, shopData())
+	m := newMigration(t, capability.CaptureWAL, `CREATE TABLE wide (id int PRIMARY KEY, v text); INSERT INTO wide SELECT n, repeat('v', 7000) FROM generate_series(1, 15000) n`, shopData())
 	d := m.databases[capability.Legacy]
 	wide := migrate.Relation{Schema: "public", Name: "wide"}
 	snapshot, err := d.OpenSnapshot(t.Context(), "")

@@ -1,6 +1,7 @@
 // Package postgres holds every SQL statement of the product: the gates, the
-// capture of changes by logical decoding, copying, applying, comparing, and the
-// catalog questions that a plan is made from.
+// capture of changes by logical decoding, or by triggers in package outbox,
+// copying, applying, comparing, and the catalog questions that a plan is made
+// from.
 //
 // It implements interfaces that the core packages declare, and decides nothing:
 // when to copy, what to compare and who owns a table is its callers' business.
@@ -42,7 +43,9 @@ var pinned = map[string]string{
 	"idle_session_timeout":                "0",
 	"synchronous_commit":                  "on",
 	// Questions to the catalog look dear to the planner; compiling them is.
-	"jit": "off",
+	"jit":                           "off",
+	"default_transaction_isolation": "read committed",
+	"default_transaction_read_only": "off",
 	// A mover that has died must not keep its locks, slot and origin.
 	"tcp_keepalives_idle":              "10",
 	"tcp_keepalives_interval":          "5",

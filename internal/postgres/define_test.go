@@ -134,7 +134,7 @@ func (m *migration) sameStructure(except ...string) {
 
 func TestDefineTorture(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, contorted, tables(`Odd "Schema.select ON x USING "y`, "child", "parent"))
+	m := newMigration(t, capability.CaptureWAL, contorted, tables(`Odd "Schema.select ON x USING "y`, "child", "parent"))
 	ddl, err := m.DDL(t.Context())
 	m.must(err)
 	for _, want := range []string{`triggers of child: noisy`, "comments of child", "calls"} {
@@ -157,7 +157,7 @@ func TestDefineRenamed(t *testing.T) {
 	data := tables("child", "parent")
 	data.Tables[0].As, data.Tables[0].Columns = `Kid's`, map[string]string{"a": `select "A"`, "b": "c", "room": "Room", "amount": "b", "parent": "id_of_parent"}
 	data.Tables[1].As, data.Tables[1].Columns = "other.parents", map[string]string{"id": "code", "code": "id"}
-	m := newMigration(t, contorted+`DROP TABLE "Odd ""Schema"."select ON x USING ""y"; DROP SEQUENCE "Odd ""Schema"."shared seq"`, data)
+	m := newMigration(t, capability.CaptureWAL, contorted+`DROP TABLE "Odd ""Schema"."select ON x USING ""y"; DROP SEQUENCE "Odd ""Schema"."shared seq"`, data)
 	ddl, err := m.DDL(t.Context())
 	m.must(err)
 	m.replay(capability.Extracted, strings.Join(ddl.Statements, ";\n")+";")
@@ -190,7 +190,7 @@ func TestDefineSamples(t *testing.T) {
 	for _, name := range []string{"northwind", "chinook"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newMigration(t, "", tables())
+			m := newMigration(t, capability.CaptureWAL, "", tables())
 			script, err := os.ReadFile(filepath.Join(dir, name+".sql"))
 			m.must(err)
 			m.replay(capability.Legacy, string(script))

@@ -30,9 +30,12 @@ const factsSQL = `
 		'ReplicaID',  c.relreplident,
 		'Rules',      ARRAY(SELECT rulename FROM pg_rewrite WHERE ev_class = c.oid AND c.relkind <> 'v' AND c.relkind <> 'm' ORDER BY 1),
 		'Always',     ARRAY(SELECT tgname FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled IN ('A', 'R')
-		                    AND tgname NOT IN ('strangler_guard', 'strangler_guard_truncate') ORDER BY 1),
+		                    AND tgname NOT IN ('strangler_guard', 'strangler_guard_truncate', 'strangler_capture', 'strangler_capture_truncate') ORDER BY 1),
 		'Ordinary',   ARRAY(SELECT tgname FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled = 'O'
-		                    AND tgname NOT IN ('strangler_guard', 'strangler_guard_truncate') ORDER BY 1),
+		                    AND tgname NOT IN ('strangler_guard', 'strangler_guard_truncate', 'strangler_capture', 'strangler_capture_truncate') ORDER BY 1),
+		'Rewriting',  ARRAY(SELECT tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled = 'O'
+		                    AND t.tgname NOT IN ('strangler_guard', 'strangler_guard_truncate', 'strangler_capture', 'strangler_capture_truncate')
+		                    AND t.tgtype & 67 = 1 AND strpos(lower(p.prosrc), lower(c.relname)) > 0 ORDER BY 1), -- after, for each row
 		'Checks',     (SELECT coalesce(json_agg(json_build_object('Name', conname, 'Definition', pg_get_constraintdef(oid)) ORDER BY conname), '[]')
 		                    FROM pg_constraint WHERE conrelid = c.oid AND contype = 'c'),
 		'Uniques',    (SELECT coalesce(json_agg(json_build_object('Name', x.relname, 'Whole', i.indpred IS NULL, 'Exclusion', i.indisexclusion,

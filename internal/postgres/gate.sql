@@ -100,7 +100,7 @@ BEGIN
 	SET state = becomes, epoch = next, since = clock_timestamp(), nonce = marker,
 	    lease_until = CASE becomes WHEN 'closing' THEN clock_timestamp() + lease END
 	WHERE capability = cap;
-	PERFORM pg_logical_emit_message(true, 'strangler', marker);
+	PERFORM strangler.write_marker(cap, marker);
 	RETURN true;
 END
 $shut$;

@@ -16,17 +16,20 @@ import (
 // was begun, or nothing was ever installed.
 func (d *Database) Move(ctx context.Context, name string) (m migrate.Move, found bool, err error) {
 	var verified *time.Time
-	// The horizon is read by its name, because a version before it had no such column.
+	var legacy, extracted capability.Capture
+	// Columns that a version before it did not have are read by their names.
 	err = d.pool.QueryRow(ctx, `SELECT phase, fingerprint, coalesce((snapshot - '0/0'::pg_lsn)::bigint, 0),
-			coalesce(((to_jsonb(m) ->> 'horizon')::pg_lsn - '0/0'::pg_lsn)::bigint, 0), verified_at
+			coalesce(((to_jsonb(m) ->> 'horizon')::pg_lsn - '0/0'::pg_lsn)::bigint, 0), verified_at,
+			coalesce(to_jsonb(m) ->> 'capture_legacy', 'wal'), coalesce(to_jsonb(m) ->> 'capture_extracted', 'wal')
 		FROM strangler.move m WHERE capability = $1`, name).
-		Scan(&m.Phase, &m.Fingerprint, &m.Snapshot, &m.Horizon, &verified)
+		Scan(&m.Phase, &m.Fingerprint, &m.Snapshot, &m.Horizon, &verified, &legacy, &extracted)
 	if errors.Is(err, pgx.ErrNoRows) || undefined(err) {
 		return m, false, nil
 	}
 	if err != nil {
 		return m, false, fmt.Errorf("read move of %s: %w", name, err)
 	}
+	m.Capture = map[capability.Side]capability.Capture{capability.Legacy: legacy, capability.Extracted: extracted}
 	if verified != nil {
 		m.VerifiedAt = *verified
 	}
@@ -40,10 +43,11 @@ func (d *Database) SaveMove(ctx context.Context, name string, m migrate.Move) er
 		verified = &m.VerifiedAt
 	}
 	_, err := d.pool.Exec(ctx, `
-		INSERT INTO strangler.move (capability, phase, fingerprint, snapshot, horizon, verified_at) VALUES ($1, $2, $3, $4::text::pg_lsn, nullif($5::text::pg_lsn, '0/0'), $6)
+		INSERT INTO strangler.move (capability, phase, fingerprint, snapshot, horizon, verified_at, capture_legacy, capture_extracted)
+			VALUES ($1, $2, $3, $4::text::pg_lsn, nullif($5::text::pg_lsn, '0/0'), $6, $7, $8)
 		ON CONFLICT (capability) DO UPDATE SET phase = excluded.phase, fingerprint = excluded.fingerprint, snapshot = excluded.snapshot, horizon = excluded.horizon,
-			verified_at = excluded.verified_at, updated_at = clock_timestamp()`,
-		name, string(m.Phase), m.Fingerprint, m.Snapshot.String(), m.Horizon.String(), verified)
+			verified_at = excluded.verified_at, capture_legacy = excluded.capture_legacy, capture_extracted = excluded.capture_extracted, updated_at = clock_timestamp()`,
+		name, string(m.Phase), m.Fingerprint, m.Snapshot.String(), m.Horizon.String(), verified, string(m.Capture[capability.Legacy]), string(m.Capture[capability.Extracted]))
 	if err != nil {
 		return fmt.Errorf("write move of %s: %w", name, err)
 	}

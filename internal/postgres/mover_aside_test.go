@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -19,39 +20,43 @@ func (m *migration) fails() string {
 	return err.Error()
 }
 
+// strict is what the plan takes for a constraint of both sides. A function that
+// differs, or a collation, makes the extracted one stricter.
+const strict = `CREATE EXTENSION btree_gist; CREATE FUNCTION own(id bigint, customer bigint, total numeric) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT %s'; `
+
 // TestRowsThatAConstraintRefusesStopTheMove, and it goes on when they are mended
 // in the legacy database, or the constraint is done without.
 func TestRowsThatAConstraintRefusesStopTheMove(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct{ stricter, says, mend, after string }{
+	for name, test := range map[string]struct{ both, stricter, says, mend, after string }{
 		"unique index, rows mended": {
-			`CREATE UNIQUE INDEX strict ON orders (customer_id, total)`, "index strict of orders cannot be made",
+			`CREATE UNIQUE INDEX strict ON orders (own(id, customer_id, total))`, "", "index strict of orders cannot be made",
 			`UPDATE orders SET total = id`, `SELECT count(*) = 1 FROM pg_index WHERE indexrelid = 'strict'::regclass AND indisvalid`,
 		},
 		"unique constraint, done without": {
-			`ALTER TABLE orders ADD CONSTRAINT strict UNIQUE (customer_id)`, "index strict of orders cannot be made",
+			`ALTER TABLE orders ADD CONSTRAINT strict UNIQUE (note)`, `CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false); ALTER TABLE orders ALTER note TYPE text COLLATE loose`, "index strict of orders cannot be made",
 			`DELETE FROM strangler.aside WHERE name = 'strict'`, `SELECT to_regclass('strict') IS NULL`,
 		},
 		"exclusion constraint, done without": {
-			`CREATE EXTENSION btree_gist; ALTER TABLE orders ADD CONSTRAINT strict EXCLUDE USING gist (customer_id WITH =)`, "exclusion constraint strict of orders cannot be made",
+			`ALTER TABLE orders ADD CONSTRAINT strict EXCLUDE USING gist (own(id, customer_id, total) WITH =)`, "", "exclusion constraint strict of orders cannot be made",
 			`DELETE FROM strangler.aside WHERE name = 'strict'`, `SELECT to_regclass('strict') IS NULL`,
 		},
 		"foreign key, rows mended": {
-			`CREATE TABLE own (id bigint PRIMARY KEY); INSERT INTO own SELECT generate_series(1, 99); ALTER TABLE orders ADD CONSTRAINT strict FOREIGN KEY (customer_id) REFERENCES own`,
+			"", `CREATE TABLE own (id bigint PRIMARY KEY); INSERT INTO own SELECT generate_series(1, 99); ALTER TABLE orders ADD CONSTRAINT strict FOREIGN KEY (customer_id) REFERENCES own`,
 			"foreign key strict of orders cannot be made: 30 rows refer to rows that are not there",
 			`UPDATE orders SET customer_id = 1 WHERE customer_id = 100`, `SELECT convalidated FROM pg_constraint WHERE conname = 'strict'`,
 		},
 		"foreign key, not validated": {
-			`CREATE TABLE own (id bigint PRIMARY KEY); INSERT INTO own SELECT generate_series(1, 99); ALTER TABLE orders ADD CONSTRAINT strict FOREIGN KEY (customer_id) REFERENCES own`,
+			"", `CREATE TABLE own (id bigint PRIMARY KEY); INSERT INTO own SELECT generate_series(1, 99); ALTER TABLE orders ADD CONSTRAINT strict FOREIGN KEY (customer_id) REFERENCES own`,
 			"30 rows refer to rows that are not there",
 			`DELETE FROM strangler.aside WHERE name = 'strict'`, `SELECT NOT convalidated FROM pg_constraint WHERE conname = 'strict'`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newMigration(t, shop, shopData()).created()
-			m.exec(capability.Legacy, `UPDATE orders SET total = 1 WHERE id IN (100, 200)`)
-			m.exec(capability.Extracted, test.stricter)
+			m := newMigration(t, capability.CaptureWAL, shop, shopData()).created()
+			m.exec(capability.Legacy, `UPDATE orders SET total = 1, note = CASE id WHEN 100 THEN 'note' WHEN 200 THEN 'NOTE' END WHERE id IN (100, 200) OR note IS NOT NULL; `+fmt.Sprintf(strict, "id")+test.both)
+			m.exec(capability.Extracted, fmt.Sprintf(strict, "customer || '' '' || total")+test.both+";"+test.stricter)
 			text := m.fails()
 			if !strings.Contains(text, test.says) || !strings.Contains(text, `DELETE FROM strangler.aside WHERE relation = '"public"."orders"' AND name = 'strict'`) {
 				t.Fatalf("failed with: %s", text)
@@ -86,7 +91,7 @@ func TestRowsThatAConstraintRefusesStopTheMove(t *testing.T) {
 // so does everything of that table.
 func TestOnlyTheMoversOwnTablesAreTouched(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+	m := newMigration(t, capability.CaptureWAL, shop, shopData()).created()
 	m.exec(capability.Extracted, `CREATE UNIQUE INDEX referred ON orders (id, customer_id); CREATE TABLE own (id bigint PRIMARY KEY, order_id bigint, customer bigint, n int UNIQUE, FOREIGN KEY (order_id, customer) REFERENCES orders (id, customer_id));
 		CREATE INDEX ON own (order_id)`)
 	const own = `SELECT string_agg(oid::text, ' ' ORDER BY oid) FROM (SELECT indexrelid FROM pg_index WHERE indrelid = 'own'::regclass OR indexrelid = 'referred'::regclass UNION ALL SELECT oid FROM pg_constraint WHERE conrelid = 'own'::regclass) t(oid)`
@@ -108,7 +113,7 @@ func TestOnlyTheMoversOwnTablesAreTouched(t *testing.T) {
 // TestResetGivesBackWhatWasSetAside, from the middle of a copy.
 func TestResetGivesBackWhatWasSetAside(t *testing.T) {
 	t.Parallel()
-	m := newRestless(t, restlessData(), 300)
+	m := newRestless(t, capability.CaptureWAL, restlessData(), 300)
 	stop := m.start(m.Mover)
 	m.copied(3)
 	stop()

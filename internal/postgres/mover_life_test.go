@@ -23,9 +23,10 @@ func slow() *capability.Data {
 
 // TestBackfillUnderWrites: the rows that change while others are copied are
 // right in the end.
-func TestBackfillUnderWrites(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, slow()).created()
+func TestBackfillUnderWrites(t *testing.T) { inEachCapture(t, testBackfillUnderWrites) }
+
+func testBackfillUnderWrites(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, slow()).created()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -70,9 +71,10 @@ func (m *migration) interrupted() {
 // versions tells whether the rows of orders were written again.
 const versions = `SELECT string_agg(DISTINCT xmin::text, ' ') FROM orders WHERE id > 1000`
 
-func TestABackfillGoesOnAfterAPause(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, slow()).created()
+func TestABackfillGoesOnAfterAPause(t *testing.T) { inEachCapture(t, testABackfillGoesOnAfterAPause) }
+
+func testABackfillGoesOnAfterAPause(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, slow()).created()
 	m.interrupted()
 	before := ask[string](m, capability.Extracted, versions)
 	m.follows(m.Mover)
@@ -86,8 +88,11 @@ func TestABackfillGoesOnAfterAPause(t *testing.T) {
 // TestAStopAfterTheLastChunkLosesNone: indexes are built when everything is
 // copied, and here one waits for a lock of the test.
 func TestAStopAfterTheLastChunkLosesNone(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, slow()).created()
+	inEachCapture(t, testAStopAfterTheLastChunkLosesNone)
+}
+
+func testAStopAfterTheLastChunkLosesNone(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, slow()).created()
 	stop := m.start(m.Mover)
 	m.eventually("the backfill begins", func() (bool, string) { return m.Status().Phase == capability.PhaseBackfill, m.Status().Error })
 	conn, err := pgx.Connect(t.Context(), m.urls[capability.Extracted])
@@ -113,8 +118,11 @@ func TestAStopAfterTheLastChunkLosesNone(t *testing.T) {
 
 // TestABackfillGoesOnInAnotherProcess, without the snapshot of the first.
 func TestABackfillGoesOnInAnotherProcess(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, slow()).created()
+	inEachCapture(t, testABackfillGoesOnInAnotherProcess)
+}
+
+func testABackfillGoesOnInAnotherProcess(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, slow()).created()
 	m.interrupted()
 	before := ask[string](m, capability.Extracted, versions)
 	m.Mover = m.mover(shopData(), 2)
@@ -129,8 +137,11 @@ func TestABackfillGoesOnInAnotherProcess(t *testing.T) {
 // TestFollowingGoesOnAfterARestart, with what was written meanwhile on the
 // owner's side, and a full verification is owed.
 func TestFollowingGoesOnAfterARestart(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+	inEachCapture(t, testFollowingGoesOnAfterARestart)
+}
+
+func testFollowingGoesOnAfterARestart(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	stop := m.follows(m.Mover)
 	m.verify(capability.Legacy, 0)
 	stop()
@@ -159,9 +170,10 @@ func TestFollowingGoesOnAfterARestart(t *testing.T) {
 }
 
 // TestWaitingEndsWithTheStreams: nobody else would tell those that wait.
-func TestWaitingEndsWithTheStreams(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+func TestWaitingEndsWithTheStreams(t *testing.T) { inEachCapture(t, testWaitingEndsWithTheStreams) }
+
+func testWaitingEndsWithTheStreams(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	stop := m.follows(m.Mover)
 	done := make(chan error, 1)
 	go func() { done <- m.WaitMarker(context.WithoutCancel(t.Context()), capability.Legacy, "never") }()
@@ -171,9 +183,10 @@ func TestWaitingEndsWithTheStreams(t *testing.T) {
 	}
 }
 
-func TestResetTakesEverythingBack(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+func TestResetTakesEverythingBack(t *testing.T) { inEachCapture(t, testResetTakesEverythingBack) }
+
+func testResetTakesEverythingBack(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	stop := m.follows(m.Mover)
 	if err := m.Reset(t.Context(), false, nil); err == nil {
 		t.Error("reset while the mover runs")
@@ -195,7 +208,8 @@ func TestResetTakesEverythingBack(t *testing.T) {
 			(SELECT string_agg(slot_name, ' ') FROM pg_replication_slots WHERE slot_name LIKE '%' || $1 || '%'), (SELECT string_agg(pubname, ' ') FROM pg_publication),
 			(SELECT string_agg(roname, ' ') FROM pg_replication_origin WHERE roname LIKE '%' || $2 || '%'), (SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE NOT tgisinternal),
 			(SELECT string_agg(capability, ' ') FROM (SELECT capability FROM strangler.gate UNION ALL SELECT capability FROM strangler.progress UNION ALL SELECT capability FROM strangler.chunk
-				UNION ALL SELECT capability FROM strangler.move) r))`, strings.ReplaceAll(m.name, "-", "_"), m.name)
+				UNION ALL SELECT capability FROM strangler.move UNION ALL SELECT capability FROM strangler.outbox UNION ALL SELECT capability FROM strangler.tick) r),
+			(SELECT string_agg(relname, ' ') FROM pg_class WHERE relname LIKE '%' || $2 || '%'), (SELECT string_agg(proname, ' ') FROM pg_proc WHERE proname LIKE '%' || $2 || '%'))`, strings.ReplaceAll(m.name, "-", "_"), m.name)
 		if left != "" {
 			t.Errorf("left in %s: %s", side, left)
 		}

@@ -20,8 +20,11 @@ const damage = `UPDATE orders SET total = 7.5 WHERE id = 7; DELETE FROM items WH
 // TestRepairMakesBothSidesEqual while the owner writes, and the repair is not sent
 // back to it.
 func TestRepairMakesBothSidesEqual(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+	inEachCapture(t, testRepairMakesBothSidesEqual)
+}
+
+func testRepairMakesBothSidesEqual(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	m.exec(capability.Extracted, `ALTER TABLE orders ADD COLUMN seen text`)
 	m.follows(m.Mover)
 	m.exec(capability.Extracted, `CREATE UNIQUE INDEX ON customers (email)`)
@@ -52,14 +55,15 @@ func TestRepairMakesBothSidesEqual(t *testing.T) {
 	}
 }
 
-// TestRecoverAfterALostSlot: what was written while nobody could follow is found
+// TestRecoverAfterALostStream: what was written while nobody could follow is found
 // by comparing, and only that is written.
-func TestRecoverAfterALostSlot(t *testing.T) {
-	t.Parallel()
+func TestRecoverAfterALostStream(t *testing.T) { inEachCapture(t, testRecoverAfterALostStream) }
+
+func testRecoverAfterALostStream(t *testing.T, kind capability.Capture) {
 	for _, owner := range capability.Sides {
 		t.Run(string(owner), func(t *testing.T) {
 			t.Parallel()
-			m := newMigration(t, shop, shopData()).created()
+			m := newMigration(t, kind, shop, shopData()).created()
 			stop := m.follows(m.Mover)
 			if err := m.Recover(t.Context()); err == nil || !strings.Contains(err.Error(), "stop the mover") {
 				t.Fatalf("recovered under a running mover: %v", err)
@@ -70,13 +74,13 @@ func TestRecoverAfterALostSlot(t *testing.T) {
 				m.switchTo(capability.Extracted)
 			}
 			stop()
-			m.must(m.databases[owner].DropStream(t.Context(), m.name))
+			m.must(m.databases[owner].Capture(kind, m.name).DropStream(t.Context()))
 			items := map[capability.Side]string{capability.Legacy: "order_lines", capability.Extracted: "items"}[owner]
 			m.exec(owner, `UPDATE orders SET note = 'unseen' WHERE id BETWEEN 10 AND 20; DELETE FROM `+items+` WHERE order_id = 5; INSERT INTO `+items+` VALUES (6, 9, 9)`)
 			before := ask[string](m, owner.Other(), `SELECT xmin::text FROM orders WHERE id = 1`)
 			err := m.Run(t.Context())
 			if !isHalt(err) || !strings.Contains(err.Error(), "strangler data repair") {
-				t.Fatalf("followed without its slot: %v", err)
+				t.Fatalf("followed without its stream: %v", err)
 			}
 			m.must(m.Recover(t.Context()))
 			m.must(m.Recover(t.Context())) // again
@@ -97,9 +101,10 @@ func TestRecoverAfterALostSlot(t *testing.T) {
 }
 
 // TestRecoverFromAConflict, which ends a stream for good.
-func TestRecoverFromAConflict(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+func TestRecoverFromAConflict(t *testing.T) { inEachCapture(t, testRecoverFromAConflict) }
+
+func testRecoverFromAConflict(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	m.follows(m.Mover)()
 	m.rogue(capability.Extracted, damage)
 	m.exec(capability.Legacy, `DELETE FROM order_lines WHERE order_id = 11`)
@@ -116,7 +121,7 @@ func TestRecoverFromAConflict(t *testing.T) {
 // TestRecoverNeedsAMove that has followed, and an owner.
 func TestRecoverNeedsAMove(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+	m := newMigration(t, capability.CaptureWAL, shop, shopData()).created()
 	m.must(m.databases[capability.Extracted].Install(t.Context()))
 	if err := m.Recover(t.Context()); err == nil || !strings.Contains(err.Error(), "never followed") {
 		t.Fatal(err)

@@ -40,9 +40,10 @@ func tortureData() *capability.Data {
 
 // TestEveryValueArrivesAsItIs by backfill and by stream, under other names, and
 // both comparisons see it so.
-func TestEveryValueArrivesAsItIs(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, torture, tortureData()).created()
+func TestEveryValueArrivesAsItIs(t *testing.T) { inEachCapture(t, testEveryValueArrivesAsItIs) }
+
+func testEveryValueArrivesAsItIs(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, torture, tortureData()).created()
 	m.follows(m.Mover)
 	if v := m.verify(capability.Legacy, 0); v.Rows != 4+601+500 {
 		t.Errorf("compared %d rows", v.Rows)
@@ -72,7 +73,7 @@ func TestDefinitionsReproduceThemselves(t *testing.T) {
 	for i := range data.Tables {
 		data.Tables[i].As, data.Tables[i].Columns = "", nil
 	}
-	m := newMigration(t, torture+`
+	m := newMigration(t, capability.CaptureWAL, torture+`
 		CREATE TABLE "Parent" (id int PRIMARY KEY, a int, b int, UNIQUE (a, b), UNIQUE (b, a) DEFERRABLE INITIALLY DEFERRED, CHECK (a < b), EXCLUDE USING btree (b WITH =));
 		CREATE TABLE child (id int GENERATED ALWAYS AS IDENTITY (START 5 INCREMENT 5 MAXVALUE 1000 CYCLE CACHE 3) PRIMARY KEY, a int, b int, n serial, lower_t text DEFAULT lower('X'),
 			FOREIGN KEY (a, b) REFERENCES "Parent" (a, b) MATCH FULL ON DELETE SET NULL ON UPDATE CASCADE DEFERRABLE,
@@ -87,7 +88,7 @@ func TestDefinitionsReproduceThemselves(t *testing.T) {
 		t.Errorf("left to make: %v, %v", left, err)
 	}
 	// The same question to the copy: as if it were the legacy database.
-	copied := newMigration(t, "", data)
+	copied := newMigration(t, capability.CaptureWAL, "", data)
 	copied.databases[capability.Legacy] = m.databases[capability.Extracted]
 	second, err := copied.mover(data, 1).DDL(t.Context())
 	m.must(err)

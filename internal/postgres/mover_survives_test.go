@@ -23,8 +23,12 @@ import (
 // TestABackfillSurvivesWhateverEndsIt: sessions on both sides are ended at any
 // moment, while rows move, and the mover is started again whenever it gives up.
 func TestABackfillSurvivesWhateverEndsIt(t *testing.T) {
-	t.Parallel()
-	m := newRestless(t, restlessData(), 300)
+	inEachCapture(t, testABackfillSurvivesWhateverEndsIt)
+}
+
+func testABackfillSurvivesWhateverEndsIt(t *testing.T, kind capability.Capture) {
+	data := restlessData()
+	m := newRestless(t, kind, data, 300)
 	stop := m.restless()
 	done := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -32,7 +36,7 @@ func TestABackfillSurvivesWhateverEndsIt(t *testing.T) {
 	group.Go(func() {
 		for fence := uint64(2); ctx.Err() == nil; fence++ {
 			running, end := context.WithCancel(ctx)
-			mover := m.mover(restlessData(), fence)
+			mover := m.mover(data, fence)
 			group.Go(func() { // a stop at a random moment
 				select {
 				case <-running.Done():
@@ -115,7 +119,7 @@ func TestMoverProcess(t *testing.T) {
 // TestABackfillSurvivesTheEndOfItsProcess, at any moment, again and again.
 func TestABackfillSurvivesTheEndOfItsProcess(t *testing.T) {
 	t.Parallel()
-	m := newRestless(t, restlessData(), 300)
+	m := newRestless(t, capability.CaptureWAL, restlessData(), 300)
 	stop := m.restless()
 	resumed := 0
 	for fence := uint64(2); m.move().Phase != capability.PhaseFollowing; fence++ {
@@ -169,7 +173,10 @@ func (m *migration) copied(least int) {
 // session is ended, or has held the vacuum back for long enough, or the rows get
 // other places on disk.
 func TestABackfillGoesOnWithoutItsSnapshot(t *testing.T) {
-	t.Parallel()
+	inEachCapture(t, testABackfillGoesOnWithoutItsSnapshot)
+}
+
+func testABackfillGoesOnWithoutItsSnapshot(t *testing.T, kind capability.Capture) {
 	for name, test := range map[string]struct {
 		happens string
 		age     time.Duration
@@ -181,9 +188,10 @@ func TestABackfillGoesOnWithoutItsSnapshot(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newRestless(t, restlessData(), 300)
+			data := restlessData()
+			m := newRestless(t, kind, data, 300)
 			m.snapshotAge = test.age
-			m.Mover = m.mover(restlessData(), 1)
+			m.Mover = m.mover(data, 1)
 			stop := m.restless()
 			end := m.start(m.Mover)
 			m.copied(3)
@@ -212,7 +220,7 @@ func TestABackfillGoesOnWithoutItsSnapshot(t *testing.T) {
 func TestABackfillGoesOnWhenTheSourceStartsAnew(t *testing.T) {
 	t.Parallel()
 	server := testbed.Cluster(t, map[string]string{"wal_level": "logical"})
-	m := newRestlessIn(t, server.URL("postgres"), restlessData(), 300)
+	m := newRestlessIn(t, capability.CaptureWAL, server.URL("postgres"), restlessData(), 300)
 	stop := m.restless()
 	end := m.start(m.Mover)
 	m.copied(3)
@@ -238,7 +246,7 @@ func TestABackfillGoesOnWhenTheSourceStartsAnew(t *testing.T) {
 // TestABackfillGivesWayToAChangeOfATable, says so, and goes on.
 func TestABackfillGivesWayToAChangeOfATable(t *testing.T) {
 	t.Parallel()
-	m := newRestless(t, restlessData(), 300)
+	m := newRestless(t, capability.CaptureWAL, restlessData(), 300)
 	data := restlessData()
 	data.Rate = 400
 	m.chunkBytes = 0 // all of a table in one, for some seconds

@@ -47,9 +47,10 @@ func (m *migration) switchTo(to capability.Side) {
 
 // TestThereAndBack switches the owner twice with writes on both sides, and
 // compares everything each time.
-func TestThereAndBack(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+func TestThereAndBack(t *testing.T) { inEachCapture(t, testThereAndBack) }
+
+func testThereAndBack(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	m.follows(m.Mover)
 	m.verify(capability.Legacy, 0)
 	m.must(m.DropBorder(t.Context()))
@@ -91,9 +92,10 @@ func TestThereAndBack(t *testing.T) {
 	m.verify(capability.Legacy, 0)
 }
 
-func TestBorderIsDroppedAndRestored(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+func TestBorderIsDroppedAndRestored(t *testing.T) { inEachCapture(t, testBorderIsDroppedAndRestored) }
+
+func testBorderIsDroppedAndRestored(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	valid := func() string {
 		return ask[string](m, capability.Legacy, `SELECT coalesce(string_agg(conname || ' ' || convalidated || ' ' || pg_get_constraintdef(oid), ', ' ORDER BY conname), '') FROM pg_constraint
 			WHERE conname IN ('orders_customer_id_fkey', 'payments_order_id_fkey', 'order_lines_order_id_fkey')`)
@@ -131,9 +133,10 @@ func TestBorderIsDroppedAndRestored(t *testing.T) {
 }
 
 // TestSequencesThatBelongToNobody: one for two tables, not owned, downwards.
-func TestSequencesThatBelongToNobody(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, `
+func TestSequencesThatBelongToNobody(t *testing.T) { inEachCapture(t, testSequencesThatBelongToNobody) }
+
+func testSequencesThatBelongToNobody(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, `
 		CREATE SEQUENCE shared INCREMENT -2 MAXVALUE -1 START -1;
 		CREATE TABLE a (id bigint DEFAULT nextval('shared') PRIMARY KEY); CREATE TABLE b (id bigint DEFAULT nextval('shared') PRIMARY KEY);
 		CREATE TABLE c (id int GENERATED ALWAYS AS IDENTITY (MAXVALUE 100) PRIMARY KEY);
@@ -158,8 +161,11 @@ func TestSequencesThatBelongToNobody(t *testing.T) {
 // TestNoSwitchPastARunningVerification: a verification empties the set of rows
 // that were not compared, before it has compared them.
 func TestNoSwitchPastARunningVerification(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+	inEachCapture(t, testNoSwitchPastARunningVerification)
+}
+
+func testNoSwitchPastARunningVerification(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	m.follows(m.Mover)
 	asked := false
 	_, err := m.Verify(t.Context(), capability.Legacy, func(capability.Progress) {
@@ -178,8 +184,11 @@ func TestNoSwitchPastARunningVerification(t *testing.T) {
 // names an empty database must not make a gate there, which would be opened as if
 // a switch to it had stopped half way.
 func TestAnotherDatabaseDoesNotBecomeTheOwner(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+	inEachCapture(t, testAnotherDatabaseDoesNotBecomeTheOwner)
+}
+
+func testAnotherDatabaseDoesNotBecomeTheOwner(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	stop := m.follows(m.Mover)
 	m.verify(capability.Legacy, 0)
 	m.must(m.DropBorder(t.Context()))

@@ -9,8 +9,11 @@ import (
 // TestMoveFromNothingToBothDirections makes the target, copies, follows, and
 // verifies, with changes in between.
 func TestMoveFromNothingToBothDirections(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+	inEachCapture(t, testMoveFromNothingToBothDirections)
+}
+
+func testMoveFromNothingToBothDirections(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	m.follows(m.Mover)
 	if b := m.Status().Backfill; b == nil || b.Rows != 9100 || b.Total != 9100 || b.FinishedAt.IsZero() || b.Done != b.Size || b.Size == 0 || len(b.Tables) != 3 || b.Tables[2].Rows != 100 {
 		t.Errorf("backfill: %+v", b)

@@ -29,8 +29,11 @@ func (m *migration) rogue(side capability.Side, statement string) {
 }
 
 func TestVerifyFindsEveryKindOfDifference(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+	inEachCapture(t, testVerifyFindsEveryKindOfDifference)
+}
+
+func testVerifyFindsEveryKindOfDifference(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	m.follows(m.Mover)
 	m.verify(capability.Legacy, 0)
 	m.rogue(capability.Extracted, `UPDATE orders SET total = 7.5 WHERE id = 7; DELETE FROM items WHERE order_id = 11 AND line = 2; INSERT INTO orders (id, customer_id) VALUES (999999, 1); UPDATE customers SET email = 'other' WHERE id = 3; UPDATE items SET price_cents = 1 + price_cents WHERE order_id = 3000; UPDATE orders SET total = 8.000 WHERE id = 8`)
@@ -57,9 +60,10 @@ func TestVerifyFindsEveryKindOfDifference(t *testing.T) {
 
 // TestVerifyIsExactUnderLoad: the owner's clients never pause, and nothing is
 // found that is not there.
-func TestVerifyIsExactUnderLoad(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+func TestVerifyIsExactUnderLoad(t *testing.T) { inEachCapture(t, testVerifyIsExactUnderLoad) }
+
+func testVerifyIsExactUnderLoad(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	m.follows(m.Mover)
 	ctx, cancel := context.WithCancel(t.Context())
 	var load sync.WaitGroup
@@ -84,9 +88,10 @@ func TestVerifyIsExactUnderLoad(t *testing.T) {
 // TestVerifyInStretches: a comparison whose snapshots are taken anew all the time,
 // and that is stopped and gone on with, finds what one in one go finds; and what
 // is written behind its back is among the rows that are compared again.
-func TestVerifyInStretches(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+func TestVerifyInStretches(t *testing.T) { inEachCapture(t, testVerifyInStretches) }
+
+func testVerifyInStretches(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	m.follows(m.Mover)
 	m.SnapshotAge = 20 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
@@ -111,7 +116,7 @@ func TestVerifyInStretches(t *testing.T) {
 	}
 	cancel()
 	load.Wait()
-	if v.Count != 0 || v.Rows < 9100 || stopped == 0 || v.FinishedAt.IsZero() {
+	if v.Count != 0 || v.Rows < 8000 || stopped == 0 || v.FinishedAt.IsZero() {
 		t.Errorf("stopped %d times: %+v", stopped, v)
 	}
 	m.settled(capability.Legacy)
@@ -146,8 +151,11 @@ func (m *migration) load(ctx context.Context, client int) {
 
 // TestChangedRowsAreComparedInTheBackground, and what is left in the gap.
 func TestChangedRowsAreComparedInTheBackground(t *testing.T) {
-	t.Parallel()
-	m := newMigration(t, shop, shopData()).created()
+	inEachCapture(t, testChangedRowsAreComparedInTheBackground)
+}
+
+func testChangedRowsAreComparedInTheBackground(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
 	m.follows(m.Mover)
 	if n := m.UnverifiedKeys(capability.Legacy); n != math.MaxInt {
 		t.Errorf("%d unverified keys before anything was verified", n)
@@ -163,7 +171,12 @@ func TestChangedRowsAreComparedInTheBackground(t *testing.T) {
 	// A value that is stored out of line and not changed is not in the log: what a mistake has made of it stays.
 	m.exec(capability.Legacy, `ALTER TABLE orders ALTER note SET STORAGE EXTERNAL; UPDATE orders SET note = repeat('x', 10000) WHERE id = 5`)
 	m.settled(capability.Legacy)
-	m.rogue(capability.Extracted, `UPDATE orders SET note = 'rogue' WHERE id = 5`)
+	if kind == capability.CaptureTrigger { // brings whole rows, so that the mistake must come after them
+		m.exec(capability.Extracted, `CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.note := ''rogue''; RETURN NEW; END';
+			CREATE TRIGGER spoil BEFORE UPDATE ON orders FOR EACH ROW WHEN (NEW.id = 5) EXECUTE FUNCTION spoil(); ALTER TABLE orders ENABLE ALWAYS TRIGGER spoil`)
+	} else {
+		m.rogue(capability.Extracted, `UPDATE orders SET note = 'rogue' WHERE id = 5`)
+	}
 	m.exec(capability.Legacy, `UPDATE orders SET total = total + 1 WHERE id IN (5, 6)`)
 	m.settled(capability.Legacy)
 	m.eventually("the right row is compared", func() (bool, string) { n := m.UnverifiedKeys(capability.Legacy); return n == 1, fmt.Sprint(n) })
@@ -174,6 +187,7 @@ func TestChangedRowsAreComparedInTheBackground(t *testing.T) {
 			t.Errorf("found %+v", mismatches)
 		}
 	}
+	m.exec(capability.Extracted, `DROP TRIGGER IF EXISTS spoil ON orders`)
 	m.exec(capability.Legacy, `UPDATE orders SET note = 'right' WHERE id = 5`)
 	m.settled(capability.Legacy)
 	if mismatches, err := m.VerifyChanged(t.Context(), capability.Legacy); err != nil || len(mismatches) > 0 {

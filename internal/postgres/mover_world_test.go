@@ -22,6 +22,7 @@ type migration struct {
 	*migrate.Mover
 	t         testing.TB
 	name      string
+	kind      capability.Capture
 	gates     *Gates
 	databases map[capability.Side]*Database
 	urls      map[capability.Side]string
@@ -60,16 +61,20 @@ func shopData() *capability.Data {
 }
 
 // newMigration runs the legacy schema and returns the mover of the data section.
-func newMigration(t testing.TB, legacy string, data *capability.Data) *migration {
+func newMigration(t testing.TB, kind capability.Capture, legacy string, data *capability.Data) *migration {
 	t.Helper()
-	return newMigrationIn(t, testbed.Database(t), legacy, data)
+	if data != nil {
+		data.Capture = kind // and that of movers made later is on record
+	}
+	return newMigrationIn(t, kind, testbed.Database(t), testbed.Other(t), legacy, data)
 }
 
-// newMigrationIn is newMigration with a legacy database of the test's own.
-func newMigrationIn(t testing.TB, url, legacy string, data *capability.Data) *migration {
+// newMigrationIn is newMigration between two databases of the test's own, whose
+// changes are expected to be read in one way.
+func newMigrationIn(t testing.TB, kind capability.Capture, from, to, legacy string, data *capability.Data) *migration {
 	t.Helper()
-	m := &migration{t: t, name: "cap-" + strings.ToLower(rand.Text()[:10]), databases: map[capability.Side]*Database{},
-		urls: map[capability.Side]string{capability.Legacy: url, capability.Extracted: testbed.Other(t)}}
+	m := &migration{t: t, kind: kind, name: "cap-" + strings.ToLower(rand.Text()[:10]), databases: map[capability.Side]*Database{},
+		urls: map[capability.Side]string{capability.Legacy: from, capability.Extracted: to}}
 	for _, side := range capability.Sides {
 		d, err := Open(t.Context(), side, m.urls[side])
 		m.must(err)
@@ -166,7 +171,7 @@ func (m *migration) verify(from capability.Side, want int64) capability.VerifySt
 // settled waits until the side opposite to from has applied everything.
 func (m *migration) settled(from capability.Side) {
 	m.t.Helper()
-	position, err := m.databases[from].WalPosition(m.t.Context())
+	position, err := m.databases[from].Capture(m.kind, m.name).Position(m.t.Context())
 	m.must(err)
 	m.eventually("everything is applied", func() (bool, string) {
 		mark, err := m.Mark(m.t.Context(), from)

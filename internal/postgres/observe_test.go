@@ -16,7 +16,7 @@ func TestObserveCountsWhatCrosses(t *testing.T) {
 	t.Parallel()
 	data := tables("orders", `Odd "Schema.a.b: "c"`)
 	data.Tables = append(data.Tables, capability.Table{Table: "countries", Mode: capability.Copy})
-	m := newMigration(t, `CREATE SCHEMA "Odd ""Schema"; CREATE SCHEMA strangler; CREATE TABLE strangler.own (id int); CREATE TABLE orders (id int PRIMARY KEY); CREATE TABLE "Odd ""Schema"."a.b: ""c""" (id int PRIMARY KEY);
+	m := newMigration(t, capability.CaptureWAL, `CREATE SCHEMA "Odd ""Schema"; CREATE SCHEMA strangler; CREATE TABLE strangler.own (id int); CREATE TABLE orders (id int PRIMARY KEY); CREATE TABLE "Odd ""Schema"."a.b: ""c""" (id int PRIMARY KEY);
 		CREATE TABLE countries (id int PRIMARY KEY); CREATE TABLE stock (id int PRIMARY KEY, n int); INSERT INTO stock VALUES (1, 1)`, data)
 	type answer struct {
 		o   migrate.Observation
@@ -52,7 +52,7 @@ func TestObserveCountsWhatCrosses(t *testing.T) {
 
 func TestObserveEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, plain, tables("t"))
+	m := newMigration(t, capability.CaptureWAL, plain, tables("t"))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {

@@ -40,7 +40,7 @@ const crossed = `
 func TestPlanTellsTheBorder(t *testing.T) {
 	t.Parallel()
 	data := tables("orders")
-	m := newMigration(t, crossed, data)
+	m := newMigration(t, capability.CaptureWAL, crossed, data)
 	m.exec(capability.Extracted, `CREATE TABLE other (id int PRIMARY KEY); CREATE TABLE orders (id int PRIMARY KEY, customer_id int REFERENCES other, v text)`)
 	plan, problems, err := m.Plan(t.Context())
 	m.must(err)
@@ -118,7 +118,7 @@ func TestPlanNotes(t *testing.T) {
 			t.Parallel()
 			data := tables("t")
 			data.Tables[0].Columns = test.columns
-			m := newMigration(t, test.legacy, data)
+			m := newMigration(t, capability.CaptureWAL, test.legacy, data)
 			m.exec(capability.Extracted, test.extracted)
 			plan, problems, err := m.Plan(t.Context())
 			m.must(err)
@@ -141,7 +141,7 @@ func TestPlanNotes(t *testing.T) {
 func TestPlanComparesWhatTablesCall(t *testing.T) {
 	t.Parallel()
 	const uses = `CREATE TABLE t (id int PRIMARY KEY, v int CHECK (public.small(v)), w public.citext, x text COLLATE "de-x-icu");`
-	m := newMigration(t, `CREATE EXTENSION citext VERSION '1.5'; CREATE FUNCTION helper(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n';
+	m := newMigration(t, capability.CaptureWAL, `CREATE EXTENSION citext VERSION '1.5'; CREATE FUNCTION helper(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n';
 		CREATE FUNCTION small(n int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN helper(n) < 10; END';`+uses+`ALTER TABLE t ADD s float CHECK (s > 0);`, tables("t"))
 	m.exec(capability.Extracted, `CREATE EXTENSION citext; CREATE FUNCTION small(n int) RETURNS boolean LANGUAGE plpgsql STABLE SET search_path = public AS 'BEGIN RETURN n < 10; END';`+uses+`ALTER TABLE t ADD s float CHECK (s > 0);`)
 	plan, problems, err := m.Plan(t.Context())

@@ -30,7 +30,7 @@ func TestPlanAsksOnceForAllTables(t *testing.T) {
 	asked := map[int]int64{}
 	for _, n := range []int{2, 60} {
 		var data []string
-		m := newMigration(t, "", nil)
+		m := newMigration(t, capability.CaptureWAL, "", nil)
 		script := `CREATE TYPE mood AS ENUM ('a', 'b'); CREATE FUNCTION ok(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';`
 		for i := range n {
 			script += fmt.Sprintf(`CREATE TABLE t%d (id serial PRIMARY KEY, b bigint GENERATED ALWAYS AS IDENTITY, up int REFERENCES t0, m mood[], c int CHECK (ok(c)), d text COLLATE "C" UNIQUE); CREATE VIEW v%d AS SELECT * FROM t%d;`, i, i, i)

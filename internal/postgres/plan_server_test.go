@@ -22,7 +22,7 @@ import (
 func TestPlanTellsOfTheServer(t *testing.T) {
 	t.Parallel()
 	own := cluster(t)
-	m := newMigration(t, "", tables("t"))
+	m := newMigration(t, capability.CaptureWAL, "", tables("t"))
 	m.urls[capability.Legacy] = own.URL("postgres")
 	m.exec(capability.Legacy, plain)
 	for _, statement := range []string{`ALTER SYSTEM SET max_prepared_transactions = 5`, `ALTER SYSTEM SET max_connections = 20`, `ALTER SYSTEM SET max_wal_senders = 4`, `ALTER SYSTEM SET max_replication_slots = 5`, `ALTER SYSTEM SET wal_level = logical`} {
@@ -160,7 +160,7 @@ func relay(client io.Writer, server io.Reader, change func(kind byte, body []byt
 
 func TestPoolersAreRefused(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, plain, tables("t"))
+	m := newMigration(t, capability.CaptureWAL, plain, tables("t"))
 	m.exec(capability.Extracted, plain)
 	for _, side := range capability.Sides {
 		d, err := Open(t.Context(), side, pooler(t, m.urls[side], false))
@@ -179,7 +179,7 @@ func TestPoolersAreRefused(t *testing.T) {
 
 func TestOldServersAreRefused(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, plain, tables("t"))
+	m := newMigration(t, capability.CaptureWAL, plain, tables("t"))
 	old := between(t, m.urls[capability.Legacy], false, func(kind byte, body []byte) []byte {
 		if kind == 'S' && strings.HasPrefix(string(body), "server_version\x00") {
 			return []byte("server_version\x0014.9 (Debian)\x00")
@@ -195,7 +195,7 @@ func TestOldServersAreRefused(t *testing.T) {
 // that use the mover's role are named.
 func TestABlindRoleIsTold(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, plain, tables("t"))
+	m := newMigration(t, capability.CaptureWAL, plain, tables("t"))
 	m.exec(capability.Extracted, plain)
 	role := pgx.Identifier{"Blind " + m.name}.Sanitize()
 	m.exec(capability.Legacy, `CREATE ROLE `+role+` LOGIN PASSWORD 'blind'; GRANT SELECT ON t TO `+role)
@@ -231,7 +231,7 @@ func TestABlindRoleIsTold(t *testing.T) {
 // those of others.
 func TestOwnSlotsAreNoOthers(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, plain, tables("t"))
+	m := newMigration(t, capability.CaptureWAL, plain, tables("t"))
 	m.created()
 	m.follows(m.Mover)
 	plan, problems, err := m.Plan(t.Context())
@@ -243,7 +243,7 @@ func TestOwnSlotsAreNoOthers(t *testing.T) {
 
 func TestOtherEncodingsAreRefused(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, plain, tables("t"))
+	m := newMigration(t, capability.CaptureWAL, plain, tables("t"))
 	m.exec(capability.Extracted, plain)
 	for encoding, want := range map[string]string{"SQL_ASCII": "bytes of any encoding", "LATIN1": "cannot be compared exactly"} {
 		name := strings.ToLower("t_" + encoding + strings.ReplaceAll(m.name, "-", "_"))

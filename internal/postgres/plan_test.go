@@ -15,7 +15,7 @@ import (
 
 func TestPlanOfWhatCanMove(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, shop+`ANALYZE`, shopData())
+	m := newMigration(t, capability.CaptureWAL, shop+`ANALYZE`, shopData())
 	_, problems, err := m.Plan(t.Context())
 	m.must(err)
 	if len(problems) != 3 {
@@ -116,7 +116,7 @@ func TestPlanRefuses(t *testing.T) {
 	for _, test := range refusals {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			m := newMigration(t, test.legacy, &capability.Data{State: capability.DataRunning, TableLine: 7, Border: test.border,
+			m := newMigration(t, capability.CaptureWAL, test.legacy, &capability.Data{State: capability.DataRunning, TableLine: 7, Border: test.border,
 				Tables: []capability.Table{{Table: "t", Columns: test.columns, Line: 8}}})
 			m.exec(capability.Extracted, test.extracted)
 			_, problems, err := m.Plan(t.Context())
@@ -143,7 +143,7 @@ func TestPlanRefuses(t *testing.T) {
 // elsewhere, and rows that the mover's role would not see.
 func TestPlanSeesSubscriptionsAndForcedPolicies(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, plain, tables("t"))
+	m := newMigration(t, capability.CaptureWAL, plain, tables("t"))
 	role := pgx.Identifier{"Seeing " + m.name}.Sanitize()
 	m.exec(capability.Extracted, plain+`CREATE SUBSCRIPTION feed CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE);
 		INSERT INTO pg_subscription_rel SELECT oid, 't'::regclass, 'r', NULL FROM pg_subscription WHERE subname = 'feed'`)

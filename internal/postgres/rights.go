@@ -25,11 +25,11 @@ room AS (SELECT (SELECT setting::int FROM pg_settings WHERE name = 'max_replicat
 	(SELECT count(*)::int FROM pg_replication_slots) AS taken,
 	(SELECT setting::int FROM pg_settings WHERE name = 'max_wal_senders') AS senders)
 SELECT 1 AS rank, format('wal_level is %s: changes cannot be read from the log', setting) AS message,
-	'ALTER SYSTEM SET wal_level = logical; -- then restart the server' AS mend FROM pg_settings WHERE name = 'wal_level' AND setting <> 'logical'
+	'ALTER SYSTEM SET wal_level = logical; -- then restart the server' AS mend FROM pg_settings WHERE name = 'wal_level' AND setting <> 'logical' AND $4
 UNION ALL
-SELECT 2, format('role %s may not open replication connections', role), format('ALTER ROLE %s REPLICATION', role) FROM me WHERE NOT rolreplication AND NOT rolsuper
+SELECT 2, format('role %s may not open replication connections', role), format('ALTER ROLE %s REPLICATION', role) FROM me WHERE NOT rolreplication AND NOT rolsuper AND $4
 UNION ALL
-SELECT 3, format('role %s is not a member of %s, which owns %s: guards and publications need ownership', role, quote_ident(pg_get_userbyid(relowner)), string_agg(w.relname, ', ' ORDER BY w.relname)),
+SELECT 3, format('role %s is not a member of %s, which owns %s: guards, publications and capture by triggers need ownership', role, quote_ident(pg_get_userbyid(relowner)), string_agg(w.relname, ', ' ORDER BY w.relname)),
 	format('GRANT %I TO %s', pg_get_userbyid(relowner), role) FROM me, wanted w WHERE NOT pg_has_role(relowner, 'USAGE') GROUP BY relowner, role
 UNION ALL
 SELECT 4, format('role %s may not create a schema or a publication in the database', role), format('GRANT CREATE ON DATABASE %I TO %s', current_database(), role)
@@ -45,9 +45,9 @@ SELECT 7, format('role %s may not call %s', role, string_agg(function, ', ')), f
 	FROM me, lacking GROUP BY role
 UNION ALL
 SELECT 8, format('%s of %s replication slots are taken; two are needed, one of them while verifying', taken, slots),
-	format('ALTER SYSTEM SET max_replication_slots = %s; -- then restart the server', slots + 4) FROM room WHERE slots - taken < 2 AND NOT $3
+	format('ALTER SYSTEM SET max_replication_slots = %s; -- then restart the server', slots + 4) FROM room WHERE slots - taken < 2 AND NOT $3 AND $4
 UNION ALL
-SELECT 9, format('max_wal_senders is %s; four are needed', senders), 'ALTER SYSTEM SET max_wal_senders = 10; -- then restart the server' FROM room WHERE senders < 4
+SELECT 9, format('max_wal_senders is %s; four are needed', senders), 'ALTER SYSTEM SET max_wal_senders = 10; -- then restart the server' FROM room WHERE senders < 4 AND $4
 UNION ALL
 SELECT 10, format('the database is encoded in %s: %s', current_setting('server_encoding'), CASE current_setting('server_encoding') WHEN 'SQL_ASCII' THEN 'its text may be bytes of any encoding, which another database would not take' ELSE 'text cannot be compared exactly' END),
 	'move it to a database that is encoded in UTF8: pg_dump --encoding=UTF8, after the bytes that are none are mended'
@@ -55,11 +55,11 @@ SELECT 10, format('the database is encoded in %s: %s', current_setting('server_e
 ORDER BY rank, message`
 
 // Rights lists what the role lacks in this database, and the server, for a
-// stream from it and one into it. The mend of a right is the statement that
-// gives it, for a superuser or the owner to run. Slots are not counted where the
-// capability's own exist already.
-func (d *Database) Rights(ctx context.Context, relations []migrate.Relation, running bool) ([]capability.Problem, error) {
-	rows, err := d.pool.Query(ctx, `SELECT message, mend FROM (`+rightsSQL+`) r`, schemas(relations), names(relations), running)
+// stream from it, by that capture, and one into it. The mend of a right is the
+// statement that gives it, for a superuser or the owner to run. Slots are not
+// counted where the capability's own exist already.
+func (d *Database) Rights(ctx context.Context, relations []migrate.Relation, capture capability.Capture, running bool) ([]capability.Problem, error) {
+	rows, err := d.pool.Query(ctx, `SELECT message, mend FROM (`+rightsSQL+`) r`, schemas(relations), names(relations), running, capture == capability.CaptureWAL)
 	if err != nil {
 		return nil, fmt.Errorf("examine rights in %s database: %w", d.side, err)
 	}

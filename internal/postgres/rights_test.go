@@ -17,7 +17,7 @@ import (
 // asked for, statement by statement as it is written, and then moves the tables.
 func TestEveryMissingRightHasAMendThatWorks(t *testing.T) {
 	t.Parallel()
-	m := newMigration(t, "", shopData())
+	m := newMigration(t, capability.CaptureWAL, "", shopData())
 	role, owner := `Poor "mover" `+m.name, "owner of "+m.name
 	name, ownerName := pgx.Identifier{role}.Sanitize(), pgx.Identifier{owner}.Sanitize()
 	databases := map[capability.Side]*Database{}
@@ -39,18 +39,20 @@ func TestEveryMissingRightHasAMendThatWorks(t *testing.T) {
 	all := []migrate.Relation{{Schema: "public", Name: "orders"}, {Schema: "public", Name: "order_lines"}, {Schema: "public", Name: "items"}, {Schema: "public", Name: "customers"}}
 	poor := *m
 	poor.databases, poor.gates = databases, NewGates(m.name, databases[capability.Legacy], databases[capability.Extracted])
-	if plan, problems, err := poor.mover(shopData(), 1).Plan(t.Context()); err != nil || len(problems) < 10 || len(plan.Tables) != 3 || !strings.Contains(fmt.Sprint(plan.Settings), "for want of these rights") {
+	data := shopData()
+	data.Capture = capability.CaptureWAL // and no way around what is missing
+	if plan, problems, err := poor.mover(data, 1).Plan(t.Context()); err != nil || len(problems) < 10 || len(plan.Tables) != 3 || !strings.Contains(fmt.Sprint(plan.Settings), "for want of these rights") {
 		t.Errorf("a plan without rights: %+v, %v, %v", plan, problems, err)
 	}
 	for _, side := range capability.Sides {
-		problems, err := databases[side].Rights(t.Context(), all, false)
+		problems, err := databases[side].Rights(t.Context(), all, capability.CaptureWAL, false)
 		m.must(err)
 		if len(problems) < 5 {
 			t.Errorf("%s: only %v", side, problems)
 		}
 		for i, p := range problems {
 			m.exec(side, p.Mend)
-			after, err := databases[side].Rights(t.Context(), all, false)
+			after, err := databases[side].Rights(t.Context(), all, capability.CaptureWAL, false)
 			m.must(err)
 			if len(after) != len(problems)-i-1 {
 				t.Errorf("%s: %q did not mend %q: %v", side, p.Mend, p.Message, after)
@@ -76,7 +78,7 @@ func TestServersThatCannotStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	problems, err := d.Rights(t.Context(), nil, false)
+	problems, err := d.Rights(t.Context(), nil, capability.CaptureWAL, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,11 +4,13 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+
+	"strangler/internal/postgres/outbox"
 )
 
 // schemaSQL makes the schema strangler with every table that the product keeps
-// in a database; gateSQL makes the functions of the gate. Both can be run again
-// at any time.
+// in a database, but for those of captures by triggers; gateSQL makes the
+// functions of the gate. Both can be run again at any time.
 var (
 	//go:embed schema.sql
 	schemaSQL string
@@ -19,7 +21,7 @@ var (
 // Install creates the schema strangler in the database, or brings it up to date.
 // It needs CREATE on the database; two callers at once wait for each other.
 func (d *Database) Install(ctx context.Context) error {
-	return d.install(ctx, schemaSQL+gateSQL)
+	return d.install(ctx, schemaSQL+outbox.Schema+gateSQL)
 }
 
 // install sends a script as one message of the simple protocol, which is one

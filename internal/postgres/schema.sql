@@ -67,9 +67,11 @@ CREATE TABLE IF NOT EXISTS strangler.move (
 	snapshot    pg_lsn,              -- consistent point of the backfill
 	horizon     pg_lsn,              -- behind everything that a later snapshot of it has seen; null: there was none
 	verified_at timestamptz,         -- last full verification without mismatch
-	updated_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+	updated_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+	capture_legacy text,             -- how the changes of each side are read
+	capture_extracted text
 );
-ALTER TABLE strangler.move ADD COLUMN IF NOT EXISTS horizon pg_lsn;
+ALTER TABLE strangler.move ADD COLUMN IF NOT EXISTS horizon pg_lsn, ADD COLUMN IF NOT EXISTS capture_legacy text, ADD COLUMN IF NOT EXISTS capture_extracted text;
 
 -- The one active controller; in the legacy database.
 CREATE TABLE IF NOT EXISTS strangler.leader (

@@ -11,8 +11,9 @@ import (
 
 // A change that does not fit ends the stream loudly, names table and row, shows
 // no value, and leaves nothing of its transaction behind.
-func TestStreamEndsAtConflicts(t *testing.T) {
-	t.Parallel()
+func TestStreamEndsAtConflicts(t *testing.T) { inEachCapture(t, testStreamEndsAtConflicts) }
+
+func testStreamEndsAtConflicts(t *testing.T, kind capability.Capture) {
 	const ddl = `CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE t (id text PRIMARY KEY, n int, m mood);`
 	for name, test := range map[string]struct{ target, source, says string }{
 		"row is there":      {`INSERT INTO t VALUES ('secret', 1)`, `INSERT INTO t VALUES ('secret', 2)`, "duplicate key"},
@@ -25,7 +26,7 @@ func TestStreamEndsAtConflicts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFlow(t, ddl, ddl, capability.Table{Table: "t"})
+			f := newFlow(t, kind, ddl, ddl, capability.Table{Table: "t"})
 			s := f.follow(capability.Legacy)
 			f.exec(capability.Legacy, `INSERT INTO t VALUES ('old', 1), ('same', 1)`)
 			f.drain(s)
@@ -57,8 +58,9 @@ func TestStreamEndsAtConflicts(t *testing.T) {
 }
 
 // The source's tables change under the stream: it ends before it misreads a row.
-func TestStreamEndsAtChangedTables(t *testing.T) {
-	t.Parallel()
+func TestStreamEndsAtChangedTables(t *testing.T) { inEachCapture(t, testStreamEndsAtChangedTables) }
+
+func testStreamEndsAtChangedTables(t *testing.T, kind capability.Capture) {
 	const ddl = `CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL, note varchar(10));`
 	for name, test := range map[string]struct{ change, says string }{
 		"column added":    {`ALTER TABLE t ADD extra int`, `column "extra" was added`},
@@ -70,9 +72,12 @@ func TestStreamEndsAtChangedTables(t *testing.T) {
 		"other identity":  {`CREATE UNIQUE INDEX t_n ON t (n); ALTER TABLE t REPLICA IDENTITY USING INDEX t_n`, `not part of the replica identity`},
 		"identity joined": {`ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (id, n)`, `has joined the replica identity`},
 	} {
+		if name == "other identity" && kind == capability.CaptureTrigger {
+			continue // old rows come whole, whatever the log is told
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFlow(t, ddl, ddl, capability.Table{Table: "t"})
+			f := newFlow(t, kind, ddl, ddl, capability.Table{Table: "t"})
 			s := f.follow(capability.Legacy)
 			f.exec(capability.Legacy, `INSERT INTO t VALUES (1, 1), (2, 2)`)
 			f.drain(s)
@@ -91,9 +96,12 @@ func TestStreamEndsAtChangedTables(t *testing.T) {
 
 // Taking the replica identity FULL is no harm: old rows come whole.
 func TestStreamGoesOnWithFullIdentity(t *testing.T) {
-	t.Parallel()
+	inEachCapture(t, testStreamGoesOnWithFullIdentity)
+}
+
+func testStreamGoesOnWithFullIdentity(t *testing.T, kind capability.Capture) {
 	const ddl = `CREATE TABLE t (id int PRIMARY KEY, x json, f float8);`
-	f := newFlow(t, ddl, ddl, capability.Table{Table: "t"})
+	f := newFlow(t, kind, ddl, ddl, capability.Table{Table: "t"})
 	s := f.follow(capability.Legacy)
 	f.exec(capability.Legacy, `INSERT INTO t VALUES (1, '{}', 'NaN'), (2, '{}', 0), (3, '{}', 0)`)
 	f.exec(capability.Legacy, `ALTER TABLE t REPLICA IDENTITY FULL; UPDATE t SET f = 1 WHERE id = 1; UPDATE t SET id = 20 WHERE id = 2; DELETE FROM t WHERE id = 3`)
@@ -103,10 +111,11 @@ func TestStreamGoesOnWithFullIdentity(t *testing.T) {
 
 // A deferrable primary key may hold two rows of one key for a moment, which no
 // key can tell apart: the stream ends rather than change one of them by chance.
-func TestStreamEndsAtAmbiguousKeys(t *testing.T) {
-	t.Parallel()
+func TestStreamEndsAtAmbiguousKeys(t *testing.T) { inEachCapture(t, testStreamEndsAtAmbiguousKeys) }
+
+func testStreamEndsAtAmbiguousKeys(t *testing.T, kind capability.Capture) {
 	const ddl = `CREATE TABLE t (id int PRIMARY KEY DEFERRABLE, n int); ALTER TABLE t REPLICA IDENTITY FULL;`
-	f := newFlow(t, ddl, ddl, capability.Table{Table: "t"})
+	f := newFlow(t, kind, ddl, ddl, capability.Table{Table: "t"})
 	s := f.follow(capability.Legacy)
 	f.exec(capability.Legacy, `INSERT INTO t VALUES (1, 1), (2, 2)`)
 	f.exec(capability.Legacy, `UPDATE t SET id = id + 1`)

@@ -45,7 +45,10 @@ func restlessChange(r *rand.Rand, rows int) string {
 // TestEarlyChangesEndInTheSourcesRows: half of the table's blocks are copied at
 // one moment, half at a later one, and in between rows move from block to block.
 func TestEarlyChangesEndInTheSourcesRows(t *testing.T) {
-	t.Parallel()
+	inEachCapture(t, testEarlyChangesEndInTheSourcesRows)
+}
+
+func testEarlyChangesEndInTheSourcesRows(t *testing.T, kind capability.Capture) {
 	for round := range 6 {
 		t.Run(fmt.Sprint(round), func(t *testing.T) {
 			t.Parallel()
@@ -60,8 +63,8 @@ func TestEarlyChangesEndInTheSourcesRows(t *testing.T) {
 			if round%3 == 1 {
 				restless += `ALTER TABLE t REPLICA IDENTITY FULL; `
 			}
-			f := newFlow(t, restless+fmt.Sprintf(`INSERT INTO t SELECT p, i, 0, repeat('p', 300), repeat('z', 2200) FROM generate_series(0, %d) i, unnest('{a,b}'::text[]) p`, rows-1), restless, capability.Table{Table: "t"})
-			source, target := f.databases[capability.Legacy], f.databases[capability.Extracted]
+			f := newFlow(t, kind, restless+fmt.Sprintf(`INSERT INTO t SELECT p, i, 0, repeat('p', 300), repeat('z', 2200) FROM generate_series(0, %d) i, unnest('{a,b}'::text[]) p`, rows-1), restless, capability.Table{Table: "t"})
+			source, target := f.capture(capability.Legacy), f.databases[capability.Extracted]
 			f.prepare(capability.Legacy)
 			m := f.mappings(capability.Legacy)[0]
 			f.must(target.SaveMove(t.Context(), f.name, migrate.Move{Phase: capability.PhaseBackfill}))
@@ -90,11 +93,11 @@ func TestEarlyChangesEndInTheSourcesRows(t *testing.T) {
 				f.exec(capability.Legacy, `VACUUM t`)
 			}
 			copied(fmt.Sprintf("%%2 = %d", 1-even))
-			horizon, err := source.WalPosition(t.Context())
+			horizon, err := source.Position(t.Context())
 			f.must(err)
 			change(200)
 			s := migrate.NewStream(migrate.StreamOptions{Capability: f.name, From: capability.Legacy, Mappings: f.mappings(capability.Legacy), Source: source, Target: target,
-				Horizon: horizon, Fetcher: source, Log: slog.New(slog.DiscardHandler)})
+				Horizon: horizon, Fetcher: asked{f.databases[capability.Legacy], source}, Log: slog.New(slog.DiscardHandler)})
 			run := f.start(s)
 			change(100)
 			f.drain(run)
@@ -104,6 +107,12 @@ func TestEarlyChangesEndInTheSourcesRows(t *testing.T) {
 			}
 		})
 	}
+}
+
+// asked gives rows of a database, and positions as its changes have them.
+type asked struct {
+	migrate.Rows
+	migrate.Recorder
 }
 
 // copyBlocks copies the rows of some blocks as they are now; what is there stays.

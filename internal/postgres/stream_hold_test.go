@@ -16,9 +16,10 @@ import (
 
 // Under load, a held stream has on the target exactly what a snapshot of the
 // source shows: not one transaction more or less.
-func TestHoldIsExactUnderLoad(t *testing.T) {
-	t.Parallel()
-	f := newFlow(t, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+func TestHoldIsExactUnderLoad(t *testing.T) { inEachCapture(t, testHoldIsExactUnderLoad) }
+
+func testHoldIsExactUnderLoad(t *testing.T, kind capability.Capture) {
+	f := newFlow(t, kind, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	s := f.follow(capability.Legacy)
 	f.drain(s)
 	stop := f.writers(capability.Legacy, 3, count)
@@ -28,7 +29,7 @@ func TestHoldIsExactUnderLoad(t *testing.T) {
 		if _, err := s.Hold(); !errors.Is(err, migrate.ErrHeld) {
 			t.Fatalf("a second hold: %v", err)
 		}
-		snapshot, err := f.databases[capability.Legacy].TemporarySnapshot(t.Context())
+		snapshot, err := f.capture(capability.Legacy).TemporarySnapshot(t.Context())
 		f.must(err)
 		f.must(hold.At(t.Context(), snapshot.Position))
 		if s.Applied() < snapshot.Position {
@@ -66,13 +67,14 @@ func (f *flow) inSnapshot(snapshot migrate.Snapshot, query string) (answer strin
 }
 
 // On a quiet source the stream learns that nothing more comes, again and again.
-func TestHoldOnAQuietSource(t *testing.T) {
-	t.Parallel()
-	f := newFlow(t, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+func TestHoldOnAQuietSource(t *testing.T) { inEachCapture(t, testHoldOnAQuietSource) }
+
+func testHoldOnAQuietSource(t *testing.T, kind capability.Capture) {
+	f := newFlow(t, kind, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	s := f.follow(capability.Legacy)
 	f.drain(s)
 	for range 3 {
-		snapshot, err := f.databases[capability.Legacy].TemporarySnapshot(t.Context())
+		snapshot, err := f.capture(capability.Legacy).TemporarySnapshot(t.Context())
 		f.must(err)
 		release, err := s.HoldAt(t.Context(), snapshot.Position)
 		f.must(err)
@@ -96,7 +98,7 @@ func TestHoldOnAQuietSource(t *testing.T) {
 func (f *flow) commit(statement string) capability.Position {
 	f.t.Helper()
 	f.exec(capability.Legacy, statement)
-	position, err := f.databases[capability.Legacy].WalPosition(f.t.Context())
+	position, err := f.capture(capability.Legacy).Position(f.t.Context())
 	f.must(err)
 	return position
 }
@@ -106,7 +108,7 @@ func (f *flow) commit(statement string) capability.Position {
 func TestStreamReachesMarksOnAQuietSource(t *testing.T) {
 	t.Parallel()
 	cluster := cluster(t)
-	f := newFlowIn(t, cluster.URL("postgres"), counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	f := newFlowIn(t, capability.CaptureWAL, cluster.URL("postgres"), counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	s := f.follow(capability.Legacy)
 	f.drain(s)
 	boundaries := 0
@@ -123,7 +125,7 @@ func TestStreamReachesMarksOnAQuietSource(t *testing.T) {
 		if insert == "24" || insert == "40" {
 			boundaries++
 		}
-		mark, err := f.databases[capability.Legacy].WalPosition(t.Context())
+		mark, err := f.capture(capability.Legacy).Position(t.Context())
 		f.must(err)
 		s.Nudge()
 		f.until(fmt.Sprintf("mark %s of insert position …%s is applied: %+v", mark, insert, s.Status()), func() bool { return s.Applied() >= mark })
@@ -135,8 +137,11 @@ func TestStreamReachesMarksOnAQuietSource(t *testing.T) {
 
 // Asynchronous commits are behind the mark too.
 func TestMarkCoversAsynchronousCommits(t *testing.T) {
-	t.Parallel()
-	f := newFlow(t, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	inEachCapture(t, testMarkCoversAsynchronousCommits)
+}
+
+func testMarkCoversAsynchronousCommits(t *testing.T, kind capability.Capture) {
+	f := newFlow(t, kind, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	s := f.follow(capability.Legacy)
 	for i := range 50 {
 		mark := f.commit(fmt.Sprintf(`SET synchronous_commit = off; INSERT INTO journal VALUES ('%d', 1)`, i))
@@ -151,8 +156,11 @@ func TestMarkCoversAsynchronousCommits(t *testing.T) {
 // What an open transaction has written is in the log before the mark and is not
 // flushed by anyone: the mark must not wait for its end.
 func TestMarkDoesNotWaitForOpenTransactions(t *testing.T) {
-	t.Parallel()
-	f := newFlowIn(t, cluster(t).URL("postgres"), counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	inEachCapture(t, testMarkDoesNotWaitForOpenTransactions)
+}
+
+func testMarkDoesNotWaitForOpenTransactions(t *testing.T, kind capability.Capture) {
+	f := newFlowIn(t, kind, cluster(t).URL("postgres"), counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	s := f.follow(capability.Legacy)
 	f.drain(s)
 	open, err := f.databases[capability.Legacy].connect(t.Context(), nil)
@@ -160,7 +168,7 @@ func TestMarkDoesNotWaitForOpenTransactions(t *testing.T) {
 	t.Cleanup(func() { _ = open.Close(context.Background()) })
 	_, err = open.Exec(t.Context(), `BEGIN; INSERT INTO public.journal VALUES ('open', 1)`)
 	f.must(err)
-	mark, err := f.databases[capability.Legacy].WalPosition(t.Context())
+	mark, err := f.capture(capability.Legacy).Position(t.Context())
 	f.must(err)
 	begun := time.Now()
 	s.Nudge()
@@ -184,9 +192,10 @@ func TestRecordEnd(t *testing.T) {
 }
 
 // A marker counts from its transaction's end on, waited for before or after.
-func TestWaitMarker(t *testing.T) {
-	t.Parallel()
-	f := newFlow(t, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+func TestWaitMarker(t *testing.T) { inEachCapture(t, testWaitMarker) }
+
+func testWaitMarker(t *testing.T, kind capability.Capture) {
+	f := newFlow(t, kind, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	s := f.follow(capability.Legacy)
 	for i := range 20 {
 		nonce := rand.Text()
@@ -194,7 +203,7 @@ func TestWaitMarker(t *testing.T) {
 		if i%2 == 0 {
 			go func() { waiting <- s.WaitMarker(t.Context(), nonce) }()
 		}
-		f.exec(capability.Legacy, fmt.Sprintf(`BEGIN; INSERT INTO journal VALUES ('%d', 1); SELECT pg_logical_emit_message(true, 'strangler', '%s'); UPDATE counter SET n = %d; COMMIT`, i, nonce, i))
+		f.exec(capability.Legacy, fmt.Sprintf(`BEGIN; INSERT INTO journal VALUES ('%d', 1); SELECT strangler.write_marker('%s', '%s'); UPDATE counter SET n = %d; COMMIT`, i, f.name, nonce, i))
 		if i%2 == 0 {
 			f.must(<-waiting)
 		} else {

@@ -15,9 +15,13 @@ import (
 // its rows, and the stream can be broken in its middle. Not in parallel: the heap
 // is the process's.
 func TestStreamAppliesLargeTransactions(t *testing.T) {
+	inEachCaptureInTurn(t, testStreamAppliesLargeTransactions)
+}
+
+func testStreamAppliesLargeTransactions(t *testing.T, kind capability.Capture) {
 	const rows, width = 500_000, 50
 	const ddl = `CREATE TABLE t (id int PRIMARY KEY, n int, pad text);`
-	f := newFlow(t, ddl, ddl, capability.Table{Table: "t"})
+	f := newFlow(t, kind, ddl, ddl, capability.Table{Table: "t"})
 	s := f.follow(capability.Legacy)
 	f.drain(s)
 	s.Changed().Reset()
@@ -58,7 +62,7 @@ func TestStreamAppliesLargeTransactions(t *testing.T) {
 func TestStreamAnswersTheSourceMeanwhile(t *testing.T) {
 	t.Parallel()
 	own := cluster(t)
-	f := newFlowIn(t, own.URL("postgres")+"&wal_sender_timeout=1500ms", counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	f := newFlowIn(t, capability.CaptureWAL, own.URL("postgres")+"&wal_sender_timeout=1500ms", counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	s := f.follow(capability.Legacy)
 	f.drain(s)
 	const walsender = `SELECT pid::text FROM pg_stat_replication WHERE application_name = 'strangler'`
@@ -84,7 +88,7 @@ func TestStreamAnswersTheSourceMeanwhile(t *testing.T) {
 func TestStreamNoticesASilentSource(t *testing.T) {
 	t.Parallel()
 	own := cluster(t)
-	f := newFlowIn(t, own.URL("postgres")+"&wal_sender_timeout=1500ms", counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	f := newFlowIn(t, capability.CaptureWAL, own.URL("postgres")+"&wal_sender_timeout=1500ms", counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	s := f.follow(capability.Legacy)
 	f.drain(s)
 	pid, err := strconv.Atoi(f.text(capability.Legacy, `SELECT pid::text FROM pg_stat_replication`))
@@ -101,7 +105,7 @@ func TestStreamNoticesASilentSource(t *testing.T) {
 // and only as far as the target's progress row does.
 func TestSlotMovesOnInAQuietSource(t *testing.T) {
 	t.Parallel()
-	f := newFlow(t, counters+`CREATE TABLE other (n int)`, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	f := newFlow(t, capability.CaptureWAL, counters+`CREATE TABLE other (n int)`, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	f.follow(capability.Legacy)
 	mark := f.commit(`INSERT INTO other SELECT generate_series(1, 1000)`)
 	f.until("the slot has moved on", func() bool {

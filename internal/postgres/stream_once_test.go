@@ -78,13 +78,16 @@ func count(writer, round int) string {
 
 // Connections break at any moment, on both ends: nothing is lost, nothing twice.
 func TestStreamAppliesExactlyOnceWhileConnectionsBreak(t *testing.T) {
-	t.Parallel()
-	f := newFlow(t, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	inEachCapture(t, testStreamAppliesExactlyOnceWhileConnectionsBreak)
+}
+
+func testStreamAppliesExactlyOnceWhileConnectionsBreak(t *testing.T, kind capability.Capture) {
+	f := newFlow(t, kind, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	s := f.follow(capability.Legacy)
 	f.until("live", func() bool { return s.Status().Live })
 	stop := f.writers(capability.Legacy, 4, count)
 	for range 8 {
-		f.kill(capability.Legacy, `backend_type = 'walsender'`)
+		f.kill(capability.Legacy, map[capability.Capture]string{capability.CaptureWAL: `backend_type = 'walsender'`, capability.CaptureTrigger: `application_name = 'strangler outbox'`}[kind])
 		f.kill(capability.Extracted, `application_name = 'strangler mover'`)
 	}
 	stop()
@@ -98,8 +101,11 @@ func TestStreamAppliesExactlyOnceWhileConnectionsBreak(t *testing.T) {
 
 // The process ends in the middle and another one goes on.
 func TestStreamResumesInAnotherProcess(t *testing.T) {
-	t.Parallel()
-	f := newFlow(t, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	inEachCapture(t, testStreamResumesInAnotherProcess)
+}
+
+func testStreamResumesInAnotherProcess(t *testing.T, kind capability.Capture) {
+	f := newFlow(t, kind, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	s := f.follow(capability.Legacy)
 	stop := f.writers(capability.Legacy, 2, count)
 	for range 6 {
@@ -123,10 +129,11 @@ func TestStreamResumesInAnotherProcess(t *testing.T) {
 
 // Both directions run at once; what one applies the other does not send back,
 // and what a third party replicates into the source is sent.
-func TestStreamsBothWaysWithoutEcho(t *testing.T) {
-	t.Parallel()
+func TestStreamsBothWaysWithoutEcho(t *testing.T) { inEachCapture(t, testStreamsBothWaysWithoutEcho) }
+
+func testStreamsBothWaysWithoutEcho(t *testing.T, kind capability.Capture) {
 	const ddl = `CREATE TABLE counter (id int PRIMARY KEY, n bigint NOT NULL); CREATE TABLE journal (id text PRIMARY KEY, n int);`
-	f := newFlow(t, ddl, ddl, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	f := newFlow(t, kind, ddl, ddl, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	f.prepare(capability.Legacy)
 	f.prepare(capability.Extracted)
 	forward, reverse := f.start(f.stream(capability.Legacy)), f.start(f.stream(capability.Extracted))
@@ -154,9 +161,10 @@ func TestStreamsBothWaysWithoutEcho(t *testing.T) {
 }
 
 // A newer controller takes the stream over; the older one cannot write any more.
-func TestStreamYieldsToAHigherFence(t *testing.T) {
-	t.Parallel()
-	f := newFlow(t, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+func TestStreamYieldsToAHigherFence(t *testing.T) { inEachCapture(t, testStreamYieldsToAHigherFence) }
+
+func testStreamYieldsToAHigherFence(t *testing.T, kind capability.Capture) {
+	f := newFlow(t, kind, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	old := f.follow(capability.Legacy)
 	f.drain(old)
 	f.exec(capability.Extracted, `UPDATE strangler.progress SET fence = 7`)
@@ -179,10 +187,11 @@ func TestStreamYieldsToAHigherFence(t *testing.T) {
 
 // The mover passes a sealed gate, and goes on when the gate takes a new epoch
 // between two changes.
-func TestStreamPassesTheGate(t *testing.T) {
-	t.Parallel()
+func TestStreamPassesTheGate(t *testing.T) { inEachCapture(t, testStreamPassesTheGate) }
+
+func testStreamPassesTheGate(t *testing.T, kind capability.Capture) {
 	const ddl = `CREATE TABLE t (id int PRIMARY KEY, n int);`
-	f := newFlow(t, ddl, ddl, capability.Table{Table: "t"})
+	f := newFlow(t, kind, ddl, ddl, capability.Table{Table: "t"})
 	gates := NewGates(f.name, f.databases[capability.Legacy], f.databases[capability.Extracted])
 	relations := []migrate.Relation{{Schema: "public", Name: "t"}}
 	f.must(gates.Prepare(t.Context(), relations, relations))

@@ -27,7 +27,7 @@ func TestStreamRefusesToResume(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFlow(t, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+			f := newFlow(t, capability.CaptureWAL, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 			s := f.follow(capability.Legacy)
 			f.exec(capability.Legacy, `INSERT INTO journal VALUES ('1', 1)`)
 			f.drain(s)
@@ -50,7 +50,7 @@ func TestStreamRefusesToResume(t *testing.T) {
 func TestStreamEndsWhenLogIsLost(t *testing.T) {
 	t.Parallel()
 	own := cluster(t)
-	f := newFlowIn(t, own.URL("postgres"), counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	f := newFlowIn(t, capability.CaptureWAL, own.URL("postgres"), counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	s := f.follow(capability.Legacy)
 	f.drain(s)
 	s.stop()
@@ -70,7 +70,7 @@ func TestStreamEndsWhenLogIsLost(t *testing.T) {
 // Publication and slot are made, found and removed; leftovers do no harm.
 func TestCreateAndDropStream(t *testing.T) {
 	t.Parallel()
-	f := newFlow(t, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	f := newFlow(t, capability.CaptureWAL, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	d, relations := f.databases[capability.Legacy], []migrate.Relation{{Schema: "public", Name: "journal"}}
 	f.must(d.DropStream(t.Context(), f.name))
 	f.must(d.publish(t.Context(), f.name, relations)) // as an attempt that was interrupted leaves it
@@ -98,7 +98,7 @@ func TestCreateAndDropStream(t *testing.T) {
 // A snapshot that has to wait for writers ends in time and names them.
 func TestSnapshotNamesWhomItWaitsFor(t *testing.T) {
 	t.Parallel()
-	f := newFlow(t, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	f := newFlow(t, capability.CaptureWAL, counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	d := f.databases[capability.Legacy]
 	writer, err := d.connect(t.Context(), nil)
 	f.must(err)

@@ -8,8 +8,11 @@ import (
 
 // Every kind of change arrives, under renames of tables and columns.
 func TestStreamAppliesEveryKindOfChange(t *testing.T) {
-	t.Parallel()
-	f := newFlow(t, `CREATE TABLE "Order" (id int PRIMARY KEY, "Unit Price" numeric, note text)`,
+	inEachCapture(t, testStreamAppliesEveryKindOfChange)
+}
+
+func testStreamAppliesEveryKindOfChange(t *testing.T, kind capability.Capture) {
+	f := newFlow(t, kind, `CREATE TABLE "Order" (id int PRIMARY KEY, "Unit Price" numeric, note text)`,
 		`CREATE TABLE items (id int PRIMARY KEY, price numeric, "user" text, own text DEFAULT 'own')`,
 		capability.Table{Table: "Order", As: "items", Columns: map[string]string{"Unit Price": "price", "note": "user"}})
 	s := f.follow(capability.Legacy)

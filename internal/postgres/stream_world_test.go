@@ -22,17 +22,43 @@ import (
 type flow struct {
 	t         testing.TB
 	name      string
+	kind      capability.Capture
 	databases map[capability.Side]*Database
 	pairs     []migrate.Pair
 	streams   map[capability.Side]*migrate.Stream
 }
 
+// inEachCapture runs a test with every way of reading changes, beside one another.
+func inEachCapture(t *testing.T, test func(t *testing.T, kind capability.Capture)) {
+	t.Helper()
+	t.Parallel()
+	for _, kind := range capability.Captures {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			test(t, kind)
+		})
+	}
+}
+
+// inEachCaptureInTurn is for tests that measure the process.
+func inEachCaptureInTurn(t *testing.T, test func(t *testing.T, kind capability.Capture)) {
+	t.Helper()
+	for _, kind := range capability.Captures {
+		t.Run(string(kind), func(t *testing.T) { test(t, kind) })
+	}
+}
+
+// capture is how a side's changes are read.
+func (f *flow) capture(side capability.Side) migrate.Capture {
+	return f.databases[side].Capture(f.kind, f.name)
+}
+
 // newFlow runs the DDL on both sides, or each side's own where both are given,
 // and maps all tables of the schema public and, through the document's renames,
 // those that are named differently.
-func newFlow(t testing.TB, legacy, extracted string, tables ...capability.Table) *flow {
+func newFlow(t testing.TB, kind capability.Capture, legacy, extracted string, tables ...capability.Table) *flow {
 	t.Helper()
-	return newFlowIn(t, testbed.Database(t), legacy, extracted, tables...)
+	return newFlowIn(t, kind, testbed.Database(t), legacy, extracted, tables...)
 }
 
 // cluster is a server for a test that changes it, or needs it quiet.
@@ -42,9 +68,9 @@ func cluster(t testing.TB) *clusters.Postgres {
 }
 
 // newFlowIn is newFlow with a legacy database of the test's own.
-func newFlowIn(t testing.TB, url, legacy, extracted string, tables ...capability.Table) *flow {
+func newFlowIn(t testing.TB, kind capability.Capture, url, legacy, extracted string, tables ...capability.Table) *flow {
 	t.Helper()
-	f := &flow{t: t, name: "flow-" + strings.ToLower(rand.Text()[:10]), databases: map[capability.Side]*Database{}, streams: map[capability.Side]*migrate.Stream{}}
+	f := &flow{t: t, kind: kind, name: "flow-" + strings.ToLower(rand.Text()[:10]), databases: map[capability.Side]*Database{}, streams: map[capability.Side]*migrate.Stream{}}
 	urls := map[capability.Side]string{capability.Legacy: url, capability.Extracted: testbed.Other(t)}
 	for side, ddl := range map[capability.Side]string{capability.Legacy: legacy, capability.Extracted: extracted} {
 		d, err := Open(t.Context(), side, urls[side])
@@ -129,15 +155,15 @@ func (f *flow) text(side capability.Side, query string, args ...any) string {
 	return s
 }
 
-// prepare makes slot and progress of the stream from a side.
+// prepare makes capture and progress of the stream from a side.
 func (f *flow) prepare(from capability.Side) {
 	f.t.Helper()
-	source, target := f.databases[from], f.databases[from.Other()]
+	source, target := f.capture(from), f.databases[from.Other()]
 	var relations []migrate.Relation
 	for _, p := range f.pairs {
 		relations = append(relations, p.On(from).Relation)
 	}
-	snapshot, err := source.CreateStream(f.t.Context(), f.name, relations, false)
+	snapshot, err := source.CreateStream(f.t.Context(), relations, false)
 	f.must(err)
 	f.must(snapshot.Close())
 	identity, err := source.Identity(f.t.Context())
@@ -148,7 +174,7 @@ func (f *flow) prepare(from capability.Side) {
 // stream makes a stream over what prepare made; run it with start.
 func (f *flow) stream(from capability.Side) *migrate.Stream {
 	s := migrate.NewStream(migrate.StreamOptions{
-		Capability: f.name, From: from, Mappings: f.mappings(from), Source: f.databases[from], Target: f.databases[from.Other()], Log: slog.New(slog.DiscardHandler),
+		Capability: f.name, From: from, Mappings: f.mappings(from), Source: f.capture(from), Target: f.databases[from.Other()], Log: slog.New(slog.DiscardHandler),
 	})
 	f.streams[from] = s
 	return s
@@ -192,7 +218,7 @@ func (f *flow) follow(from capability.Side) *running {
 func (f *flow) drain(r *running) {
 	f.t.Helper()
 	nonce := rand.Text()
-	f.exec(r.From, "SELECT pg_logical_emit_message(true, 'strangler', '"+nonce+"')")
+	f.exec(r.From, "SELECT strangler.write_marker('"+f.name+"', '"+nonce+"')")
 	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 	defer cancel()
 	if err := r.WaitMarker(ctx, nonce); err != nil {
