@@ -114,7 +114,7 @@ func (d *dialer) dial(ctx context.Context, upgrade bool) (*http.ClientConn, *wir
 	if err != nil {
 		return nil, nil, false, err
 	}
-	bare := &wire{Conn: raw}
+	bare := newWire(raw)
 	if d.identity == nil {
 		shared := d.protocol == capability.ProtocolH2C && !upgrade
 		maker := d.http1
@@ -137,7 +137,7 @@ func (d *dialer) dial(ctx context.Context, upgrade bool) (*http.ClientConn, *wir
 		_ = secure.Close() // it will not be used
 		return nil, nil, false, errors.New("the endpoint does not speak HTTP/2")
 	}
-	above := &wire{Conn: secure}
+	above := newWire(secure)
 	conn, err := d.hand(ctx, d.http1, "http", above) // to net/http the encryption is part of the connection
 	return conn, above, false, err
 }

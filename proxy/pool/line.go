@@ -3,7 +3,6 @@ package pool
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -64,42 +63,9 @@ func (l *line) changed(conn *http.ClientConn) {
 	case l.shared:
 		l.lines.leave(l)
 	case conn.Available() > 0:
+		l.wire.end()
 		l.lines.park(l)
 	}
-}
-
-// wire counts what is written to a connection. Under TLS and HTTP/1.1 it lies
-// above the encryption, so that alerts do not count as a request's bytes; under
-// HTTP/2 it is the bare connection, and says only that nobody wrote anything.
-type wire struct {
-	net.Conn
-	written atomic.Int64
-	broken  atomic.Pointer[func()] // is told of every failure to read; nil: nobody is
-}
-
-func (w *wire) Read(p []byte) (int, error) {
-	n, err := w.Conn.Read(p)
-	if err != nil {
-		if tell := w.broken.Load(); tell != nil {
-			(*tell)()
-		}
-	}
-	return n, err
-}
-
-func (w *wire) Write(p []byte) (int, error) {
-	n, err := w.Conn.Write(p)
-	w.written.Add(int64(n))
-	return n, err
-}
-
-// CloseWrite ends one direction, as upgraded connections need.
-func (w *wire) CloseWrite() error {
-	half, ok := w.Conn.(interface{ CloseWrite() error })
-	if !ok {
-		return fmt.Errorf("close one direction: %w", errors.ErrUnsupported)
-	}
-	return half.CloseWrite()
 }
 
 // streamError is what net/http's HTTP/2 stream errors are copied into by

@@ -106,7 +106,7 @@ func (ls *lines) unpark(w wanted) *line {
 		if l.conn.Reserve() != nil {
 			continue // closed meanwhile, or parked by a late notice while in use
 		}
-		if !old {
+		if !old && l.wire.clean() {
 			return l
 		}
 		_ = l.conn.Close() // of net/http: says nothing of interest

@@ -1,0 +1,149 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// errUnasked says that an idle connection ended, or that the peer sent bytes on
+// it: whose they are, nobody can say.
+var errUnasked = errors.New("the peer wrote to an idle connection, or closed it")
+
+// phase is where an HTTP/1.1 connection stands between two requests.
+type phase int
+
+const (
+	busy    phase = iota // new, or between a request's first byte and its answer's last; HTTP/2: always
+	ended                // the answer was read to its end; net/http may hold more than that
+	idle                 // net/http waits for bytes and holds none
+	spoiled              // a byte came, or the end, while it was idle; or it was closed meanwhile
+)
+
+// wire counts what is written to a connection. Under TLS and HTTP/1.1 it lies
+// above the encryption, so that alerts do not count as a request's bytes; under
+// HTTP/2 it is the bare connection, and says only that nobody wrote anything.
+//
+// It also keeps answers apart. A peer that sends more than it has announced sends
+// what net/http takes for the answer to the next request, if that is there before
+// net/http looks. So no request is written to a connection until net/http has come
+// back to read: only then is its buffer empty. What comes from then on, before
+// the first byte of a request leaves, is for no request, and never gets to net/http.
+type wire struct {
+	net.Conn
+	written atomic.Int64
+	broken  atomic.Pointer[func()] // is told of every failure to read; nil: nobody is
+
+	mu      sync.Mutex
+	settled *sync.Cond // on mu: the phase is not ended any more
+	phase   phase      // guarded by mu
+	reading bool       // guarded by mu
+}
+
+func newWire(conn net.Conn) *wire {
+	w := &wire{Conn: conn}
+	w.settled = sync.NewCond(&w.mu)
+	return w
+}
+
+// end hears that an answer was read to its end. Nobody has the connection yet.
+func (w *wire) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.phase != busy:
+	case w.reading: // net/http was faster, or nothing was sent
+		w.phase = idle
+	default:
+		w.phase = ended
+	}
+}
+
+// clean reports whether a request may be written to a connection that was parked.
+// It waits, for no longer than net/http takes to look into its buffer: then it
+// reads or closes.
+func (w *wire) clean() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.phase == ended {
+		w.settled.Wait()
+	}
+	return w.phase == idle || w.phase == busy && w.written.Load() == 0
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	w.beginRead()
+	n, err := w.Conn.Read(p)
+	if !w.endRead(n, err) {
+		n, err = 0, errUnasked
+	}
+	if err != nil {
+		if tell := w.broken.Load(); tell != nil {
+			(*tell)()
+		}
+	}
+	return n, err
+}
+
+func (w *wire) beginRead() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reading = true
+	if w.phase == ended {
+		w.phase = idle
+		w.settled.Broadcast()
+	}
+}
+
+// endRead reports whether what was read is for a request, or is an error.
+func (w *wire) endRead(n int, err error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reading = false
+	if w.phase == idle && (n > 0 || err != nil) {
+		w.phase = spoiled
+	}
+	return n == 0 || w.phase != spoiled
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	if !w.begin() {
+		return 0, errUnasked
+	}
+	n, err := w.Conn.Write(p)
+	w.written.Add(int64(n))
+	return n, err
+}
+
+// begin reports whether bytes may be written.
+func (w *wire) begin() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.phase == spoiled {
+		return false
+	}
+	w.phase = busy
+	return true
+}
+
+// Close also lets go who waits for a connection to be clean.
+func (w *wire) Close() error {
+	w.mu.Lock()
+	if w.phase != busy {
+		w.phase = spoiled
+		w.settled.Broadcast()
+	}
+	w.mu.Unlock()
+	return w.Conn.Close()
+}
+
+// CloseWrite ends one direction, as upgraded connections need.
+func (w *wire) CloseWrite() error {
+	half, ok := w.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return fmt.Errorf("close one direction: %w", errors.ErrUnsupported)
+	}
+	return half.CloseWrite()
+}
