@@ -16,6 +16,11 @@ import (
 const (
 	dialFor      = 2 * time.Second
 	handshakeFor = 5 * time.Second
+
+	// heldPerStream is how many bytes of an HTTP/2 answer the proxy holds for a client
+	// that does not take them. There is no lower bound for all streams of a connection:
+	// slow clients would use it up, and the others' answers stand still.
+	heldPerStream = 128 << 10
 )
 
 // dialer makes connections to one endpoint.
@@ -82,7 +87,7 @@ func makers(encrypted bool) (http1, http2 *http.Transport) {
 			SendPingTimeout:           15 * time.Second, // a dead peer is found after these two,
 			PingTimeout:               5 * time.Second,  // and all its requests fail
 			WriteByteTimeout:          30 * time.Second,
-			MaxReceiveBufferPerStream: 1 << 20, // what a slow client can make the proxy hold
+			MaxReceiveBufferPerStream: heldPerStream,
 		},
 	}
 	http1, http2 = base.Clone(), base.Clone()
