@@ -53,6 +53,7 @@ func (c *cli) build(ctx context.Context, clients bool, adjust func(*config.Confi
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	p := &parts{settings: settings, log: telemetry.NewLogger(os.Stderr, settings.Log.Level, settings.Log.Format),
 		registry: telemetry.NewRegistry(), router: api.NewRouter(), last: c.last}
+	redirect(p.log)
 	if p.store, err = newStore(settings, p.log); err != nil {
 		return nil, err
 	}
