@@ -169,7 +169,8 @@ func (r *running) ends() {
 
 // A stop gives up a hand-over that is under way, and that first: the new process
 // would hold the listeners open, so that clients wait for nobody, or would serve on
-// although the service was stopped.
+// although the service was stopped. The new program is a script here, as some wrap
+// theirs in one: what it has started has the listeners too, and ends with it.
 func TestStopGivesUpAHandOver(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the program")
@@ -177,7 +178,7 @@ func TestStopGivesUpAHandOver(t *testing.T) {
 	t.Parallel()
 	r := start(t, "edge: {drain: {delay: 0s, grace: 1m}}\n", nil)
 	next := filepath.Join(r.dir, "next")
-	if err := os.WriteFile(next, []byte("#!/bin/sh\necho next is $$\nexec sleep 300\n"), 0o755); err != nil {
+	if err := os.WriteFile(next, []byte("#!/bin/sh\nsleep 300 &\necho next is $$\nwait\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(next, r.path); err != nil {
@@ -189,7 +190,7 @@ func TestStopGivesUpAHandOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = syscall.Kill(successor, syscall.SIGKILL) }) // has ended, unless the test failed
+	t.Cleanup(func() { _ = syscall.Kill(-successor, syscall.SIGKILL) }) // they have ended, unless the test failed
 	r.signal(syscall.SIGTERM)
 	r.await("nobody listens", r.refuses)
 	if err := syscall.Kill(successor, 0); err == nil {

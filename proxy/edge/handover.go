@@ -19,8 +19,8 @@ var ErrHanded = errors.New("the listeners are being handed over already")
 // HandOver starts this program again, with the same arguments and environment and
 // with the listeners open, and returns when the new process has called Ready. Both
 // accept clients then; the caller drains and ends. On error, as when the new
-// process ends before it is ready, or ctx does, there is no new process, and the
-// caller goes on serving.
+// process ends before it is ready, or ctx does, there is no new process, nor what it
+// has started in its process group, and the caller goes on serving.
 //
 // The program is found at the path it was started from: a new binary takes the
 // old one's place by rename. Each prepare may change the command before it starts.
@@ -49,6 +49,8 @@ func (l *Listeners) HandOver(ctx context.Context, prepare ...func(*exec.Cmd)) er
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = append(files, theirs)
 	cmd.Env = append(os.Environ(), envOurs+"="+strings.Join(l.addresses, "\n"))
+	// A group of its own, so that what it has started itself can be ended with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	for _, p := range prepare {
 		p(cmd)
 	}
@@ -57,7 +59,8 @@ func (l *Listeners) HandOver(ctx context.Context, prepare ...func(*exec.Cmd)) er
 	}
 	_ = theirs.Close() // so that ready ends with the other process
 	if err := await(ctx, ready); err != nil {
-		_ = cmd.Process.Kill() // it may be gone already
+		// It may be gone already, but it is not waited for yet: the number is still its own.
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		if ended := cmd.Wait(); ended != nil {
 			err = fmt.Errorf("%w: %w", err, ended)
 		}
