@@ -62,7 +62,7 @@ func (c *cli) everything(ctx context.Context) ([]capability.Problem, string) {
 		problems = append(problems, unread(settings, err, capability.Problem{File: settings.Routes, Mend: "make the directory, or name another as `routes` in " + settings.File}))
 		return append(problems, c.outside(ctx, settings, nil)...), ""
 	}
-	docs, wrong := decode(dir, contents)
+	docs, wrong := newDecode()(dir, contents)
 	problems = append(problems, wrong...)
 	problems = append(problems, config.NamedFiles(c.config, dir, contents)...)
 	gone, err := goneDocuments(ctx, settings)

@@ -86,7 +86,7 @@ func (c *cli) push(ctx context.Context, paths []string, dry bool) error {
 		}
 	}
 	maps.Copy(all, pushed)
-	if _, problems := decode(settings.Consul.Prefix+"/routes", all); len(problems) > 0 {
+	if _, problems := newDecode()(settings.Consul.Prefix+"/routes", all); len(problems) > 0 {
 		return c.said(problems)
 	}
 	if dry {

@@ -39,7 +39,7 @@ type registrations interface {
 
 func newStore(settings config.Config, log *slog.Logger) (store, error) {
 	if settings.Store != config.StoreConsul {
-		return files.New(files.Options{Routes: settings.Routes, State: settings.State, Decode: decode, Apply: config.Apply, Log: log}), nil
+		return files.New(files.Options{Routes: settings.Routes, State: settings.State, Decode: newDecode(), Apply: config.Apply, Log: log}), nil
 	}
 	return newConsulStore(settings, log)
 }
@@ -50,7 +50,7 @@ func newConsulStore(settings config.Config, log *slog.Logger) (*consul.Store, er
 		return nil, err
 	}
 	return consul.NewStore(consul.StoreOptions{Client: client, Prefix: settings.Consul.Prefix, Stale: settings.Consul.Stale,
-		Snapshot: filepath.Join(settings.State, "store"), Decode: decode, Apply: config.Apply, Log: log}), nil
+		Snapshot: filepath.Join(settings.State, "store"), Decode: newDecode(), Apply: config.Apply, Log: log}), nil
 }
 
 func newConsul(settings config.Config) (*api.Client, error) {
@@ -58,12 +58,11 @@ func newConsul(settings config.Config) (*api.Client, error) {
 	return consul.Connect(consul.Server{Address: c.Address, Token: c.Token, Datacenter: c.Datacenter, TLS: consul.TLS(c.TLS)})
 }
 
-// decode reads documents and holds them against each other. What the proxies
-// could not serve together is a problem for the store, too: otherwise the
-// controller would act on a document that no proxy serves.
-func decode(dir string, contents map[string][]byte) ([]capability.Document, []capability.Problem) {
-	docs, problems := config.Documents(dir, contents)
-	return docs, append(problems, proxy.Check(docs)...)
+// newDecode returns what reads documents and holds them against each other, for as long
+// as one process asks. What the proxies could not serve together is a problem for the
+// store, too: otherwise the controller would act on a document that no proxy serves.
+func newDecode() func(dir string, contents map[string][]byte) ([]capability.Document, []capability.Problem) {
+	return config.NewReader(proxy.Check).Documents
 }
 
 // readDocuments reads the documents as they are now, good or not, and says where

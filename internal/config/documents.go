@@ -2,9 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"strangler/capability"
@@ -16,11 +13,16 @@ import (
 // no problem, ordered by file name, and every problem; of two that clash, the
 // later file has it. Routes that overlap are for whoever builds the table.
 func Documents(dir string, contents map[string][]byte) ([]capability.Document, []capability.Problem) {
+	return NewReader(nil).Documents(dir, contents)
+}
+
+// documents puts together what one says of each version.
+func documents(versions []version, one func(version) (capability.Document, []capability.Problem)) ([]capability.Document, []capability.Problem) {
 	var documents []capability.Document
 	var problems []capability.Problem
 	claims := claimed{names: map[string]string{}, tables: map[string]capability.Document{}}
-	for _, name := range slices.Sorted(maps.Keys(contents)) {
-		d, found := Document(filepath.Join(dir, name), contents[name])
+	for _, v := range versions {
+		d, found := one(v)
 		found = append(found, claims.clashes(d)...)
 		problems = append(problems, found...)
 		if len(found) == 0 {

@@ -12,12 +12,12 @@ import (
 // ties of one route it reports the first, with the request.
 func Check(docs []capability.Document) []capability.Problem {
 	var problems []capability.Problem
-	compiler, ties := newCompiler(), newTies()
+	ties := newTies()
 	place := 0
 	for i := range docs {
 		d := &docs[i]
 		for j, r := range d.Routes {
-			c, faults := compiler.claim(place, r)
+			c, faults := compilations.claim(place, r)
 			place++
 			for _, f := range faults {
 				problems = append(problems, capability.Problem{File: d.File, Line: r.Line,

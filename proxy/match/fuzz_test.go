@@ -214,7 +214,7 @@ type compiled struct {
 }
 
 func compiledOf(t *testing.T, routes []capability.Route) (out []compiled) {
-	c := newCompiler()
+	c := &compiler{}
 	for i, r := range routes {
 		cl, faults := c.claim(i, r)
 		if len(faults) > 0 {

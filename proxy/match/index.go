@@ -29,10 +29,9 @@ type Index struct {
 // which Check refuses, the first in the list takes the request.
 func Compile(routes []capability.Route) (*Index, error) {
 	x := &Index{}
-	compiler := newCompiler()
 	var wrong []error
 	for place, r := range routes {
-		c, faults := compiler.claim(place, r)
+		c, faults := compilations.claim(place, r)
 		for _, f := range faults {
 			wrong = append(wrong, fmt.Errorf("compile route %d, %s: %s %q: %s", place, r.Path, f.field, f.value, f.message))
 		}

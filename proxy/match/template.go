@@ -24,14 +24,7 @@ type template struct {
 	tail  string // the literal text that every path of a template with whole ends in
 }
 
-// compiler compiles templates, and what they have in common once.
-type compiler struct {
-	segments map[string]segment
-}
-
-func newCompiler() *compiler { return &compiler{segments: map[string]segment{}} }
-
-func (c *compiler) template(text string) (*template, error) {
+func (c *compiler) compile(text string) (*template, error) {
 	prefix, subtree := strings.CutSuffix(text, "/**")
 	switch {
 	case !strings.HasPrefix(text, "/"):
@@ -93,13 +86,9 @@ func (c *compiler) addSegments(t *template, prefix string) error {
 	}
 	texts := splitTemplate(prefix)
 	for i, text := range texts {
-		s, known := c.segments[text]
-		if !known {
-			var err error
-			if s, err = compileSegment(text); err != nil {
-				return err
-			}
-			c.segments[text] = s
+		s, err := c.segment(text)
+		if err != nil {
+			return err
 		}
 		switch {
 		case text == "" && (i < len(texts)-1 || t.subtree):
