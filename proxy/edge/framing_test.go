@@ -38,7 +38,7 @@ const (
 )
 
 var (
-	headShape    = regexp.MustCompile(`\A(` + tokenClass + `) [^\x00-\x20\x7f]+ HTTP/1\.([01])\r\n((?:` + fieldLine + `)*)\r\n`)
+	headShape    = regexp.MustCompile(`\A(` + tokenClass + `) [^\x00-\x20\x7f#]+ HTTP/1\.([01])\r\n((?:` + fieldLine + `)*)\r\n`)
 	chunkShape   = regexp.MustCompile(`\A([0-9A-Fa-f]{1,15})(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n`)
 	trailerShape = regexp.MustCompile(`\A((?:` + fieldLine + `)*)\r\n`)
 	listShape    = regexp.MustCompile(`\A[ \t]*(?:` + tokenClass + `)?[ \t]*(?:,[ \t]*(?:` + tokenClass + `)?[ \t]*)*\z`)

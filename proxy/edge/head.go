@@ -59,7 +59,7 @@ func lineText(line []byte) ([]byte, error) {
 func (h *head) requestLine(line []byte) error {
 	method, rest, _ := bytes.Cut(line, []byte{' '})
 	target, version, ok := bytes.Cut(rest, []byte{' '})
-	if !ok || !token(method) || len(target) == 0 || bytes.IndexByte(target, '\t') >= 0 {
+	if !ok || !token(method) || len(target) == 0 || bytes.ContainsAny(target, "\t#") {
 		return errRequestLine
 	}
 	switch string(version) {

@@ -31,6 +31,8 @@ func TestMalformedHTTP2IsRefused(t *testing.T) {
 		{":path", "/a?b HTTP/1.0", "400"},
 		{":path", "/a?b\tc", "reset"}, // by net/http
 		{":path", "/a b", "400"},
+		{":path", "/a?b#c", "400"},
+		{":path", "/a#b", "400"},
 		{":path", "a", "reset"},
 		{":path", "http://y/a", "400"},
 		{":path", "*", "200"},

@@ -94,6 +94,8 @@ var vectors = []struct {
 	{"two spaces", "GET  / HTTP/1.1\r\n" + host + "\r\n", false},
 	{"tab for a space", "GET\t/\tHTTP/1.1\r\n" + host + "\r\n", false},
 	{"space behind the version", "GET / HTTP/1.1 \r\n" + host + "\r\n", false},
+	{"fragment behind the path", "GET /a#b HTTP/1.1\r\n" + host + "\r\n", false},
+	{"fragment behind the query", "GET /a?b#c HTTP/1.1\r\n" + host + "\r\n", false},
 	{"space in the target", "GET /a b HTTP/1.1\r\n" + host + "\r\n", false},
 	{"empty line first", "\r\nGET / HTTP/1.1\r\n" + host + "\r\n", false},
 	{"half a preface", "PRI * HTTP/2.0\r\n\r\nGET / HTTP/1.1\r\n" + host + "\r\n", false},

@@ -26,7 +26,7 @@ func wellFormed(r *http.Request) error {
 		return errHost
 	case r.ProtoMajor < 2:
 		return nil
-	case !token([]byte(r.Method)), strings.ContainsAny(r.RequestURI, " \t"),
+	case !token([]byte(r.Method)), strings.ContainsAny(r.RequestURI, " \t#"),
 		r.Method != http.MethodConnect && r.RequestURI != "*" && !strings.HasPrefix(r.RequestURI, "/"):
 		return errRequestLine
 	}

@@ -13,8 +13,9 @@ import (
 // again: "%252F" is an encoded slash like "%2F", because a server that decodes once
 // more makes it a separator, and which servers do is not visible from here. A name
 // with "%2F" in its text, rightly sent as "%252F", thereby needs a route that
-// allows encoded slashes. UTF-8 in more bytes than needed ("%C0%AF") counts as what
-// lax decoders make of it.
+// allows encoded slashes. UTF-8 in more bytes than needed ("%C0%AF"), also with a
+// continuation that is none ("%C0%2F"), counts as what lax decoders make of it, and
+// dots among blanks ("..%20") as what servers make of it that trim names.
 type Odd uint8
 
 const (
@@ -111,43 +112,62 @@ func oddities(raw string) Odd {
 }
 
 // lastDecoded returns what the last n bytes decode to, 0 for nothing: an escape,
-// or an ASCII character in two or three bytes of UTF-8.
+// or an ASCII character in two to seven bytes of UTF-8. Of continuations only what
+// they hold is looked at, as lax decoders do; what cuts segments, and a percent sign, with
+// which an escape may begin, is none. No valid UTF-8 is among them.
 func lastDecoded(s []byte) (c byte, n int) {
 	if len(s) < 2 {
 		return 0, 0
 	}
 	last, before := s[len(s)-1], s[len(s)-2]
 	switch {
-	case last&0xC0 == 0x80 && before&0xFE == 0xC0:
-		return before<<6 | last&0x3F, 2
-	case len(s) < 3:
-		return 0, 0
-	case last&0xC0 == 0x80 && before&0xFE == 0x80 && s[len(s)-3] == 0xE0:
-		return before<<6 | last&0x3F, 3
-	case s[len(s)-3] == '%' && isHex(before) && isHex(last):
+	case len(s) > 2 && s[len(s)-3] == '%' && isHex(before) && isHex(last):
 		return unhex(before)<<4 | unhex(last), 3
+	case strings.IndexByte(cuts+"%", last) >= 0, before == 0:
+		return 0, 0
+	case before&0xFE == 0xC0:
+		return (before&1)<<6 | last&0x3F, 2
+	case before&0x3E != 0:
+		return 0, 0
+	}
+	for n, first := range [...]byte{3: 0xE0, 4: 0xF0, 5: 0xF8, 6: 0xFC, 7: 0xFE} {
+		switch {
+		case n < 3:
+		case n > len(s):
+			return 0, 0
+		case s[len(s)-n] == first:
+			return (before&1)<<6 | last&0x3F, n
+		case s[len(s)-n]&0x3F != 0, s[len(s)-n] == 0:
+			return 0, 0
+		}
 	}
 	return 0, 0
 }
 
+// cuts are the bytes at which some server ends a segment.
+const cuts = "/\\\x00;?#"
+
 // dotted finds a segment that is "." or "..", also for a server that cuts
-// ";parameters" off, or what looks like a query, or stops at a zero byte.
+// ";parameters" off, or what looks like a query, or stops at a zero byte; or dots and
+// blanks alone, of which servers trim the latter.
 func dotted(path []byte) Odd {
-	dots, other := 0, false
+	dots, blank, other := 0, false, false
 	for i := range len(path) + 1 {
 		c := byte('/')
 		if i < len(path) {
 			c = path[i]
 		}
-		switch c {
-		case '/', '\\', 0, ';', '?', '#':
-			if !other && (dots == 1 || dots == 2) {
+		switch {
+		case strings.IndexByte(cuts, c) >= 0:
+			if !other && (dots == 1 || dots == 2 || dots > 0 && blank) {
 				return dotSegments
 			}
 			// What follows a cut is no segment of its own.
-			dots, other = 0, c == ';' || c == '?' || c == '#'
-		case '.':
+			dots, blank, other = 0, false, c == ';' || c == '?' || c == '#'
+		case c == '.':
 			dots++
+		case c <= ' ':
+			blank = true
 		default:
 			other = true
 		}

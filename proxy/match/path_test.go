@@ -83,6 +83,32 @@ func TestNormaliseOdd(t *testing.T) {
 		{"/a/..%255cadmin", "/a/..%255cadmin", b | d},
 		{"/a/..%00/b", "/a/..%00/b", z | d},
 		{"/%2e%2e%2f%5c%00", "/%2E%2E%2F%5C%00", s | b | z | d},
+		// Lax decoders: more bytes than needed, and continuations that are none.
+		{"/a/%f0%80%80%ae%f0%80%80%ae/b", "/a/\xf0\x80\x80\xae\xf0\x80\x80\xae/b", d},
+		{"/a%f0%80%80%afb", "/a\xf0\x80\x80\xafb", s},
+		{"/a%f8%80%80%80%afb", "/a\xf8\x80\x80\x80\xafb", s},
+		{"/a%fc%80%80%80%81%9cb", "/a\xfc\x80\x80\x80\x81\x9cb", b},
+		{"/a%fe%80%80%80%80%80%80b", "/a\xfe\x80\x80\x80\x80\x80\x80b", z},
+		{"/a/%c0%2e%c0%2e/b", "/a/\xc0%2E\xc0%2E/b", d},
+		{"/a/%c0../b", "/a/\xc0../b", d},
+		{"/a/%e0%40%ae./b", "/a/\xe0%40\xae./b", d},
+		{"/a%c1%1cb", "/a\xc1\x1cb", b},
+		{"/a%25f0%2580%2580%25afb", "/a%25f0%2580%2580%25afb", s},
+		{"/caf%c0/b", "/caf\xc0/b", 0},
+		{"/%e0%a0%80%f0%90%80%80%ef%bf%bf", "/\u0800\U00010000\uffff", 0},
+		{"/%c1/../b", "/\xc1/../b", d},
+		{"/%c1%2f../b", "/\xc1%2F../b", s | d},
+		{"/%e0%00../b", "/\xe0%00../b", z | d},
+		// Servers that trim names.
+		{"/a/..%20/b", "/a/.. /b", d},
+		{"/a/%20..", "/a/ ..", d},
+		{"/a/%09../b", "/a/\t../b", d},
+		{"/a/.%20./b", "/a/. ./b", d},
+		{"/a/..%0a/b", "/a/..\n/b", d},
+		{"/a/..%2520/b", "/a/..%2520/b", d},
+		{"/a/..%20.;x/b", "/a/.. .;x/b", d},
+		{"/a/...%20/b", "/a/... /b", d},
+		{"/a/%20/b..%20/.x%20", "/a/ /b.. /.x ", 0},
 		{"/a%25", "/a%25", 0},
 		{"/a%252", "/a%252", 0},
 		{"/a%2520b", "/a%2520b", 0},
@@ -136,7 +162,8 @@ func TestNormaliseAllocatesNothing(t *testing.T) {
 
 func FuzzNormalise(f *testing.F) {
 	for _, seed := range []string{"/", "/a//b/", "/a/%2e%2e/b", "/a/..;/b", "/%25%32%65/", "/caf%c3%a9", "/a%2fb", "/a b", "/[;]", "/.%00",
-		"/%2525252e", "/%c0%ae%c0%ae/", "/%%32e", "/a%5c..", "/%e0%80%ae", "/%25c0%25af", "/%2b+%3B;", "/a/.%2e%2fb%2e"} {
+		"/%2525252e", "/%c0%ae%c0%ae/", "/%%32e", "/a%5c..", "/%e0%80%ae", "/%25c0%25af", "/%2b+%3B;", "/a/.%2e%2fb%2e",
+		"/%f0%80%80%ae./", "/%25fc%2580%2580%2580%2580%25af", "/%c0%2e%c1%1c", "/..%20/%09.", "/a/. ./", "/%c1/../x", "/%e0%40/..%c1;/"} {
 		f.Add(seed, strings.ToUpper(seed))
 	}
 	f.Fuzz(func(t *testing.T, in, other string) {
@@ -204,7 +231,8 @@ func checkDecodings(t *testing.T, p Path) {
 			want |= encodedZero
 		}
 		for _, part := range strings.Split(strings.ReplaceAll(seen, `\`, "/"), "/") {
-			if part == "." || part == ".." || strings.HasPrefix(part, ".;") || strings.HasPrefix(part, "..;") {
+			trimmed := strings.Trim(part, " \t\r\n")
+			if trimmed == "." || trimmed == ".." || strings.HasPrefix(part, ".;") || strings.HasPrefix(part, "..;") {
 				want |= dotSegments
 			}
 		}
