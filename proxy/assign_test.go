@@ -118,14 +118,29 @@ func TestTraceparent(t *testing.T) {
 	}
 }
 
+// Who is routed where costs no allocation.
+func TestAssignAllocatesNothing(t *testing.T) {
+	assign := assignment(t)
+	if n := testing.AllocsPerRun(100, assign); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func BenchmarkAssign(b *testing.B) {
-	table := tableOf(b, capability.Route{Path: "/o"})
+	assign := assignment(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		assign()
+	}
+}
+
+func assignment(t testing.TB) func() {
+	table := tableOf(t, capability.Route{Path: "/o"})
 	r, _ := http.NewRequest("GET", "/o", nil)
 	r.Header.Set("Cookie", "theme=dark; session=7e0b1f9c8a")
 	e := capability.Effective{Owner: capability.Legacy, Weight: 2500}
 	want := capability.Subject{Kind: capability.SubjectCookie, Name: "session"}
-	b.ReportAllocs()
-	for b.Loop() {
+	return func() {
 		d := decision{route: table.routes[0], class: capability.Read, subject: subjectOf(want, r, "127.0.0.1")}
 		d.assign(e)
 	}

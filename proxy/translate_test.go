@@ -21,6 +21,12 @@ func TestRewritePaths(t *testing.T) {
 		{"/api/orders/", "/v1/", "/api/orders/a%2Fb", "/v1/a%2Fb"},
 		{"/", "/shop", "/cart", "/shop/cart"},
 		{"/a b", "/c d", "/a%20b/x", "/c%20d/x"},
+		// A prefix ends at a segment's end, so no dot segment comes to be; one that a route
+		// allows stays what it is.
+		{"/api/orders", "/v1", "/api/orders../admin", "/api/orders../admin"},
+		{"/api/orders", "/", "/api/orders/..x/.y", "/..x/.y"},
+		{"/", "/v1", "/..x", "/v1/..x"},
+		{"/api/orders", "/v1", "/api/orders/%2E%2E/admin", "/v1/%2E%2E/admin"},
 	} {
 		r := newTranslation(capability.Rewrite{Prefix: c.prefix, To: c.to})
 		if got := r.path(c.public); got != c.own {

@@ -229,3 +229,35 @@ func TestFindAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// A request looks at as many nodes and expressions among 2,000 routes as among 20,
+// but where templates differ in nothing but the end of a segment.
+func TestTheNumberOfRoutesCostsNothing(t *testing.T) {
+	t.Parallel()
+	steps := func(m mix, n int) int {
+		at := middle(n)
+		x := indexOf(t, m.routes(n)...)
+		q, plain := m.request(at)
+		var err error
+		if q.Path, err = Normalise(plain.URL.Path); err != nil {
+			t.Fatal(err)
+		}
+		var buf hostBuffer
+		s := search{request: q, host: hostname(&buf, q.Host)}
+		if c := s.under(&x.root, 0); c == nil || c.place != at {
+			t.Fatalf("%s: %+v is claimed by %+v, not by %d", m.name, q, c, at)
+		}
+		return s.steps
+	}
+	for _, m := range mixes() {
+		few, many := steps(m, 20), steps(m, 2000)
+		switch {
+		case m.name == "suffixes":
+			if many <= few {
+				t.Errorf("%s: nothing is counted", m.name)
+			}
+		case few != many || few == 0:
+			t.Errorf("%s: %d steps among 20 routes, %d among 2000", m.name, few, many)
+		}
+	}
+}

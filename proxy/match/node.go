@@ -89,6 +89,7 @@ func (n *node) spanner(t *template) *spanner {
 type search struct {
 	request *Request
 	host    []byte // in normal form
+	steps   int    // nodes and expressions looked at
 }
 
 // under returns the most specific claim below a node that the request meets, when
@@ -96,6 +97,7 @@ type search struct {
 // anywhere wins without comparing; among segments of one kind those further down
 // decide.
 func (s *search) under(n *node, offset int) *claim {
+	s.steps++
 	path := s.request.Path.Match
 	if offset == len(path) {
 		if c := n.end.find(s); c != nil {
@@ -136,6 +138,7 @@ func (s *search) over(branches *fan[branch], offset, end int) *claim {
 		}
 		among := branches.by[slashed[1:1+n]]
 		for i := range among {
+			s.steps++
 			if among[i].segment.match(slashed) {
 				best = better(best, s.under(among[i].to, end))
 			}
@@ -153,6 +156,7 @@ func (s *search) across(spanning *fan[*spanner]) *claim {
 			continue
 		}
 		for _, sp := range spanning.by[path[len(path)-n:]] {
+			s.steps++
 			if sp.template.whole.MatchString(path) {
 				best = better(best, sp.claims.find(s))
 			}
