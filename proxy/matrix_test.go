@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -148,7 +147,15 @@ func TestFaultMatrix(t *testing.T) {
 				t.Run(f.name+"/"+class.name+"/"+front.name, func(t *testing.T) {
 					t.Parallel()
 					for _, kind := range kindsOfLeg {
-						f.against(t, class, pairing{front, backs[0], kind.make}, f.want[i])
+						var arrived atomic.Int64
+						failing := nobody(t)
+						if !f.refuse {
+							failing = raw(t, func(conn net.Conn, r *http.Request) {
+								arrived.Add(1)
+								f.do(conn, r)
+							})
+						}
+						f.against(t, class, pairing{front, backs[0], kind.make}, failing, &arrived, f.want[i])
 					}
 				})
 			}
@@ -156,18 +163,11 @@ func TestFaultMatrix(t *testing.T) {
 	}
 }
 
-func (f fault) against(t *testing.T, class classOfRequest, c pairing, want outcomeOfFault) {
+// against sends one request where the upstream that fails is one of its sides, or the
+// only one.
+func (f fault) against(t *testing.T, class classOfRequest, c pairing, failing string, arrived *atomic.Int64, want outcomeOfFault) {
 	t.Helper()
-	var arrived atomic.Int64
-	failing := nobody(t)
-	if !f.refuse {
-		failing = raw(t, func(conn net.Conn, r *http.Request) {
-			arrived.Add(1)
-			f.do(conn, r)
-		})
-	}
-	well := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "other") }))
-	t.Cleanup(well.Close)
+	well := c.back.serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "other") }))
 	r := c.before(t, nil, failing, func(o *Options, d *capability.Document) {
 		o.LegacyTimeout = timeoutOfMatrix
 		if class.counted {

@@ -368,7 +368,9 @@ func TestBrokenTunnelSaysWhy(t *testing.T) {
 	}), nil)
 	conn, r, _ := dialled(t, s.url, "GET /api/orders/live HTTP/1.1\r\nHost: x\r\n"+websocket+"\r\n")
 	_, _ = io.WriteString(conn, "x")
-	_, _ = io.Copy(io.Discard, r)
+	if said, _ := io.ReadAll(r); len(said) > 0 {
+		t.Errorf("the client of a connection that is its own was told %q", said)
+	}
 	if got := s.closed(); got["end"] != "broken" || got["failure"] == nil || got["reason"] != "weight" {
 		t.Errorf("%v", got)
 	}
