@@ -57,6 +57,12 @@ func TestJudgeServer(t *testing.T) {
 	if v := judgeServer(s, capability.Extracted, capability.CaptureWAL, "strangler_orders_", true, 10<<30); len(v.obstacles) > 0 || strings.Contains(said(v.notes), "must be free") {
 		t.Errorf("a move that runs has its places: %+v", v)
 	}
+	s.SendersTaken, s.PlacesTaken, s.SlotsTaken, s.KeepSize = 19, 0, 20, -1
+	s.Waits = []Waiting{{PID: 17}}
+	if v := judgeServer(s, capability.Legacy, capability.CaptureTrigger, "strangler_orders_", false, 10<<30); len(v.obstacles) > 0 || len(v.notes) != 3 ||
+		!strings.Contains(said(v.notes), "triggers write every changed row a second time") || !strings.Contains(said(v.notes), "a trigger or a gate would wait") {
+		t.Errorf("triggers need nothing of the log: %+v", v)
+	}
 	if v := judgeServer(roomy, capability.Extracted, capability.CaptureWAL, "strangler_orders_", false, 10<<30); !strings.Contains(said(v.notes), "about 15.0 GiB must be free") {
 		t.Errorf("disk: %+v", v)
 	}

@@ -35,21 +35,12 @@ func (f *feed) tend(ctx context.Context) error {
 // that were attached have the trigger for their rows by then, and get the one for
 // truncations here.
 func (f *feed) checkTriggers(ctx context.Context) error {
-	rows, err := f.conn.Query(ctx, `SELECT root::regclass::text, relation::regclass::text, rows, truncations FROM strangler.captured($1) WHERE NOT (rows AND truncations)`, f.box.name)
-	if err != nil {
-		return fmt.Errorf("look at triggers: %w", err)
+	bare, lacking, err := f.uncaptured(ctx)
+	if err == nil && bare != "" {
+		// A statement finds a partition that is attached just then before it can see
+		// the triggers that it has got: the next statement sees both.
+		bare, lacking, err = f.uncaptured(ctx)
 	}
-	var lacking []string
-	var root, relation, bare string
-	var captured, truncations bool
-	_, err = pgx.ForEachRow(rows, []any{&root, &relation, &captured, &truncations}, func() error {
-		if !captured {
-			bare = relation
-		} else {
-			lacking = append(lacking, root)
-		}
-		return nil
-	})
 	if err != nil {
 		return fmt.Errorf("look at triggers: %w", err)
 	}
@@ -62,4 +53,24 @@ func (f *feed) checkTriggers(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// uncaptured returns a table whose rows are not captured, if there is one, and the
+// roots of those whose truncations are not.
+func (f *feed) uncaptured(ctx context.Context) (bare string, lacking []string, err error) {
+	rows, err := f.conn.Query(ctx, `SELECT root::regclass::text, relation::regclass::text, rows, truncations FROM strangler.captured($1) WHERE NOT (rows AND truncations)`, f.box.name)
+	if err != nil {
+		return "", nil, err
+	}
+	var root, relation string
+	var captured, truncations bool
+	_, err = pgx.ForEachRow(rows, []any{&root, &relation, &captured, &truncations}, func() error {
+		if !captured {
+			bare = relation
+		} else {
+			lacking = append(lacking, root)
+		}
+		return nil
+	})
+	return bare, lacking, err
 }
