@@ -60,7 +60,7 @@ func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint
 	// is still there to hear it.
 	w.counted = x.admitted != nil
 	w.forClient()
-	res.Body = w
+	res.Body, x.answer = w, w
 }
 
 // lasts reports whether an answer is one that goes on for as long as both ends
@@ -141,6 +141,12 @@ func (w *watcher) Close() error {
 	}
 	w.finish(err)
 	return w.ReadCloser.Close()
+}
+
+// abandon is Close for an answer that may not be read any more.
+func (w *watcher) abandon() {
+	w.finish(nil)
+	_ = w.ReadCloser.Close() // nobody will see it
 }
 
 func (w *watcher) finish(err error) {

@@ -18,6 +18,7 @@ var (
 	errNoEndpoint = errors.New("the upstream has no endpoint")
 	errBusy       = errors.New("too many requests are there already")
 	errShutdown   = errors.New("the proxy stops")
+	errGarbage    = errors.New("the upstream answered something that is no status")
 )
 
 // gateHeader on a 503 says that a database's gate refused the write: the side is
@@ -191,7 +192,18 @@ func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http
 	x.endpoint = e.Address()
 	x.attempts++
 	e.Begin()
+	panics := true
+	defer func() {
+		if panics {
+			e.End(pool.Neutral, "")
+		}
+	}()
 	res, err := e.Leg().RoundTrip(out)
+	panics = false
+	if err == nil && !isStatus(res.StatusCode) {
+		_ = res.Body.Close() // it is no answer
+		err = fmt.Errorf("%w: %03d", errGarbage, res.StatusCode)
+	}
 	if !errors.Is(err, pool.ErrUnreachable) && !errors.Is(err, pool.ErrExhausted) {
 		e.Reached()
 	}
@@ -204,6 +216,10 @@ func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http
 	x.watch(req, res, e)
 	return res, nil
 }
+
+// isStatus reports whether a number can be the status of an answer: net/http panics
+// over others.
+func isStatus(n int) bool { return 100 <= n && n <= 999 }
 
 // addressed is the request as one endpoint gets it.
 func (x *exchange) addressed(req *http.Request, e *pool.Endpoint, r translation, hints *early) *http.Request {

@@ -37,6 +37,7 @@ const (
 	ReasonGone      Reason = "client"     // the client went away, or ended its request early
 	ReasonStalled   Reason = "stalled"    // the client let the rest of its body wait
 	ReasonMalformed Reason = "malformed"  // refused: the body broke the rules of its framing under way
+	ReasonPanic     Reason = "panic"      // a mistake in the proxy
 	ReasonShutdown  Reason = "shutdown"   // cut off, because the proxy stops and its grace is over
 )
 

@@ -48,6 +48,7 @@ type exchange struct {
 	attempts int
 	status   int
 	failure  string   // the error in full
+	answer   *watcher // of the upstream's body; nil before it began
 	cut      error    // by which reading the answer's body failed; nil: it did not
 	carried  *carried // nil, or the connection was upgraded
 }
@@ -69,6 +70,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer p.finish(x)
 	x.openBody(rec)
 	defer x.closeBody(rec)
+	defer rec.rescue()
 	x.client = p.options.Peers.Client(r)
 	x.origin = origin{scheme: x.client.Proto, host: x.client.Host}
 	x.id = requestID(r.Header)
@@ -221,7 +223,7 @@ func (p *Proxy) finish(x *exchange) {
 	x.free()
 	x.spend()
 	broke := recover()
-	if broke != nil && x.status < http.StatusInternalServerError && x.reason != ReasonGone {
+	if broke != nil && x.status < http.StatusInternalServerError && x.reason != ReasonGone && x.reason != ReasonPanic {
 		x.reason = x.brokenBy()
 	}
 	p.record(x)

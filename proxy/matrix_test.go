@@ -123,6 +123,15 @@ var faults = []fault{
 		want: [8]outcomeOfFault{broken, broken, broken, broken, broken, broken, broken, broken}, tries: 1},
 	{name: "answers garbage", do: func(c net.Conn, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); utter(c, "SSH-2.0-x\r\n\r\n") },
 		want: [8]outcomeOfFault{other, 502, 502, 502, 502, 502, 502, 502}, blames: true, tries: 2},
+	// net/http's server panics over such a status.
+	{name: "answers garbage for a status", do: func(c net.Conn, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		utter(c, "HTTP/1.1 099 x\r\nContent-Length: 2\r\n\r\nno")
+	}, want: [8]outcomeOfFault{other, 502, 502, 502, 502, 502, 502, 502}, blames: true, tries: 2},
+	{name: "answers 000", do: func(c net.Conn, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		utter(c, "HTTP/1.1 000 x\r\nContent-Length: 2\r\n\r\nno")
+	}, want: [8]outcomeOfFault{other, 502, 502, 502, 502, 502, 502, 502}, blames: true, tries: 2},
 	{name: "answers early and closes", do: func(c net.Conn, r *http.Request) {
 		utter(c, "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
 		_, _ = io.Copy(io.Discard, r.Body) // else the kernel resets, and may take the answer along

@@ -23,6 +23,7 @@ type metrics struct {
 	holds    *prometheus.HistogramVec
 	changes  *prometheus.CounterVec
 	refused  *prometheus.CounterVec
+	panics   prometheus.Counter
 }
 
 func newMetrics(registerer prometheus.Registerer, p *Proxy) (*metrics, error) {
@@ -39,11 +40,13 @@ func newMetrics(registerer prometheus.Registerer, p *Proxy) (*metrics, error) {
 			Help: "Changes of a breaker's state, by the new state."}, []string{"capability", "side", "to"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "strangler_retries_refused_total",
 			Help: "Retries that the capability's budget did not allow."}, []string{"capability"}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{Name: "strangler_panics_total",
+			Help: "Requests that a mistake in the proxy has ended; the log says where."}),
 	}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.holds, m.changes, m.refused, collector{p}} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.holds, m.changes, m.refused, m.panics, collector{p}} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

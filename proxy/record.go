@@ -12,6 +12,13 @@ import (
 type recorder struct {
 	http.ResponseWriter
 	exchange *exchange
+	begun    bool // a final header was written
+}
+
+// WriteHeader notes that the answer has begun, unless it panics over the status.
+func (rec *recorder) WriteHeader(status int) {
+	rec.ResponseWriter.WriteHeader(status)
+	rec.begun = rec.begun || status >= http.StatusOK || status == http.StatusSwitchingProtocols
 }
 
 func (rec *recorder) Unwrap() http.ResponseWriter { return rec.ResponseWriter }

@@ -124,13 +124,14 @@ func (s *strangler) stop() error {
 	return nil
 }
 
-// crashed looks for what the runtime prints when a goroutine panics or two of them race; net/http survives some panics.
+// crashed looks for what the runtime prints when a goroutine panics or two of them race, and for what the strangler logs at
+// ERROR of panics that cost one request only.
 func (s *strangler) crashed() error {
 	text, err := os.ReadFile(s.log)
 	if err != nil {
 		return err
 	}
-	for _, sign := range []string{"panic:", "http: panic serving", "DATA RACE", "fatal error:"} {
+	for _, sign := range []string{"panic:", "panic serving", "panic in a handler", "DATA RACE", "fatal error:"} {
 		if at := strings.Index(string(text), sign); at >= 0 {
 			return fmt.Errorf("the log says %.400s", text[at:])
 		}

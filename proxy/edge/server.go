@@ -1,9 +1,11 @@
 package edge
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -101,7 +103,7 @@ func New(o Options) (*Server, error) {
 		Protocols:         new(http.Protocols),
 		ConnContext:       connContext,
 		ConnState:         s.connState,
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // about single connections: noise
+		ErrorLog:          log.New(noise{o.Log}, "", 0),
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is the handler's to answer
 	}
@@ -109,6 +111,19 @@ func New(o Options) (*Server, error) {
 	s.http.Protocols.SetHTTP2(o.HTTP2 && o.TLS != nil)
 	s.http.Protocols.SetUnencryptedHTTP2(o.HTTP2 && o.TLS == nil)
 	return s, nil
+}
+
+// noise takes what net/http says about single connections, which nobody wants to see
+// unless he looks for it, and panics, which everybody has to see.
+type noise struct{ log *slog.Logger }
+
+func (n noise) Write(line []byte) (int, error) {
+	level := slog.LevelDebug
+	if bytes.Contains(line, []byte("panic serving")) {
+		level = slog.LevelError
+	}
+	n.log.Log(context.Background(), level, string(bytes.TrimSpace(line)))
+	return len(line), nil
 }
 
 // Run serves until ctx ends and then drains: see Options and Drain for the order.
