@@ -50,6 +50,9 @@ func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint
 			if broke != "" && said != pool.Failed {
 				said, why = pool.Failed, broke
 			}
+			if errors.Is(err, io.EOF) {
+				broke, said, why = x.concluded(res, said, why)
+			}
 			x.report.ended(broke)
 		}
 		e.End(said, why)
@@ -61,6 +64,23 @@ func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint
 	w.counted = x.admitted != nil
 	w.forClient()
 	res.Body, x.answer = w, w
+}
+
+// concluded is for the end of an answer that came in whole: a call of gRPC has its status
+// there, which may say that it failed, and whose failure that is.
+func (x *exchange) concluded(res *http.Response, said pool.Outcome, why string) (string, pool.Outcome, string) {
+	if res.Header.Get("Grpc-Status") != "" {
+		return "", said, why // it was heard with the header
+	}
+	x.hearGRPC(res.Trailer)
+	if x.grpc == "" || x.late() {
+		return "", said, why
+	}
+	said, why = x.verdict(res, nil)
+	if status, broke := x.standing(res); status >= http.StatusInternalServerError {
+		return broke, said, why
+	}
+	return "", said, why
 }
 
 // lasts reports whether an answer is one that goes on for as long as both ends

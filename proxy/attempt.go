@@ -212,6 +212,7 @@ func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http
 		e.End(x.verdict(nil, err))
 		return nil, fmt.Errorf("exchange with %s: %w", e.Address(), err)
 	}
+	x.hearGRPC(res.Header)
 	to.rewrite.answer(res.Header, e.URL(), x.origin, base{public: x.request.URL.EscapedPath(), own: out.URL.EscapedPath()})
 	x.watch(req, res, e)
 	return res, nil
@@ -255,28 +256,32 @@ func (x *exchange) ended(req *http.Request, err error) error {
 }
 
 // outcome is what an attempt says about its side. Failures are connections that
-// cannot be made or break, timeouts, and answers of 500 and above. No evidence
+// cannot be made or break, timeouts, answers of 500 and above, and calls of gRPC that end likewise. No evidence
 // either way are clients that went away, refusals by a gate, and a write's 503
 // that says when to come back. A client that gave up after the side was slow has
 // shown just that: without it a side that hangs would look well for as long as no
 // client is as patient as the timeout.
 func (x *exchange) outcome(res *http.Response, err error, took time.Duration) breaker.Outcome {
-	if errors.Is(err, errClientGone) && x.route != nil {
+	late := err == nil && x.late()
+	if (late || errors.Is(err, errClientGone)) && x.route != nil {
 		if slow := x.route.binding.document.Resilience.Breaker.Slow; slow > 0 && took > slow {
 			return breaker.Success()
 		}
 	}
 	switch {
-	case ours(err), errors.Is(err, errNoEndpoint):
+	case late, ours(err), errors.Is(err, errNoEndpoint):
 		return breaker.Excluded()
 	case err != nil:
 		return breaker.Failure(err.Error())
-	case res.StatusCode < http.StatusInternalServerError:
+	}
+	status, said := x.standing(res)
+	switch {
+	case status < http.StatusInternalServerError:
 		return breaker.Success()
-	case res.StatusCode == http.StatusServiceUnavailable && x.held(res):
+	case status == http.StatusServiceUnavailable && x.held(res):
 		return breaker.Excluded()
 	}
-	return breaker.Failure(fmt.Sprintf("answered %d", res.StatusCode))
+	return breaker.Failure(said)
 }
 
 // ours reports whether an error came from this end, and tells nothing of the other:
@@ -308,12 +313,13 @@ func (x *exchange) verdict(res *http.Response, err error) (pool.Outcome, string)
 		return pool.Unreachable, err.Error()
 	case err != nil:
 		return pool.Failed, err.Error()
-	case res.StatusCode == http.StatusServiceUnavailable && x.held(res):
-		return pool.Neutral, ""
 	}
-	switch res.StatusCode {
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return pool.Failed, fmt.Sprintf("answered %d", res.StatusCode)
+	status, said := x.standing(res)
+	switch {
+	case x.late(), status == http.StatusServiceUnavailable && x.held(res):
+		return pool.Neutral, ""
+	case status == http.StatusBadGateway, status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout:
+		return pool.Failed, said
 	}
 	return pool.OK, ""
 }

@@ -47,10 +47,11 @@ type exchange struct {
 	endpoint string // that answered, or was tried last
 	attempts int
 	status   int
-	failure  string   // the error in full
-	answer   *watcher // of the upstream's body; nil before it began
-	cut      error    // by which reading the answer's body failed; nil: it did not
-	carried  *carried // nil, or the connection was upgraded
+	failure  string     // the error in full
+	grpc     grpcStatus // with which a gRPC call ended; empty: it did not, or is none
+	answer   *watcher   // of the upstream's body; nil before it began
+	cut      error      // by which reading the answer's body failed; nil: it did not
+	carried  *carried   // nil, or the connection was upgraded
 }
 
 type exchangeKey struct{}

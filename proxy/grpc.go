@@ -77,7 +77,8 @@ func (x *exchange) grpcCode(status int) int {
 func (rec *recorder) refuseGRPC(f refusal) {
 	h := rec.Header()
 	h.Set("Content-Type", "application/grpc")
-	h.Set("Grpc-Status", strconv.Itoa(rec.exchange.grpcCode(f.status)))
+	rec.exchange.grpc = grpcStatus(strconv.Itoa(rec.exchange.grpcCode(f.status)))
+	h.Set("Grpc-Status", string(rec.exchange.grpc))
 	h.Set("Grpc-Message", url.PathEscape(f.message))
 	rec.WriteHeader(http.StatusOK)
 }

@@ -24,6 +24,7 @@ type metrics struct {
 	changes  *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	panics   prometheus.Counter
+	calls    *prometheus.CounterVec
 }
 
 func newMetrics(registerer prometheus.Registerer, p *Proxy) (*metrics, error) {
@@ -40,13 +41,15 @@ func newMetrics(registerer prometheus.Registerer, p *Proxy) (*metrics, error) {
 			Help: "Changes of a breaker's state, by the new state."}, []string{"capability", "side", "to"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "strangler_retries_refused_total",
 			Help: "Retries that the capability's budget did not allow."}, []string{"capability"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "strangler_grpc_calls_total",
+			Help: "Calls of gRPC that ended with a status, by its name; OTHER where it is none."}, []string{"capability", "side", "status"}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{Name: "strangler_panics_total",
 			Help: "Requests that a mistake in the proxy has ended; the log says where."}),
 	}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.holds, m.changes, m.refused, m.panics, collector{p}} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.holds, m.changes, m.refused, m.panics, m.calls, collector{p}} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
@@ -60,6 +63,9 @@ func (m *metrics) request(x *exchange, took time.Duration) {
 		name = x.route.binding.document.Name
 	}
 	m.requests.WithLabelValues(name, string(x.side), string(x.class), codeClass(x.status), string(x.reason)).Inc()
+	if x.grpc != "" {
+		m.calls.WithLabelValues(name, string(x.side), x.grpc.name()).Inc()
+	}
 	m.duration.WithLabelValues(name, string(x.side)).Observe(took.Seconds())
 }
 

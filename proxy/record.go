@@ -32,7 +32,7 @@ func (p *Proxy) record(x *exchange) {
 		p.metrics.request(x, took)
 	}
 	level := slog.LevelInfo
-	if x.status < http.StatusInternalServerError {
+	if x.status < http.StatusInternalServerError && x.grpc.asHTTP() < http.StatusInternalServerError {
 		if n := p.served.Add(1); n%p.options.AccessEvery != 0 {
 			return
 		}
@@ -51,6 +51,9 @@ func (p *Proxy) record(x *exchange) {
 		slog.String("upstream", x.endpoint), slog.Int("attempts", x.attempts), slog.String("client", x.client.Address))
 	if x.route != nil {
 		attrs = append(attrs, slog.String("capability", x.route.binding.document.Name), slog.String("route", x.route.Path))
+	}
+	if x.grpc != "" {
+		attrs = append(attrs, slog.String("grpc_status", x.grpc.name()))
 	}
 	if c := x.carried; c != nil {
 		attrs = append(attrs, slog.Int64("bytes_up", c.FromClient), slog.Int64("bytes_down", c.FromUpstream), slog.String("end", string(c.End)))

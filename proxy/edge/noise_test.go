@@ -1,34 +1,15 @@
 package edge
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // A panic that no handler has caught is logged at ERROR, and a client's noise is not.
 func TestPanicsAreLogged(t *testing.T) {
@@ -36,7 +17,7 @@ func TestPanicsAreLogged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := &lockedBuffer{}
+	said := &lines{}
 	run(t, Options{Listeners: []net.Listener{l}, Log: slog.New(slog.NewJSONHandler(said, nil)),
 		Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a mistake") })})
 	conn, err := net.Dial("tcp", l.Addr().String())
