@@ -40,6 +40,12 @@ func (p *Proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return res, err
 	}
+	// The other side is not asked for more than the budget allows at once, or a side that
+	// fails partly would double onto it. Where nothing was sent, as while the breaker is
+	// open, it is the first that is asked; who has had a retry has its place in the budget.
+	if (err == nil || !unsent(err)) && x.retried == 0 && !x.retry() {
+		return res, err
+	}
 	if res != nil {
 		x.failure = fmt.Sprintf("%s answered %d", x.side, res.StatusCode)
 		_ = res.Body.Close() // nobody will see it; a body that is still to come must keep nobody waiting

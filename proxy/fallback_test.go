@@ -2,9 +2,12 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,5 +129,70 @@ func TestWriteIsInFlightUntilItsAnswerEnds(t *testing.T) {
 	close(finish)
 	if now := s.Serving(t.Context(), "orders", 0, true); now.Writes != 0 {
 		t.Errorf("its answer has ended: %+v", now)
+	}
+}
+
+// A side that answers some reads with 503 does not double onto the other one: no more
+// than the budget allows are there at once, and the rest gets the 503.
+func TestFallingBackTakesFromTheBudget(t *testing.T) {
+	const clients, least = 30, 4
+	free := make(chan struct{})
+	var at, most atomic.Int64
+	s := serve(t, state(1, capability.Legacy, capability.Whole), func(w http.ResponseWriter, _ *http.Request) {
+		now := at.Add(1)
+		for have := most.Load(); now > have && !most.CompareAndSwap(have, now); have = most.Load() {
+		}
+		<-free
+		at.Add(-1)
+		_, _ = io.WriteString(w, "legacy")
+	}, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}, func(_ *Options, d *capability.Document) {
+		d.Resilience.Timeout, d.Resilience.Retries = 20*time.Second, 0
+		d.Resilience.Budget = capability.Budget{Share: 1, Least: least}
+		d.Resilience.Breaker = capability.Breaker{Ratio: 1, Requests: 10 * clients, Window: time.Minute, OpenFor: time.Second, Trials: 1}
+	})
+	release := sync.OnceFunc(func() { close(free) })
+	t.Cleanup(release)
+	answers := make(chan answer, clients)
+	for i := range clients {
+		go func() { answers <- s.get("/api/orders/1", fmt.Sprint("u", i)) }()
+	}
+	// All but those that the budget lets through are answered while these are still there.
+	for range clients - least {
+		s.want(<-answers, 503, "")
+	}
+	release()
+	for range least {
+		s.want(<-answers, 200, "legacy")
+	}
+	if most.Load() != least {
+		t.Errorf("%d fell back at once, want %d", most.Load(), least)
+	}
+	s.want(s.get("/api/orders/1", "u"), 200, "legacy") // the budget is whole again
+}
+
+// Reads that an open breaker turns away are no retries.
+func TestAnOpenBreakerTakesNothingFromTheBudget(t *testing.T) {
+	const clients = 30
+	var at atomic.Int64
+	all := make(chan struct{})
+	s := serve(t, state(1, capability.Legacy, capability.Whole), func(w http.ResponseWriter, _ *http.Request) {
+		if at.Add(1) == clients {
+			close(all)
+		}
+		<-all
+		_, _ = io.WriteString(w, "legacy")
+	}, nil, func(_ *Options, d *capability.Document) {
+		d.Resilience.Timeout = 20 * time.Second
+		d.Resilience.Budget = capability.Budget{Share: 1, Least: 1}
+		d.Breakers.Extracted = capability.BreakerForced
+	})
+	answers := make(chan answer, clients)
+	for i := range clients {
+		go func() { answers <- s.get("/api/orders/1", fmt.Sprint("u", i)) }()
+	}
+	for range clients {
+		s.want(<-answers, 200, "legacy")
 	}
 }

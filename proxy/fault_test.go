@@ -153,6 +153,7 @@ func TestExtractedDiesUnderLoad(t *testing.T) {
 	slow := func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) }
 	s := serve(t, state(1, capability.Legacy, 3000), slow, slow, func(_ *Options, d *capability.Document) {
 		d.Resilience.Breaker = capability.Breaker{Ratio: 0.5, Requests: 10, Window: time.Second, OpenFor: 50 * time.Millisecond, Trials: 2}
+		d.Resilience.Budget = capability.Budget{Least: 6} // for all that are there when it dies
 	})
 	address := s.extracted.Listener.Addr().String()
 	stop := make(chan struct{})
