@@ -33,7 +33,7 @@ type Route struct {
 	// else of the kind is refused. See Oddity.
 	Allow    []Oddity
 	Class    Class         // empty: by method
-	Timeout  time.Duration // 0: that of Resilience
+	Timeout  time.Duration // 0: that of Resilience; NoTimeout: none
 	Retries  *int          // nil: those of Resilience
 	Fallback *bool         // nil: that of Resilience
 	Body     int64         // largest body in bytes; 0: the proxy's own limit

@@ -48,6 +48,9 @@ func ParseBreakerMode(s string) (BreakerMode, error) {
 	return "", fmt.Errorf("%q is no mode of a breaker: write enforce, observe, disabled or open", s)
 }
 
+// NoTimeout is the timeout of a route whose answers may take for ever.
+const NoTimeout time.Duration = -1
+
 // BreakerModes are the modes of a capability's two breakers.
 type BreakerModes struct {
 	Legacy    BreakerMode

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"strangler/capability"
@@ -18,7 +19,8 @@ import (
 // A timeout runs until the answer begins. After that it bounds the pauses
 // between two pieces of a read's body, and the whole of a write's, less the time
 // for which the client takes nothing. Event streams and upgraded connections may be
-// silent for as long as they like.
+// silent for as long as they like, and so may calls of gRPC: with their second message, or
+// when the timeout passes behind their first piece, they are streams as well.
 func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint) {
 	said, why := x.verdict(res, nil)
 	stream := lasts(res)
@@ -38,14 +40,14 @@ func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint
 		return
 	}
 	if isGRPC(x.request) {
-		res.Body = &overdueBody{res.Body, x, res}
+		res.Body = &callBody{ReadCloser: res.Body, exchange: x, answer: res}
 	}
 	w := &watcher{ReadCloser: res.Body, clock: &x.clock, anew: x.class == capability.Read, since: time.Now()}
 	w.end = func(err error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			x.cut = x.ended(req, err)
 		}
-		if !stream {
+		if !stream && (errors.Is(err, io.EOF) || !x.stream.Load()) {
 			broke := x.brokeOff(req, w, err)
 			if broke != "" && said != pool.Failed {
 				said, why = pool.Failed, broke
@@ -61,7 +63,8 @@ func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint
 	}
 	// The side is at work on a write until its answer ends, whether or not the client
 	// is still there to hear it.
-	w.counted = x.admitted != nil
+	w.counted, w.stream = x.admitted != nil, &x.stream
+	x.replied.Store(isGRPC(x.request) && res.StatusCode == http.StatusOK)
 	w.forClient()
 	res.Body, x.answer = w, w
 }
@@ -111,10 +114,11 @@ func isEventStream(res *http.Response) bool {
 type watcher struct {
 	io.ReadCloser
 	clock   *clock
-	anew    bool        // each piece gives the side the whole timeout again
-	end     func(error) // of the read that failed, or io.EOF; nil if it was closed before. Nil once called
-	counted bool        // of a write in flight: Close waits for the end
-	waits   bool        // for the client, until the next read
+	anew    bool         // each piece gives the side the whole timeout again
+	end     func(error)  // of the read that failed, or io.EOF; nil if it was closed before. Nil once called
+	counted bool         // of a write in flight: Close waits for the end
+	stream  *atomic.Bool // or not, if it turned out to be a stream
+	waits   bool         // for the client, until the next read
 
 	since time.Time     // the answer began, or the last read ended
 	read  time.Duration // spent reading, in all
@@ -156,7 +160,7 @@ func (w *watcher) slowTaker() bool { return w.other > time.Second && w.other > w
 func (w *watcher) Close() error {
 	var err error
 	w.forSide()
-	if w.counted && w.end != nil {
+	if w.counted && !w.stream.Load() && w.end != nil {
 		_, err = io.Copy(io.Discard, w.ReadCloser) // nobody hears it
 	}
 	w.finish(err)

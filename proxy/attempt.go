@@ -105,7 +105,7 @@ func (x *exchange) exchange(req *http.Request) (*http.Response, error) {
 	x.report = &report{}
 	if to.breaker != nil {
 		var err error
-		if x.report.call, err = to.breaker.Admit(x.timeout + 2*bodyOfTrial + time.Second); err != nil {
+		if x.report.call, err = to.breaker.Admit(x.patience() + 2*bodyOfTrial + time.Second); err != nil {
 			return nil, err
 		}
 		x.report.await(x.upload)
@@ -248,6 +248,8 @@ func (x *exchange) addressed(req *http.Request, e *pool.Endpoint, r translation,
 func (x *exchange) ended(req *http.Request, err error) error {
 	if cause := context.Cause(req.Context()); errors.Is(cause, errTimeout) {
 		return errTimeout
+	} else if errors.Is(cause, errOverdue) {
+		return errOverdue
 	} else if errors.Is(cause, edge.ErrEndOfGrace) {
 		return fmt.Errorf("%w: %w", errShutdown, err)
 	} else if broken := x.upload.broken(); broken != nil {

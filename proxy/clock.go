@@ -17,6 +17,7 @@ type clock struct {
 	timer  *time.Timer   // guarded by mu; nil without a limit, before start and after stop
 	ends   time.Time     // guarded by mu; when it expires, while it runs
 	left   time.Duration // guarded by mu; of the limit, while it stands
+	over   bool          // guarded by mu; stopped
 	waits  int           // guarded by mu; for the client, under way
 	since  time.Time     // guarded by mu; when the first of them began
 	client time.Duration // guarded by mu; spent in them before
@@ -38,10 +39,33 @@ func (c *clock) start(limit time.Duration, expire func()) {
 func (c *clock) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.over = true
 	if c.timer != nil {
 		c.timer.Stop()
 		c.timer = nil
 	}
+}
+
+// within leaves the side no more than that, also where there was no limit.
+func (c *clock) within(most time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return
+	}
+	now := time.Now()
+	if c.timer == nil {
+		c.limit, c.left = most, most
+		c.timer = time.AfterFunc(most, c.fire)
+	} else if c.waits == 0 {
+		c.left = c.ends.Sub(now)
+	}
+	c.limit, c.left = min(c.limit, most), min(c.left, most)
+	if c.waits > 0 {
+		c.timer.Stop()
+		return
+	}
+	c.run(now)
 }
 
 // fire may have been on its way when the clock was set anew.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"strangler/capability"
@@ -42,6 +44,10 @@ type exchange struct {
 
 	writer  http.ResponseWriter // to the client; nil before the request is forwarded
 	offered []string            // protocols that the upstream may change to
+
+	replied atomic.Bool // a gRPC call's answer has begun
+	stream  atomic.Bool // the call has shown to be a stream
+	giving  sync.Mutex  // held while something is given back, which a clock may do too
 
 	// What the record tells.
 	endpoint string // that answered, or was tried last
@@ -174,6 +180,8 @@ func (x *exchange) admit() *refusal {
 // endWrite says that the write is over: answered in full, or known to stay
 // without an answer. It may be called again.
 func (x *exchange) endWrite() {
+	x.giving.Lock()
+	defer x.giving.Unlock()
 	if x.admitted == nil {
 		return
 	}
@@ -192,6 +200,8 @@ func (x *exchange) endWrite() {
 
 // free gives back what the exchange holds at a side. It may be called again.
 func (x *exchange) free() {
+	x.giving.Lock()
+	defer x.giving.Unlock()
 	if x.leaveBulkhead != nil {
 		x.leaveBulkhead()
 		x.leaveBulkhead = nil
@@ -201,6 +211,8 @@ func (x *exchange) free() {
 // spend takes the exchange and its retries out of the budget. It may be called
 // again.
 func (x *exchange) spend() {
+	x.giving.Lock()
+	defer x.giving.Unlock()
 	for ; x.retried > 0; x.retried-- {
 		x.route.binding.lasting.budget.EndRetry()
 	}
@@ -254,9 +266,59 @@ func (x *exchange) brokenBy() Reason {
 	return ReasonBroken
 }
 
+// patience bounds what a timeout of none does not: a trial, and a write whose client
+// has gone.
+func (x *exchange) patience() time.Duration {
+	if x.timeout == 0 && x.route != nil {
+		return x.route.usual()
+	}
+	return x.timeout
+}
+
+// limit is how long a side may take until its answer begins. Who calls by gRPC says so
+// himself; a counted write goes on behind that, for as long as others.
+func (x *exchange) limit() time.Duration {
+	deadline, ok := grpcTimeout(x.request.Header.Get("Grpc-Timeout"))
+	switch {
+	case !ok || !isGRPC(x.request):
+		return x.timeout
+	case x.admitted != nil:
+		return max(deadline, x.timeout)
+	}
+	return deadline
+}
+
+// expire ends the exchange, unless it is a call of gRPC whose answer has begun: one
+// that takes that long is a stream.
+func (x *exchange) expire() {
+	switch {
+	case x.replied.Load():
+		x.goesOn()
+	case x.overdue():
+		x.cancel(errOverdue)
+	default:
+		x.cancel(errTimeout)
+	}
+}
+
+// goesOn takes a call of gRPC for a stream from now on, which is over for a switch, holds
+// no place and may be silent, like an event stream. It may be called again.
+func (x *exchange) goesOn() {
+	if x.stream.Swap(true) {
+		return
+	}
+	x.clock.stop()
+	x.follow()
+	x.endWrite()
+	x.free()
+	x.spend()
+}
+
 // follow ties a write that is answered by a stream, and so is over, to its client
 // again: nobody else would end the stream.
 func (x *exchange) follow() {
+	x.giving.Lock()
+	defer x.giving.Unlock()
 	client := x.request.Context()
 	x.unfollow = context.AfterFunc(client, func() { x.cancel(context.Cause(client)) })
 }
@@ -279,14 +341,17 @@ func (p *Proxy) forward(x *exchange, rec *recorder) {
 			if cause := context.Cause(client); errors.Is(cause, edge.ErrEndOfGrace) {
 				cancel(cause)
 			}
+			x.clock.within(x.patience()) // nobody else ends it now
 		})()
 	}
 	defer func() {
+		x.giving.Lock()
+		defer x.giving.Unlock()
 		if x.unfollow != nil {
 			x.unfollow()
 		}
 	}()
-	x.clock.start(x.timeout, func() { cancel(errTimeout) })
+	x.clock.start(x.limit(), x.expire)
 	defer x.clock.stop()
 	if x.request.Trailer == nil && x.request.ContentLength < 0 && x.request.ProtoMajor == 1 {
 		// Where net/http puts what comes behind the body without having been announced.

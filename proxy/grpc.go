@@ -83,20 +83,59 @@ func (rec *recorder) refuseGRPC(f refusal) {
 	rec.WriteHeader(http.StatusOK)
 }
 
-// overdueBody is the answer to a gRPC call, which ends with a status of its own when
-// the upstream resets the call at the client's deadline.
-type overdueBody struct {
+// callBody is the answer to a gRPC call, which ends with a status of its own when
+// the upstream resets the call at the client's deadline. A second message in it shows
+// that the call is a stream.
+type callBody struct {
 	io.ReadCloser
 	exchange *exchange
 	answer   *http.Response
+	messages messages
 }
 
-func (b *overdueBody) Read(p []byte) (int, error) {
+func (b *callBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if b.messages.hear(p[:n]) > 1 {
+		b.exchange.goesOn()
+	}
 	if err != nil && !errors.Is(err, io.EOF) && b.exchange.overdue() {
 		b.answer.Trailer = http.Header{"Grpc-Status": {strconv.Itoa(grpcDeadline)}}
 		b.exchange.failure = errOverdue.Error()
 		return n, io.EOF
 	}
 	return n, err
+}
+
+// messages counts those of a call: each has five bytes in front, of which four are its
+// length.
+type messages struct {
+	begun  int
+	prefix int    // bytes of it that are there
+	left   uint32 // of the message, in bytes
+}
+
+// hear takes the next piece, and returns how many messages have begun.
+func (m *messages) hear(p []byte) int {
+	for m.begun < 2 && len(p) > 0 {
+		if m.prefix == 5 {
+			n := min(uint64(m.left), uint64(len(p)))
+			p, m.left = p[n:], m.left-uint32(n) //nolint:gosec // no more than left
+			if m.left == 0 {
+				m.prefix = 0
+			}
+			continue
+		}
+		switch m.prefix {
+		case 0:
+			m.begun++
+			m.left = 0
+		default:
+			m.left = m.left<<8 | uint32(p[0])
+		}
+		m.prefix, p = m.prefix+1, p[1:]
+		if m.prefix == 5 && m.left == 0 {
+			m.prefix = 0
+		}
+	}
+	return m.begun
 }

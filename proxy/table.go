@@ -74,11 +74,21 @@ func (t *table) find(r *http.Request, path match.Path) *route {
 // without a bound would let a switch wait for ever.
 const defaultTimeout = 30 * time.Second
 
+// timeout is that of the route; 0: none.
 func (r *route) timeout() time.Duration {
-	for _, t := range []time.Duration{r.Timeout, r.binding.document.Resilience.Timeout} {
-		if t > 0 {
-			return t
-		}
+	switch {
+	case r.Timeout < 0:
+		return 0
+	case r.Timeout > 0:
+		return r.Timeout
+	}
+	return r.usual()
+}
+
+// usual is the timeout of routes that say nothing.
+func (r *route) usual() time.Duration {
+	if t := r.binding.document.Resilience.Timeout; t > 0 {
+		return t
 	}
 	return defaultTimeout
 }

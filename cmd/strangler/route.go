@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -86,11 +87,19 @@ func (c *cli) routes(cmd *cobra.Command, _ []string) error {
 		if class == "" {
 			class = "by method"
 		}
-		rows = append(rows, []string{r.Capability, methods, r.Path, strings.Join(append(hosts(r.Host), r.Conditions...), ", "), class, short(r.Timeout), string(r.Owner), r.Weight})
+		rows = append(rows, []string{r.Capability, methods, r.Path, strings.Join(append(hosts(r.Host), r.Conditions...), ", "), class, bound(r.Timeout), string(r.Owner), r.Weight})
 	}
 	c.out.table(rows)
 	c.out.line("everything else goes to the monolith")
 	return nil
+}
+
+// bound is a timeout in words.
+func bound(timeout time.Duration) string {
+	if timeout == 0 {
+		return "none"
+	}
+	return short(timeout)
 }
 
 // hosts is the host that a route asks for, as one of its conditions.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"strangler/capability"
 )
 
 // number reads a whole number of a range.
@@ -28,6 +30,30 @@ func (v value) duration() (time.Duration, bool) {
 		return 0, false
 	}
 	return d, ok
+}
+
+// timeout reads a duration above zero, or none, which 0s is as well.
+func (v value) timeout() (time.Duration, bool) {
+	const mend = durationMend + ", or none"
+	text, ok := v.scalar("a duration", mend, "!!str")
+	if !ok {
+		return 0, false
+	}
+	if text == "none" {
+		return capability.NoTimeout, true
+	}
+	d, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		v.problem("is no duration", mend)
+		return 0, false
+	case d < 0:
+		v.problem("is a duration below zero", mend)
+		return 0, false
+	case d == 0:
+		return capability.NoTimeout, true
+	}
+	return d, true
 }
 
 // pause reads a duration that may be 0s.

@@ -3,6 +3,9 @@ package config
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"strangler/capability"
 )
 
 // routesOf is the smallest document with these routes, one per line from line 3.
@@ -34,6 +37,7 @@ func TestRouteProblems(t *testing.T) {
 		{"parameter without value", "{path: /a, query: {a: ''}}", `routes[0].query.a: is empty`},
 		{"oddity", "{path: /a, allow: [encoded-dot]}", `routes[0].allow[0] = "encoded-dot": is none of encoded-slash, encoded-backslash, encoded-zero, dot-segments`},
 		{"oddity twice", "{path: /a, allow: [encoded-zero, encoded-zero]}", `routes[0].allow[1] = "encoded-zero": is given twice`},
+		{"timeout below zero", "{path: /a, timeout: -1s}", `routes[0].timeout = "-1s": is a duration below zero; write a duration with its unit, as in 500ms or 5s, or none`},
 		{"timeout twice", "{path: /a, timeout: 1s, resilience: {timeout: 1s}}", `routes[0].resilience.timeout: is given twice, as routes[0].timeout too`},
 		{"retries of a write", "{path: /a, class: write, resilience: {retries: 1}}", `routes[0].resilience.retries: is for reads, and the route has none`},
 		{"fallback of writes", "{path: /a, methods: [PUT, DELETE], resilience: {fallback: reads}}", `routes[0].resilience.fallback: is for reads, and the route has none`},
@@ -86,6 +90,19 @@ func TestRoutesOfOnePath(t *testing.T) {
 				t.Errorf("got %v", problems)
 			}
 		})
+	}
+}
+
+// A route may have no timeout, which is another thing than to say nothing about it.
+func TestRouteWithoutATimeout(t *testing.T) {
+	for route, want := range map[string]time.Duration{
+		"{path: /a, timeout: none}": capability.NoTimeout, "{path: /a, resilience: {timeout: none}}": capability.NoTimeout,
+		"{path: /a, timeout: 0s}": capability.NoTimeout, "{path: /a, timeout: 2s}": 2 * time.Second, "{path: /a}": 0,
+	} {
+		d, problems := document("f.yaml", []byte(routesOf(route)), environment)
+		if len(problems) > 0 || d.Routes[0].Timeout != want {
+			t.Errorf("%s: %v", route, problems)
+		}
 	}
 }
 

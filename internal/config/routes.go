@@ -40,7 +40,7 @@ func (s *section) route() (capability.Route, bool) {
 	set(s, "query", &route.Query, value.query)
 	set(s, "allow", &route.Allow, value.oddities)
 	set(s, "class", &route.Class, words(capability.Read, capability.Write))
-	set(s, "timeout", &route.Timeout, value.duration)
+	set(s, "timeout", &route.Timeout, value.timeout)
 	if v, ok := s.take("resilience"); ok {
 		fill(v, routeKeys, &route)
 	}
@@ -52,7 +52,7 @@ func (s *section) route() (capability.Route, bool) {
 
 // routeKeys are the part of a route's resilience that is its own.
 var routeKeys = []key[capability.Route]{
-	{"timeout", "", func(v value, r *capability.Route) { keep(v, &r.Timeout, value.duration) }},
+	{"timeout", "", func(v value, r *capability.Route) { keep(v, &r.Timeout, value.timeout) }},
 	{"retries", "", func(v value, r *capability.Route) { keep(v, &r.Retries, pointed(value.retries)) }},
 	{"fallback", "", func(v value, r *capability.Route) { keep(v, &r.Fallback, pointed(value.fallback)) }},
 }
