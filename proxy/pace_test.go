@@ -215,6 +215,7 @@ func TestATrialDoesNotWaitForAnUpload(t *testing.T) {
 	slow := make(chan answer, 1)
 	go func() { slow <- s.do("POST", "/api/orders/1", "u", body) }()
 	_, _ = io.WriteString(say, "abc")
+	eventually(t, "the upload is the trial", func() bool { return s.breaker().InFlight == 1 })
 	eventually(t, "it closes", func() bool { s.get("/api/orders/1", "u"); return s.breaker().State == breaker.Closed })
 	if n := s.binding().reach[capability.Extracted].breaker.Info().Opened; n != 1 {
 		t.Errorf("it opened %d times", n)
