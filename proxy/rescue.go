@@ -12,10 +12,10 @@ import (
 // answered if nothing was yet, else the answer breaks off.
 func (rec *recorder) rescue() {
 	cause := recover()
-	switch {
-	case cause == nil:
+	switch cause {
+	case nil:
 		return
-	case cause == http.ErrAbortHandler: //nolint:errorlint // net/http compares it so
+	case http.ErrAbortHandler: // as net/http compares it
 		panic(cause)
 	}
 	x := rec.exchange
