@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,21 +28,42 @@ type brain struct {
 	*parts
 	active atomic.Pointer[controller.Controller] // nil while it does not lead
 	idle   atomic.Pointer[string]                // why it does not
+	known  chan struct{}                         // closed when it is known for the first time whether it leads
+	tell   func()                                // closes known, once
 }
 
+// beginning is how long whoever asks a process that has just begun waits to hear
+// whether its controller leads: reaching a database takes a moment.
+const beginning = 3 * time.Second
+
 func (p *parts) newBrain() *brain {
-	b := &brain{parts: p}
-	b.waits("it has just begun")
+	b := &brain{parts: p, known: make(chan struct{})}
+	b.tell = sync.OnceFunc(func() { close(b.known) })
+	why := "it has just begun"
+	b.idle.Store(&why)
 	api.Control(p.router, b.leading)
 	api.Fleet(p.router, census{p}.upstreams)
 	return b
 }
 
 // waits notes why this process does not lead.
-func (b *brain) waits(why string) { b.idle.Store(&why) }
+func (b *brain) waits(why string) {
+	b.idle.Store(&why)
+	b.tell()
+}
 
-// leading returns the controller, or why none leads in this process.
+// leading returns the controller, or why none leads in this process. At the
+// beginning it blocks for some seconds at most, until one of them is known.
 func (b *brain) leading() (*controller.Controller, error) {
+	select {
+	case <-b.known:
+	case <-time.After(beginning):
+	}
+	return b.leads()
+}
+
+// leads is leading for whoever cannot wait.
+func (b *brain) leads() (*controller.Controller, error) {
 	if c := b.active.Load(); c != nil {
 		return c, nil
 	}
@@ -107,6 +129,7 @@ func (b *brain) lead(ctx context.Context, token uint64) error {
 	defer b.registry.Unregister(moves)
 	b.active.Store(c)
 	defer b.active.Store(nil)
+	b.tell()
 	b.log.Info("leading", "token", token)
 	return c.Run(ctx)
 }
@@ -145,7 +168,7 @@ func statuses(ctx context.Context, c *controller.Controller) []capability.Status
 
 // Mark answers the proxy of the same process.
 func (b *brain) Mark(ctx context.Context, name string) (capability.Mark, error) {
-	c, err := b.leading()
+	c, err := b.leads()
 	if err != nil {
 		return capability.Mark{}, err
 	}
