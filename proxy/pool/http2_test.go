@@ -43,6 +43,11 @@ func frames(conn net.Conn, in *bufio.Reader, request func(streamID uint32) bool)
 }
 
 func framesWithBodies(conn net.Conn, in *bufio.Reader, request func(streamID uint32, body string) bool) {
+	framesAndAcks(conn, in, request, func() {})
+}
+
+// framesAndAcks also tells when our settings are in effect.
+func framesAndAcks(conn net.Conn, in *bufio.Reader, request func(streamID uint32, body string) bool, acked func()) {
 	bodies := map[uint32]string{}
 	if _, err := io.CopyN(io.Discard, in, int64(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))); err != nil {
 		return
@@ -64,6 +69,8 @@ func framesWithBodies(conn net.Conn, in *bufio.Reader, request func(streamID uin
 		switch {
 		case kind == frameSettings && flags&acknowledged == 0:
 			writeFrame(conn, frameSettings, acknowledged, 0)
+		case kind == frameSettings:
+			acked()
 		case kind == framePing && flags&acknowledged == 0:
 			writeFrame(conn, framePing, acknowledged, 0, payload...)
 		case (kind == frameHeaders || kind == frameData) && flags&endOfStream != 0:
@@ -214,8 +221,9 @@ func TestTheServersStreamLimit(t *testing.T) {
 		open := 0
 		var running sync.WaitGroup
 		defer running.Wait()
-		first := true
-		frames(conn, in, func(id uint32) bool {
+		first, acks := true, 0
+		known := make(chan struct{}) // the limit, to the client
+		framesAndAcks(conn, in, func(id uint32, _ string) bool {
 			if first {
 				first = false
 				writeFrame(conn, frameSettings, 0, 0, 0, 3, 0, 0, 0, limit)
@@ -230,6 +238,7 @@ func TestTheServersStreamLimit(t *testing.T) {
 				close(all)
 			}
 			running.Go(func() {
+				<-known
 				arrived <- struct{}{}
 				<-all
 				mu.Lock()
@@ -238,6 +247,10 @@ func TestTheServersStreamLimit(t *testing.T) {
 				succeed(conn, id)
 			})
 			return true
+		}, func() {
+			if acks++; acks == 2 { // the first is that of the settings at the beginning
+				close(known)
+			}
 		})
 	})
 	leg := legTo(t, to, capability.Upstream{Protocol: capability.ProtocolH2C})
