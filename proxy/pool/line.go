@@ -57,13 +57,14 @@ func (l *line) exchange(req *http.Request, body *carried) (*http.Response, error
 // changed hears of every change of the connection: a request has ended, or it is
 // closed.
 func (l *line) changed(conn *http.ClientConn) {
+	mark := l.wire.mark()
 	switch {
 	case conn.Err() != nil:
 		l.lines.drop(l)
 	case l.shared:
 		l.lines.leave(l)
 	case conn.Available() > 0:
-		l.wire.end()
+		l.wire.end(mark)
 		l.lines.park(l)
 	}
 }

@@ -177,3 +177,48 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 		})
 	}
 }
+
+// A notice that an answer was read to its end may come when the next request has
+// begun already: that one's answer is not taken for bytes that nobody asked for.
+func TestALateNoticeSpoilsNothing(t *testing.T) {
+	t.Parallel()
+	here, there := net.Pipe()
+	defer there.Close() //nolint:errcheck // the test's
+	w := newWire(here)
+	defer w.Close() //nolint:errcheck // the test's
+	answers := make(chan error)
+	read := func() {
+		n, err := w.Read(make([]byte, 8))
+		if err == nil && n == 0 {
+			err = io.ErrNoProgress
+		}
+		answers <- err
+	}
+	go read()
+	for mark := w.mark(); !w.isReading(); mark = w.mark() { // as net/http, which waits for bytes before the notice comes
+		w.end(mark)
+	}
+	w.end(w.mark())
+	mark := w.mark()
+	go func() {
+		if _, err := w.Write([]byte("request")); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := io.ReadFull(there, make([]byte, len("request"))); err != nil {
+		t.Fatal(err)
+	}
+	w.end(mark)
+	if _, err := there.Write([]byte("answer")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answers; err != nil {
+		t.Errorf("the answer was lost: %v", err)
+	}
+}
+
+func (w *wire) isReading() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.reading
+}

@@ -40,6 +40,7 @@ type wire struct {
 	settled *sync.Cond // on mu: the phase is not ended any more
 	phase   phase      // guarded by mu
 	reading bool       // guarded by mu
+	begun   int        // requests that were begun on it since it was idle first; guarded by mu
 }
 
 func newWire(conn net.Conn) *wire {
@@ -48,12 +49,21 @@ func newWire(conn net.Conn) *wire {
 	return w
 }
 
-// end hears that an answer was read to its end. Nobody has the connection yet.
-func (w *wire) end() {
+// mark tells one request from the next: see end.
+func (w *wire) mark() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.begun
+}
+
+// end hears that an answer was read to its end. The mark is from before that was
+// looked at: a notice that comes late, when the next request has begun, is not
+// about that one.
+func (w *wire) end(mark int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case w.phase != busy:
+	case w.phase != busy || w.begun != mark:
 	case w.reading: // net/http was faster, or nothing was sent
 		w.phase = idle
 	default:
@@ -124,7 +134,10 @@ func (w *wire) begin() bool {
 	if w.phase == spoiled {
 		return false
 	}
-	w.phase = busy
+	if w.phase != busy {
+		w.phase = busy
+		w.begun++
+	}
 	return true
 }
 
