@@ -62,7 +62,7 @@ func testStreamAppliesLargeTransactions(t *testing.T, kind capability.Capture) {
 func TestStreamAnswersTheSourceMeanwhile(t *testing.T) {
 	t.Parallel()
 	own := cluster(t)
-	f := newFlowIn(t, capability.CaptureWAL, own.URL("postgres")+"&wal_sender_timeout=1500ms", counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
+	f := newFlowIn(t, capability.CaptureWAL, own.URL("postgres")+"&wal_sender_timeout=4s", counters, counters, capability.Table{Table: "counter"}, capability.Table{Table: "journal"})
 	s := f.follow(capability.Legacy)
 	f.drain(s)
 	const walsender = `SELECT pid::text FROM pg_stat_replication WHERE application_name = 'strangler'`
@@ -72,7 +72,7 @@ func TestStreamAnswersTheSourceMeanwhile(t *testing.T) {
 	// More than the queue holds, so that the receiver waits for the applier.
 	f.exec(capability.Legacy, `INSERT INTO journal SELECT i || repeat('x', 900), i FROM generate_series(1, 100000) i`)
 	begun := time.Now()
-	f.until("three timeouts to pass", func() bool { return time.Since(begun) > 4500*time.Millisecond })
+	f.until("two timeouts to pass", func() bool { return time.Since(begun) > 8500*time.Millisecond })
 	if status := s.Status(); status.LagBytes == 0 || status.Lag < 4*time.Second {
 		t.Errorf("a stream that is held has no lag: %+v", status)
 	}
