@@ -22,20 +22,22 @@ const repairBytes = 1 << 20
 // keeps in temporary tables of its session, however much it is.
 type repair struct {
 	*rowWriter
+	ctx     context.Context //nolint:containedctx // Put and Remove are called for every row that differs, and take none
 	mapping migrate.Mapping
 	equals  map[string]string
 	put     bytes.Buffer // lines for strangler_put
 	remove  bytes.Buffer // lines for strangler_gone
 }
 
-// OpenRepair opens a session that repairs one table. Its writes carry an origin
+// OpenRepair opens a session that repairs one table, and that is of no use when
+// ctx ends. Its writes carry an origin
 // of their own, like those of a backfill's worker.
 func (d *Database) OpenRepair(ctx context.Context, name string, from capability.Side, m migrate.Mapping) (migrate.Repair, error) {
 	w, err := d.openWriter(ctx, name, from, migrate.Workers)
 	if err != nil {
 		return nil, err
 	}
-	r := &repair{rowWriter: w, mapping: m}
+	r := &repair{rowWriter: w, ctx: ctx, mapping: m}
 	if r.equals, err = foreignEquals(ctx, w.conn, m.To.Relation); err == nil {
 		for _, statement := range []string{
 			`CREATE TEMP TABLE strangler_put AS SELECT ` + idents(m.ToColumns) + ` FROM ` + quoted(m.To.Relation) + ` WITH NO DATA`,
@@ -65,7 +67,7 @@ func (r *repair) keep(b *bytes.Buffer, line []byte) error {
 	if b.Len() < repairBytes {
 		return nil
 	}
-	return r.flush(context.Background()) // of a session of its own; Close ends it
+	return r.flush(r.ctx)
 }
 
 func (r *repair) flush(ctx context.Context) error {
