@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"strangler/internal/postgres/quote"
 	"strangler/migrate"
 )
 
@@ -27,7 +28,7 @@ func (d *Database) OpenSnapshot(ctx context.Context, snapshot string) (migrate.A
 	}
 	begin := `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; `
 	if snapshot != "" {
-		begin += `SET TRANSACTION SNAPSHOT ` + literal(snapshot) + `; `
+		begin += `SET TRANSACTION SNAPSHOT ` + quote.Literal(snapshot) + `; `
 	}
 	// Later versions can also end a transaction for being long.
 	begin += `SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'; SELECT pg_export_snapshot()`

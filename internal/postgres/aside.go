@@ -8,6 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"strangler/internal/postgres/quote"
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 )
 
@@ -77,7 +79,7 @@ type queries interface {
 func secondary(ctx context.Context, q queries, relations []migrate.Relation) (asides []migrate.Aside, drops []string, err error) {
 	tables := make([]string, len(relations))
 	for i, r := range relations {
-		tables[i] = quoted(r)
+		tables[i] = quote.Relation(r)
 	}
 	rows, err := q.Query(ctx, secondarySQL, tables)
 	if err != nil {
@@ -113,7 +115,7 @@ func (d *Database) SetAside(ctx context.Context, name string, relations []migrat
 		asides = found
 		for _, a := range found {
 			_, err := tx.Exec(ctx, `INSERT INTO strangler.aside (capability, pass, kind, relation, name, statement, tablespace) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-				name, a.Pass, a.Kind, quoted(a.Table), a.Name, a.Statement, a.Tablespace)
+				name, a.Pass, a.Kind, quote.Relation(a.Table), a.Name, a.Statement, a.Tablespace)
 			if err != nil {
 				return err
 			}
@@ -176,7 +178,7 @@ func (d *Database) Build(ctx context.Context, a migrate.Aside) error {
 		}
 		var there bool
 		err = tx.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL, set_config('default_tablespace', $2, true), set_config('lock_timeout', '30s', true)`,
-			quoted(a.Table), a.Tablespace).Scan(&there, nil, nil)
+			quote.Relation(a.Table), a.Tablespace).Scan(&there, nil, nil)
 		if err != nil || !there {
 			return err
 		}
@@ -210,7 +212,7 @@ func (d *Database) explainBuild(ctx context.Context, a migrate.Aside, err error)
 	if !errors.As(err, &refusal) || refusal.Code[:2] != "23" && refusal.Code[:2] != "42" {
 		return fmt.Errorf("build %s %s of %s: %w", a.Kind, a.Name, a.Table, err)
 	}
-	reason := discreet(refusal)
+	reason := sqlstate.Discreet(refusal)
 	mend := "change the rows in the legacy database, and the move goes on with what they have become; or do without it"
 	switch {
 	case refusal.Code[:2] == "42": // somebody has changed the table meanwhile
@@ -223,7 +225,7 @@ func (d *Database) explainBuild(ctx context.Context, a migrate.Aside, err error)
 	}
 	return &migrate.HaltError{
 		Reason: fmt.Sprintf("%s %s of %s cannot be made: %s", a.Kind, a.Name, a.Table, reason),
-		Mend:   fmt.Sprintf("%s, with this in the extracted database: DELETE FROM strangler.aside WHERE relation = %s AND name = %s", mend, literal(quoted(a.Table)), literal(a.Name)),
+		Mend:   fmt.Sprintf("%s, with this in the extracted database: DELETE FROM strangler.aside WHERE relation = %s AND name = %s", mend, quote.Literal(quote.Relation(a.Table)), quote.Literal(a.Name)),
 	}
 }
 
@@ -237,7 +239,7 @@ func (d *Database) orphans(ctx context.Context, a migrate.Aside) (count int64, e
 		FROM pg_constraint k CROSS JOIN unnest(k.conkey, k.confkey, k.conpfeqop) AS u(c, r, op)
 		JOIN pg_attribute ca ON ca.attrelid = k.conrelid AND ca.attnum = u.c JOIN pg_attribute ra ON ra.attrelid = k.confrelid AND ra.attnum = u.r
 		JOIN pg_operator o ON o.oid = u.op JOIN pg_namespace n ON n.oid = o.oprnamespace
-		WHERE k.contype = 'f' AND k.conname = $1 AND k.conrelid = $2::text::regclass GROUP BY k.oid, k.conrelid, k.confrelid`, a.Name, quoted(a.Table)).Scan(&query)
+		WHERE k.contype = 'f' AND k.conname = $1 AND k.conrelid = $2::text::regclass GROUP BY k.oid, k.conrelid, k.confrelid`, a.Name, quote.Relation(a.Table)).Scan(&query)
 	if err == nil {
 		err = d.pool.QueryRow(ctx, query).Scan(&count)
 	}

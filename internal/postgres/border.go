@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
+	"strangler/internal/postgres/quote"
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 )
 
@@ -39,7 +41,7 @@ func (d *Database) DropForeignKeys(ctx context.Context, name string, keys []migr
 	var tables []string
 	var script strings.Builder
 	for _, k := range present {
-		tables = append(tables, quoted(k.From), quoted(k.To))
+		tables = append(tables, quote.Relation(k.From), quote.Relation(k.To))
 	}
 	slices.Sort(tables)
 	fmt.Fprintf(&script, "LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE;\n", strings.Join(slices.Compact(tables), ", ONLY "))
@@ -48,8 +50,8 @@ func (d *Database) DropForeignKeys(ctx context.Context, name string, keys []migr
 			VALUES (%s, %s, %s, %s, %s, %s, %s, %t) ON CONFLICT (capability, relation_schema, relation_name, constraint_name)
 			DO UPDATE SET definition = excluded.definition, validated = excluded.validated OR strangler.border.validated;
 			ALTER TABLE ONLY %s DROP CONSTRAINT %s;`+"\n",
-			literal(name), literal(k.From.Schema), literal(k.From.Name), literal(k.Name), literal(k.To.Schema), literal(k.To.Name), literal(k.Definition), k.Validated,
-			quoted(k.From), ident(k.Name))
+			quote.Literal(name), quote.Literal(k.From.Schema), quote.Literal(k.From.Name), quote.Literal(k.Name), quote.Literal(k.To.Schema), quote.Literal(k.To.Name), quote.Literal(k.Definition), k.Validated,
+			quote.Relation(k.From), quote.Ident(k.Name))
 	}
 	return d.briefly(ctx, "drop the foreign keys at the border of "+name, script.String())
 }
@@ -124,15 +126,15 @@ func (d *Database) RestoreForeignKey(ctx context.Context, name string, k migrate
 	}
 	if len(there) == 0 {
 		definition := strings.TrimSuffix(k.Definition, " NOT VALID") + " NOT VALID"
-		script := fmt.Sprintf("ALTER TABLE ONLY %s ADD CONSTRAINT %s %s", quoted(k.From), ident(k.Name), definition)
+		script := fmt.Sprintf("ALTER TABLE ONLY %s ADD CONSTRAINT %s %s", quote.Relation(k.From), quote.Ident(k.Name), definition)
 		if err := d.briefly(ctx, fmt.Sprintf("restore foreign key %s of %s", k.Name, k.From), script); err != nil {
 			return err
 		}
 	}
 	if k.Validated {
-		if _, err := d.pool.Exec(ctx, `ALTER TABLE ONLY `+quoted(k.From)+` VALIDATE CONSTRAINT `+ident(k.Name)); err != nil {
+		if _, err := d.pool.Exec(ctx, `ALTER TABLE ONLY `+quote.Relation(k.From)+` VALIDATE CONSTRAINT `+quote.Ident(k.Name)); err != nil {
 			return fmt.Errorf("validate foreign key %s of %s (it is enforced for new rows; mend the old ones and run ALTER TABLE %s VALIDATE CONSTRAINT %s): %w",
-				k.Name, k.From, quoted(k.From), ident(k.Name), describe(err))
+				k.Name, k.From, quote.Relation(k.From), quote.Ident(k.Name), sqlstate.Describe(err))
 		}
 	}
 	_, err = d.pool.Exec(ctx, `DELETE FROM strangler.border WHERE capability = $1 AND relation_schema = $2 AND relation_name = $3 AND constraint_name = $4`,

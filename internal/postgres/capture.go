@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"strangler/capability"
+	"strangler/internal/postgres/pgoutput"
 	"strangler/migrate"
 )
 
@@ -140,7 +141,7 @@ func (f *feed) Receive(ctx context.Context) (migrate.Received, error) {
 // messages that say nothing to a stream.
 func received(data []byte) (migrate.Received, error) {
 	if len(data) == 0 {
-		return migrate.Received{}, fmt.Errorf("read change stream: %w", errShort)
+		return migrate.Received{}, errors.New("read change stream: the message is cut short")
 	}
 	switch data[0] {
 	case pglogrepl.PrimaryKeepaliveMessageByteID:
@@ -154,7 +155,7 @@ func received(data []byte) (migrate.Received, error) {
 		if err != nil {
 			return migrate.Received{}, fmt.Errorf("read change stream: %w", err)
 		}
-		event, err := decode(x.WALData)
+		event, err := pgoutput.Decode(x.WALData)
 		return migrate.Received{Event: event, Sent: x.ServerTime, Bytes: len(x.WALData)}, err
 	}
 	return migrate.Received{}, fmt.Errorf("read change stream: unknown message %q", data[0])

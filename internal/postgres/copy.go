@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"strangler/internal/postgres/quote"
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 )
 
@@ -54,13 +56,13 @@ func (d *Database) ReadChunk(ctx context.Context, w io.Writer, snapshot string, 
 // openChunk begins the transaction of a chunk, and returns the table's OID. The
 // lock comes before the look at the file, which may not change from then on.
 func openChunk(ctx context.Context, session *pgconn.PgConn, snapshot string, from migrate.Relation, chunk migrate.Chunk) (oid uint32, err error) {
-	if _, err := session.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT `+literal(snapshot)).ReadAll(); err != nil {
-		if slices.Contains(snapshotGone, sqlstate(err)) {
+	if _, err := session.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT `+quote.Literal(snapshot)).ReadAll(); err != nil {
+		if slices.Contains(snapshotGone, sqlstate.Of(err)) {
 			err = errors.Join(migrate.ErrSnapshotLost, err)
 		}
 		return 0, err
 	}
-	results, err := session.Exec(ctx, `LOCK TABLE ONLY `+quoted(from)+` IN ACCESS SHARE MODE; SELECT r::oid, pg_relation_filenode(r) FROM (SELECT `+literal(quoted(from))+`::regclass AS r) t`).ReadAll()
+	results, err := session.Exec(ctx, `LOCK TABLE ONLY `+quote.Relation(from)+` IN ACCESS SHARE MODE; SELECT r::oid, pg_relation_filenode(r) FROM (SELECT `+quote.Literal(quote.Relation(from))+`::regclass AS r) t`).ReadAll()
 	if err != nil {
 		return 0, err
 	}
@@ -77,13 +79,13 @@ func selectChunk(from migrate.Relation, columns []string, chunk migrate.Chunk) s
 	if chunk.High < migrate.LastBlock {
 		where += fmt.Sprintf(` AND ctid < '(%d,0)'::tid`, chunk.High)
 	}
-	return `COPY (SELECT ` + idents(columns) + ` FROM ONLY ` + quoted(from) + ` WHERE ` + where + `) TO STDOUT`
+	return `COPY (SELECT ` + quote.Idents(columns) + ` FROM ONLY ` + quote.Relation(from) + ` WHERE ` + where + `) TO STDOUT`
 }
 
 // Extent says how large a table is now.
 func (d *Database) Extent(ctx context.Context, from migrate.Relation) (e migrate.Extent, err error) {
 	err = d.pool.QueryRow(ctx, `SELECT pg_relation_size(r) / current_setting('block_size')::int, pg_table_size(r), pg_relation_filenode(r)::bigint
-		FROM (SELECT $1::text::regclass AS r) t`, quoted(from)).Scan(&e.Blocks, &e.Bytes, &e.File)
+		FROM (SELECT $1::text::regclass AS r) t`, quote.Relation(from)).Scan(&e.Blocks, &e.Bytes, &e.File)
 	if err != nil {
 		return e, fmt.Errorf("measure %s in %s database: %w", from, d.side, err)
 	}
@@ -126,7 +128,7 @@ func chunkRelation(r migrate.Relation) string { return r.Schema + "." + r.Name }
 // plans after a backfill read whole tables.
 func (d *Database) Analyze(ctx context.Context, relations []migrate.Relation) error {
 	for _, relation := range relations {
-		if _, err := d.pool.Exec(ctx, `ANALYZE `+quoted(relation)); err != nil {
+		if _, err := d.pool.Exec(ctx, `ANALYZE `+quote.Relation(relation)); err != nil {
 			return fmt.Errorf("analyze %s in %s database: %w", relation, d.side, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"strangler/capability"
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 )
 
@@ -44,7 +45,7 @@ func TestALostSnapshotIsToldFromALostConnection(t *testing.T) {
 		t.Errorf("after a pause: %v", err)
 	}
 	// What a pause or an administrator cancels on the server is no lost snapshot either.
-	if err := fmt.Errorf("read: %w", &pgconn.PgError{Code: "57014"}); slices.Contains(snapshotGone, sqlstate(err)) {
+	if err := fmt.Errorf("read: %w", &pgconn.PgError{Code: "57014"}); slices.Contains(snapshotGone, sqlstate.Of(err)) {
 		t.Error("a cancelled statement is taken for a lost snapshot")
 	}
 	m.exec(capability.Legacy, `VACUUM FULL orders`)

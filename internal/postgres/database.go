@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"strangler/capability"
+	"strangler/migrate"
 )
 
 // pinned are the settings that change how values are written as text, or what a
@@ -198,3 +199,6 @@ func (d *Database) Name() string {
 	}
 	return (&url.URL{Scheme: "postgres", Host: fmt.Sprintf("%s:%d", host, d.config.Port), Path: d.config.Database}).String()
 }
+
+// One adapter implements all that a mover asks of a database.
+var _ migrate.Database = (*Database)(nil)

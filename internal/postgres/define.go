@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"strangler/internal/postgres/quote"
 	"strangler/migrate"
 )
 
@@ -67,7 +68,7 @@ func (f *definer) omit(format string, args ...any) {
 func (f *definer) schema(name string) {
 	if !f.schemas[name] && name != "" && name != "pg_catalog" {
 		f.schemas[name] = true
-		f.add("CREATE SCHEMA IF NOT EXISTS %s", ident(name))
+		f.add("CREATE SCHEMA IF NOT EXISTS %s", quote.Ident(name))
 	}
 }
 
@@ -136,7 +137,7 @@ func (f *definer) tables(ctx context.Context) error {
 		}
 		made[s.Relation] = true
 		f.schema(s.Schema)
-		f.add("CREATE SEQUENCE IF NOT EXISTS %s AS %s %s", quoted(s.Relation), s.Type, options(s))
+		f.add("CREATE SEQUENCE IF NOT EXISTS %s AS %s %s", quote.Relation(s.Relation), s.Type, options(s))
 	}
 	storage, err := f.storage(ctx)
 	if err != nil {
@@ -147,7 +148,7 @@ func (f *definer) tables(ctx context.Context) error {
 		identities := map[string]string{}
 		for _, s := range sequences {
 			if s.Identity && s.Table == relation {
-				identities[s.Column] = "SEQUENCE NAME " + quoted(migrate.Relation{Schema: definition.To.Schema, Name: s.Name}) + " " + options(s)
+				identities[s.Column] = "SEQUENCE NAME " + quote.Relation(migrate.Relation{Schema: definition.To.Schema, Name: s.Name}) + " " + options(s)
 			}
 		}
 		lines := make([]string, 0, len(definition.From.Columns))
@@ -155,11 +156,11 @@ func (f *definer) tables(ctx context.Context) error {
 			lines = append(lines, "\t"+column(c, identities[c.Name]))
 		}
 		f.schema(definition.To.Schema)
-		f.add("CREATE TABLE %s (\n%s\n)%s", quoted(definition.To), strings.Join(lines, ",\n"), storage[relation])
+		f.add("CREATE TABLE %s (\n%s\n)%s", quote.Relation(definition.To), strings.Join(lines, ",\n"), storage[relation])
 	}
 	for _, s := range sequences {
 		if s.Owned && !s.Identity {
-			f.add("ALTER SEQUENCE %s OWNED BY %s.%s", quoted(s.Relation), quoted(f.wanted[s.Table].To), ident(s.Column))
+			f.add("ALTER SEQUENCE %s OWNED BY %s.%s", quote.Relation(s.Relation), quote.Relation(f.wanted[s.Table].To), quote.Ident(s.Column))
 		}
 	}
 	return nil
@@ -184,7 +185,7 @@ func (f *definer) storage(ctx context.Context) (map[migrate.Relation]string, err
 }
 
 func column(c migrate.Column, identity string) string {
-	text := ident(c.Name) + " " + c.Type
+	text := quote.Ident(c.Name) + " " + c.Type
 	if c.Collation != "" {
 		text += " COLLATE " + c.Collation
 	}
@@ -210,7 +211,7 @@ func (f *definer) constraints(ctx context.Context) error {
 		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, i)
 		JOIN pg_constraint k ON k.conrelid = format('%I.%I', w.schema, w.name)::regclass AND k.contype IN ('p', 'u', 'c', 'x')
 		ORDER BY w.i, k.contype <> 'p', k.conname`, func(to migrate.Relation, name, text string) {
-		f.add("ALTER TABLE %s ADD CONSTRAINT %s %s", quoted(to), ident(name), text)
+		f.add("ALTER TABLE %s ADD CONSTRAINT %s %s", quote.Relation(to), quote.Ident(name), text)
 	})
 }
 
@@ -223,7 +224,7 @@ func (f *definer) indexes(ctx context.Context) error {
 		JOIN pg_index i ON i.indrelid = format('%I.%I', w.schema, w.name)::regclass JOIN pg_class c ON c.oid = i.indexrelid
 		WHERE i.indisvalid AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = c.oid AND contype IN ('p', 'u', 'x'))
 		ORDER BY w.i, c.relname`, func(to migrate.Relation, create, rest string) {
-		f.add("%s ON %s %s", create, quoted(to), rest)
+		f.add("%s ON %s %s", create, quote.Relation(to), rest)
 	})
 }
 
@@ -248,7 +249,7 @@ func (f *definer) renames(context.Context) error {
 	for _, relation := range f.relations {
 		definition := f.wanted[relation]
 		rename := func(from, to string) {
-			f.add("ALTER TABLE %s RENAME COLUMN %s TO %s", quoted(definition.To), ident(from), ident(to))
+			f.add("ALTER TABLE %s RENAME COLUMN %s TO %s", quote.Relation(definition.To), quote.Ident(from), quote.Ident(to))
 		}
 		waiting := map[string]string{}
 		for _, c := range definition.From.Columns {

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
+	"strangler/internal/postgres/quote"
 	"strangler/migrate"
 )
 
@@ -49,10 +50,10 @@ func (f *definer) foreignKeys(ctx context.Context) error {
 			return nil
 		}
 		if len(cleared) > 0 {
-			actions += " (" + idents(renamed(referring, cleared)) + ")"
+			actions += " (" + quote.Idents(renamed(referring, cleared)) + ")"
 		}
-		f.add("ALTER TABLE %s ADD CONSTRAINT %s FOREIGN KEY (%s) REFERENCES %s (%s)%s%s", quoted(referring.To), ident(name),
-			idents(renamed(referring, columns)), quoted(referred.To), idents(renamed(referred, references)), actions, rest)
+		f.add("ALTER TABLE %s ADD CONSTRAINT %s FOREIGN KEY (%s) REFERENCES %s (%s)%s%s", quote.Relation(referring.To), quote.Ident(name),
+			quote.Idents(renamed(referring, columns)), quote.Relation(referred.To), quote.Idents(renamed(referred, references)), actions, rest)
 		return nil
 	})
 	return err

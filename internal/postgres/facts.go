@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"strangler/internal/postgres/quote"
 	"strangler/migrate"
 )
 
@@ -93,7 +94,7 @@ func (d *Database) filled(ctx context.Context, relations []migrate.Relation, rea
 	var parts []string
 	for i, relation := range relations {
 		if readable[i] {
-			parts = append(parts, fmt.Sprintf("(SELECT %d FROM %s LIMIT 1)", i, quoted(relation)))
+			parts = append(parts, fmt.Sprintf("(SELECT %d FROM %s LIMIT 1)", i, quote.Relation(relation)))
 		}
 	}
 	if len(parts) == 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 	"testbed"
 )
@@ -88,7 +89,7 @@ func (m *migration) restless() (stop func()) {
 				}
 				_, err := conn.PgConn().Exec(context.Background(), `BEGIN; `+restlessWrite(r)+`; COMMIT; SELECT pg_sleep(0.002)`).ReadAll()
 				if err != nil && !conn.IsClosed() {
-					if code := sqlstate(err); !strings.HasPrefix(code, "23") && code != "40P01" && !strings.HasPrefix(code, "57") {
+					if code := sqlstate.Of(err); !strings.HasPrefix(code, "23") && code != "40P01" && !strings.HasPrefix(code, "57") {
 						m.t.Errorf("writer: %v", err)
 						return
 					}
@@ -174,7 +175,7 @@ func (m *migration) ends(stop func()) {
 func (m *migration) move() migrate.Move {
 	m.t.Helper()
 	move, _, err := m.databases[capability.Extracted].Move(m.t.Context(), m.name)
-	for sqlstate(err) == "57P01" { // a session of the pool that the test has ended
+	for sqlstate.Of(err) == "57P01" { // a session of the pool that the test has ended
 		move, _, err = m.databases[capability.Extracted].Move(m.t.Context(), m.name)
 	}
 	m.must(err)

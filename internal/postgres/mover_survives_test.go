@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
+	"strangler/internal/postgres/sqlstate"
 	"testbed"
 	"testbed/process"
 )
@@ -196,7 +197,7 @@ func testABackfillGoesOnWithoutItsSnapshot(t *testing.T, kind capability.Capture
 			end := m.start(m.Mover)
 			m.copied(3)
 			err := m.try(capability.Legacy, test.happens)
-			for sqlstate(err) == "40P01" { // against the writers
+			for sqlstate.Of(err) == "40P01" { // against the writers
 				err = m.try(capability.Legacy, test.happens)
 			}
 			m.must(err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"strangler/capability"
+	"strangler/internal/postgres/sqlstate"
 )
 
 // switchTo moves the owner by the gates alone, in the order of the plan, and
@@ -63,7 +64,7 @@ func testThereAndBack(t *testing.T, kind capability.Capture) {
 	m.exec(capability.Extracted, `UPDATE items SET price_cents = 1 WHERE order_id = 1; DELETE FROM orders WHERE id = 2000`)
 	// The reference copy goes on being written by legacy, and arrives.
 	m.exec(capability.Legacy, `INSERT INTO customers (email) VALUES ('while extracted owns')`)
-	if err := m.try(capability.Legacy, `DELETE FROM orders WHERE id = 3`); sqlstate(err) != "P0S01" {
+	if err := m.try(capability.Legacy, `DELETE FROM orders WHERE id = 3`); sqlstate.Of(err) != "P0S01" {
 		t.Errorf("a write into the sealed side: %v", err)
 	}
 	m.settled(capability.Extracted)
@@ -85,7 +86,7 @@ func testThereAndBack(t *testing.T, kind capability.Capture) {
 	if err := m.RestoreBorder(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.try(capability.Legacy, `INSERT INTO payments (order_id) VALUES (424242)`); sqlstate(err) != "23503" {
+	if err := m.try(capability.Legacy, `INSERT INTO payments (order_id) VALUES (424242)`); sqlstate.Of(err) != "23503" {
 		t.Errorf("a payment without its order: %v", err)
 	}
 	m.settled(capability.Legacy)
@@ -122,7 +123,7 @@ func testBorderIsDroppedAndRestored(t *testing.T, kind capability.Capture) {
 	if err := m.RestoreBorder(t.Context()); err == nil || !strings.Contains(err.Error(), "VALIDATE CONSTRAINT") {
 		t.Errorf("restored over an orphan: %v", err)
 	}
-	if err := m.try(capability.Legacy, `INSERT INTO payments (order_id) VALUES (888888)`); sqlstate(err) != "23503" {
+	if err := m.try(capability.Legacy, `INSERT INTO payments (order_id) VALUES (888888)`); sqlstate.Of(err) != "23503" {
 		t.Errorf("a second orphan: %v", err)
 	}
 	m.exec(capability.Legacy, `DELETE FROM payments WHERE order_id = 777777`)

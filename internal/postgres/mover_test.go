@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"strangler/capability"
+	"strangler/internal/postgres/sqlstate"
 )
 
 // TestMoveFromNothingToBothDirections makes the target, copies, follows, and
@@ -27,7 +28,7 @@ func testMoveFromNothingToBothDirections(t *testing.T, kind capability.Capture) 
 	if n := ask[int](m, capability.Extracted, `SELECT count(*) FROM items WHERE price_cents = order_id * line`); n != 5998 {
 		t.Errorf("%d items", n)
 	}
-	if err := m.try(capability.Extracted, `INSERT INTO orders (customer_id) VALUES (1)`); sqlstate(err) != "P0S01" {
+	if err := m.try(capability.Extracted, `INSERT INTO orders (customer_id) VALUES (1)`); sqlstate.Of(err) != "P0S01" {
 		t.Errorf("a write into the sealed side: %v", err)
 	}
 }

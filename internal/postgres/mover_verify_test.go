@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 )
 
@@ -142,7 +143,7 @@ func (m *migration) load(ctx context.Context, client int) {
 		_, err := conn.Exec(ctx, `WITH o AS (INSERT INTO orders (customer_id, total) VALUES (1, $1) RETURNING id), l AS (INSERT INTO order_lines SELECT id, 1, 5 FROM o),
 			hot AS (UPDATE customers SET email = 'hot-' || $1::text || '-' || id WHERE id = $2), gone AS (DELETE FROM order_lines WHERE order_id = $1)
 			UPDATE orders SET note = $1::text WHERE id = $1`, n%3000+1, client+1)
-		if err != nil && ctx.Err() == nil && sqlstate(err) != "40P01" {
+		if err != nil && ctx.Err() == nil && sqlstate.Of(err) != "40P01" {
 			m.t.Error(err)
 			return
 		}

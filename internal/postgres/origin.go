@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
+	"strangler/internal/postgres/apply"
 	"strangler/migrate"
 )
 
@@ -35,7 +36,7 @@ func (d *Database) moverSession(ctx context.Context, name string, from capabilit
 	if err != nil {
 		return nil, err
 	}
-	if err := passGuards(ctx, conn, name); err != nil {
+	if err := apply.PassGuards(ctx, conn, name); err != nil {
 		return nil, d.abandon(ctx, conn, err)
 	}
 	origin := migrate.OriginName(name, from)
@@ -49,16 +50,6 @@ func (d *Database) moverSession(ctx context.Context, name string, from capabilit
 		return nil, d.abandon(ctx, conn, fmt.Errorf("take replication origin %s: %w", origin, err))
 	}
 	return conn, nil
-}
-
-// passGuards shows the guards the epoch that the gate has now. A capability
-// without a gate has no guards either.
-func passGuards(ctx context.Context, conn *pgx.Conn, name string) error {
-	_, err := conn.Exec(ctx, `SELECT set_config('strangler.mover', capability || ':' || epoch, false) FROM strangler.gate WHERE capability = $1`, name)
-	if err != nil {
-		return fmt.Errorf("read gate of %s: %w", name, err)
-	}
-	return nil
 }
 
 // abandon closes a connection that is of no use because of err.

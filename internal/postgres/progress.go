@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
+	"strangler/internal/postgres/apply"
 	"strangler/migrate"
 )
 
@@ -48,6 +49,24 @@ func (d *Database) DropProgress(ctx context.Context, name string, from capabilit
 		return fmt.Errorf("drop progress of %s from %s: %w", name, from, err)
 	}
 	return nil
+}
+
+// Applier opens the session that writes a source's changes into this database.
+// It fails while another session has the same origin, and for good (a
+// migrate.HaltError) where there is no progress or a newer controller.
+func (d *Database) Applier(ctx context.Context, name string, from capability.Side, fence uint64, mappings []migrate.Mapping) (migrate.Session, error) {
+	conn, err := d.moverSession(ctx, name, from)
+	if err != nil {
+		return nil, err
+	}
+	progress, err := takeProgress(ctx, conn, name, from, fence)
+	if err == nil {
+		var session *apply.Session
+		if session, err = apply.Open(ctx, conn, d.side, progress, mappings); err == nil {
+			return session, nil
+		}
+	}
+	return nil, d.abandon(ctx, conn, err)
 }
 
 // takeProgress writes the fence into the progress row, unless a higher one is

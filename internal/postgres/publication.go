@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"strangler/internal/postgres/quote"
 	"strangler/migrate"
 )
 
@@ -18,7 +19,7 @@ func (d *Database) publish(ctx context.Context, name string, relations []migrate
 	publication := pgx.Identifier{slotName(name, d.side)}.Sanitize()
 	tables := make([]string, len(relations))
 	for i, r := range relations {
-		tables[i] = quoted(r)
+		tables[i] = quote.Relation(r)
 	}
 	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		for _, statement := range []string{

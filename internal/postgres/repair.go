@@ -11,6 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
+	"strangler/internal/postgres/apply"
+	"strangler/internal/postgres/quote"
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 )
 
@@ -38,11 +41,11 @@ func (d *Database) OpenRepair(ctx context.Context, name string, from capability.
 		return nil, err
 	}
 	r := &repair{rowWriter: w, ctx: ctx, mapping: m}
-	if r.equals, err = foreignEquals(ctx, w.conn, m.To.Relation); err == nil {
+	if r.equals, err = apply.ForeignEquals(ctx, w.conn, m.To.Relation); err == nil {
 		for _, statement := range []string{
-			`CREATE TEMP TABLE strangler_put AS SELECT ` + idents(m.ToColumns) + ` FROM ` + quoted(m.To.Relation) + ` WITH NO DATA`,
-			`CREATE TEMP TABLE strangler_gone AS SELECT ` + idents(m.ToKey) + ` FROM ` + quoted(m.To.Relation) + ` WITH NO DATA`,
-			`CREATE TEMP TABLE strangler_old (LIKE ` + quoted(m.To.Relation) + `)`,
+			`CREATE TEMP TABLE strangler_put AS SELECT ` + quote.Idents(m.ToColumns) + ` FROM ` + quote.Relation(m.To.Relation) + ` WITH NO DATA`,
+			`CREATE TEMP TABLE strangler_gone AS SELECT ` + quote.Idents(m.ToKey) + ` FROM ` + quote.Relation(m.To.Relation) + ` WITH NO DATA`,
+			`CREATE TEMP TABLE strangler_old (LIKE ` + quote.Relation(m.To.Relation) + `)`,
 		} {
 			if _, err = w.conn.Exec(ctx, statement); err != nil {
 				break
@@ -76,7 +79,7 @@ func (r *repair) flush(ctx context.Context) error {
 			continue
 		}
 		if _, err := r.conn.PgConn().CopyFrom(ctx, b, `COPY pg_temp.`+table+` FROM STDIN`); err != nil {
-			return fmt.Errorf("keep rows of %s to repair: %w", r.mapping.To.Relation, describe(err))
+			return fmt.Errorf("keep rows of %s to repair: %w", r.mapping.To.Relation, sqlstate.Describe(err))
 		}
 		b.Reset()
 	}
@@ -90,7 +93,7 @@ func (r *repair) Commit(ctx context.Context) error {
 	if err := r.flush(ctx); err != nil {
 		return err
 	}
-	table, columns := quoted(r.mapping.To.Relation), idents(r.mapping.ToColumns)
+	table, columns := quote.Relation(r.mapping.To.Relation), quote.Idents(r.mapping.ToColumns)
 	err := pgx.BeginFunc(ctx, r.conn, func(tx pgx.Tx) error {
 		if err := r.pass(ctx); err != nil {
 			return err
@@ -110,7 +113,7 @@ func (r *repair) Commit(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("repair %s: %w", r.mapping.To.Relation, describe(err))
+		return fmt.Errorf("repair %s: %w", r.mapping.To.Relation, sqlstate.Describe(err))
 	}
 	return nil
 }
@@ -123,7 +126,7 @@ func (r *repair) whole() (columns, values string) {
 		if c.Generated {
 			continue
 		}
-		name, row := ident(c.Name), "o."
+		name, row := quote.Ident(c.Name), "o."
 		if slices.Contains(r.mapping.ToColumns, c.Name) {
 			row = "p."
 		}
@@ -138,9 +141,9 @@ func (r *repair) on(a, b string) string {
 	for i, name := range r.mapping.ToKey {
 		operator := "="
 		if schema, ok := r.equals[name]; ok {
-			operator = "OPERATOR(" + ident(schema) + ".=)"
+			operator = "OPERATOR(" + quote.Ident(schema) + ".=)"
 		}
-		terms[i] = a + "." + ident(name) + " " + operator + " " + b + "." + ident(name)
+		terms[i] = a + "." + quote.Ident(name) + " " + operator + " " + b + "." + quote.Ident(name)
 	}
 	return strings.Join(terms, " AND ")
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"strangler/internal/postgres/quote"
 	"strangler/migrate"
 )
 
@@ -29,7 +30,7 @@ func (d *Database) OpenRows(ctx context.Context, snapshot string) (migrate.Reade
 	}
 	begin := `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; `
 	if snapshot != "" {
-		begin += `SET TRANSACTION SNAPSHOT ` + literal(snapshot)
+		begin += `SET TRANSACTION SNAPSHOT ` + quote.Literal(snapshot)
 	} else {
 		begin += `SELECT pg_current_snapshot()` // the first query takes it
 	}
@@ -46,12 +47,12 @@ func (r *rowReader) Ordered(ctx context.Context, w io.Writer, from migrate.Relat
 	order, values := make([]string, len(key)), make([]string, len(after))
 	for i, k := range key {
 		plain := k.Number() || k.Type == "uuid" // the order of uuid is that of its text
-		order[i] = ident(k.Name)
+		order[i] = quote.Ident(k.Name)
 		if !plain {
 			order[i] += `::text COLLATE pg_catalog."C"`
 		}
 		if after != nil {
-			values[i] = literal(after[i])
+			values[i] = quote.Literal(after[i])
 			if plain {
 				values[i] += "::" + k.Type
 			}
@@ -61,7 +62,7 @@ func (r *rowReader) Ordered(ctx context.Context, w io.Writer, from migrate.Relat
 	if after != nil {
 		where = ` WHERE (` + strings.Join(order, ", ") + `) > (` + strings.Join(values, ", ") + `)`
 	}
-	_, err := r.conn.PgConn().CopyTo(ctx, w, `COPY (SELECT `+idents(columns)+` FROM ONLY `+quoted(from)+where+` ORDER BY `+strings.Join(order, ", ")+`) TO STDOUT`)
+	_, err := r.conn.PgConn().CopyTo(ctx, w, `COPY (SELECT `+quote.Idents(columns)+` FROM ONLY `+quote.Relation(from)+where+` ORDER BY `+strings.Join(order, ", ")+`) TO STDOUT`)
 	if err != nil {
 		return fmt.Errorf("read %s in order: %w", from, err)
 	}
@@ -87,14 +88,14 @@ func (d *Database) ByKey(ctx context.Context, from migrate.Relation, columns []s
 		}
 		args = append(args, values)
 		arrays[i], names[i] = fmt.Sprintf("$%d::text[]", i+1), fmt.Sprintf("k%d", i+1)
-		on[i] = fmt.Sprintf("t.%s = u.k%d::%s", ident(k.Name), i+1, k.Type)
+		on[i] = fmt.Sprintf("t.%s = u.k%d::%s", quote.Ident(k.Name), i+1, k.Type)
 	}
 	list := make([]string, len(columns))
 	for i, c := range columns {
-		list[i] = "t." + ident(c)
+		list[i] = "t." + quote.Ident(c)
 	}
 	found, err := d.pool.Query(ctx, `SELECT u.n, t.xmin::text || t.ctid::text, `+strings.Join(list, ", ")+
-		` FROM unnest(`+strings.Join(arrays, ", ")+`) WITH ORDINALITY AS u(`+strings.Join(names, ", ")+`, n) JOIN ONLY `+quoted(from)+` AS t ON `+strings.Join(on, " AND "), args...)
+		` FROM unnest(`+strings.Join(arrays, ", ")+`) WITH ORDINALITY AS u(`+strings.Join(names, ", ")+`, n) JOIN ONLY `+quote.Relation(from)+` AS t ON `+strings.Join(on, " AND "), args...)
 	if err != nil {
 		return nil, fmt.Errorf("read rows of %s in %s database: %w", from, d.side, err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"strangler/internal/postgres/quote"
 	"strangler/migrate"
 )
 
@@ -55,7 +56,7 @@ func (d *Database) standing(ctx context.Context, sequences []migrate.Sequence) e
 	}
 	var parts []string
 	for i, s := range sequences {
-		parts = append(parts, fmt.Sprintf("SELECT %d, last_value, is_called FROM %s", i, quoted(s.Relation)))
+		parts = append(parts, fmt.Sprintf("SELECT %d, last_value, is_called FROM %s", i, quote.Relation(s.Relation)))
 	}
 	rows, err := d.pool.Query(ctx, strings.Join(parts, " UNION ALL "))
 	if err != nil {
@@ -80,7 +81,7 @@ func (d *Database) Extreme(ctx context.Context, s migrate.Sequence) (value int64
 		function = "min"
 	}
 	var extreme *int64
-	err = d.pool.QueryRow(ctx, `SELECT `+function+`(`+ident(s.Column)+`)::bigint FROM ONLY `+quoted(s.Table)).Scan(&extreme)
+	err = d.pool.QueryRow(ctx, `SELECT `+function+`(`+quote.Ident(s.Column)+`)::bigint FROM ONLY `+quote.Relation(s.Table)).Scan(&extreme)
 	if err != nil {
 		return 0, false, fmt.Errorf("find the last %s of %s in %s database: %w", s.Column, s.Table, d.side, err)
 	}
@@ -92,7 +93,7 @@ func (d *Database) Extreme(ctx context.Context, s migrate.Sequence) (value int64
 
 // SetSequence makes value the one that the sequence has handed out last.
 func (d *Database) SetSequence(ctx context.Context, s migrate.Relation, value int64) error {
-	if _, err := d.pool.Exec(ctx, `SELECT setval($1::text::regclass, $2, true)`, quoted(s), value); err != nil {
+	if _, err := d.pool.Exec(ctx, `SELECT setval($1::text::regclass, $2, true)`, quote.Relation(s), value); err != nil {
 		return fmt.Errorf("set sequence %s of %s database: %w", s, d.side, err)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"strangler/capability"
+	"strangler/internal/postgres/quote"
 	"strangler/migrate"
 )
 
@@ -122,7 +123,7 @@ func (f *flow) copyBlocks(m migrate.Mapping, blocks string) {
 	go func() {
 		conn, err := f.databases[capability.Legacy].connect(f.t.Context(), nil)
 		if err == nil {
-			_, err = conn.PgConn().CopyTo(f.t.Context(), w, `COPY (SELECT `+idents(m.FromColumns)+` FROM public.t WHERE split_part(trim('(' FROM ctid::text), ',', 1)::int `+blocks+`) TO STDOUT`)
+			_, err = conn.PgConn().CopyTo(f.t.Context(), w, `COPY (SELECT `+quote.Idents(m.FromColumns)+` FROM public.t WHERE split_part(trim('(' FROM ctid::text), ',', 1)::int `+blocks+`) TO STDOUT`)
 			conn.Close(f.t.Context())
 		}
 		w.CloseWithError(err)

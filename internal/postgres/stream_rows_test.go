@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"strangler/capability"
+	"strangler/internal/postgres/apply"
 	"strangler/migrate"
 )
 
@@ -160,9 +161,9 @@ func testStreamFindsRowsByTheIndexsOperator(t *testing.T, kind capability.Captur
 	conn, err := d.connect(t.Context(), moverSettings)
 	f.must(err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	writers, err := newWriters(t.Context(), conn, f.mappings(capability.Legacy))
+	writers, err := apply.NewWriters(t.Context(), conn, f.mappings(capability.Legacy))
 	f.must(err)
-	sql, _ := writers[0].statement(migrate.Change{Kind: migrate.ChangeDelete, Key: [][]byte{[]byte("k")}})
+	sql, _ := writers[0].Statement(migrate.Change{Kind: migrate.ChangeDelete, Key: [][]byte{[]byte("k")}})
 	plan, err := conn.PgConn().Exec(t.Context(), "EXPLAIN "+strings.ReplaceAll(sql, "$1", "'k'")).ReadAll()
 	f.must(err)
 	var lines []string

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
+	"strangler/internal/postgres/quote"
 	"strangler/migrate"
 	"testbed"
 	clusters "testbed/cluster"
@@ -109,7 +110,7 @@ func (f *flow) table(side capability.Side, name string) migrate.Table {
 	rows, err := f.databases[side].pool.Query(f.t.Context(), `
 		SELECT attname, format_type(atttypid, atttypmod), attnotnull, attgenerated <> '', CASE attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'default' ELSE '' END,
 		       CASE WHEN atthasdef THEN 'some' ELSE '' END, coalesce(array_position((SELECT indkey::int2[] FROM pg_index WHERE indrelid = attrelid AND indisprimary), attnum), -1)
-		FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, quoted(table.Relation))
+		FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, quote.Relation(table.Relation))
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"strangler/capability"
+	"strangler/internal/postgres/apply"
+	"strangler/internal/postgres/quote"
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 )
 
@@ -47,12 +49,12 @@ func (w *rowWriter) prepare(ctx context.Context, origin string) error {
 		return err
 	}
 	_, err := w.conn.Exec(ctx, `SELECT pg_replication_origin_create($1) WHERE pg_replication_origin_oid($1) IS NULL`, origin)
-	if err != nil && sqlstate(err) != "23505" { // somebody else was first
+	if err != nil && sqlstate.Of(err) != "23505" { // somebody else was first
 		return err
 	}
 	for give := time.Now().Add(10 * time.Second); ; {
 		_, err := w.conn.Exec(ctx, `SELECT pg_replication_origin_session_setup($1)`, origin)
-		if err == nil || sqlstate(err) != inUse || time.Now().After(give) {
+		if err == nil || sqlstate.Of(err) != inUse || time.Now().After(give) {
 			return err
 		}
 		select {
@@ -73,15 +75,14 @@ func (w *rowWriter) Close() error {
 // pass takes the present epoch of the gate: the guards let nobody else through.
 // A capability without moved tables has no gate.
 func (w *rowWriter) pass(ctx context.Context) error {
-	_, err := w.conn.Exec(ctx, `SELECT set_config('strangler.mover', $1 || ':' || epoch, false) FROM strangler.gate WHERE capability = $1`, w.capability)
-	return err
+	return apply.PassGuards(ctx, w.conn, w.capability)
 }
 
 // WriteChunk commits the lines of a chunk together with the record of it: straight
 // into the table, or with merge through a temporary one.
 func (w *rowWriter) WriteChunk(ctx context.Context, r io.Reader, mapping migrate.Mapping, chunk migrate.Chunk, merge bool) (rows int64, err error) {
-	into := quoted(mapping.To.Relation)
-	columns := idents(mapping.ToColumns)
+	into := quote.Relation(mapping.To.Relation)
+	columns := quote.Idents(mapping.ToColumns)
 	err = pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error {
 		if err := w.pass(ctx); err != nil {
 			return err
@@ -99,8 +100,7 @@ func (w *rowWriter) WriteChunk(ctx context.Context, r io.Reader, mapping migrate
 		}
 		rows = tag.RowsAffected()
 		if merge {
-			merger := newWriter(mapping, nil, false)
-			if _, err := tx.Exec(ctx, `INSERT INTO `+into+` (`+columns+`)`+merger.overriding()+` SELECT `+columns+` FROM `+target+merger.onConflict(merger.settable())); err != nil {
+			if _, err := tx.Exec(ctx, apply.Merge(mapping, target)); err != nil {
 				return err
 			}
 		}
@@ -111,7 +111,7 @@ func (w *rowWriter) WriteChunk(ctx context.Context, r io.Reader, mapping migrate
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("write %s: %w", mapping.To.Relation, describe(err))
+		return 0, fmt.Errorf("write %s: %w", mapping.To.Relation, sqlstate.Describe(err))
 	}
 	return rows, nil
 }
@@ -130,7 +130,7 @@ func (w *rowWriter) Empty(ctx context.Context, relations []migrate.Relation) err
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("empty the tables of %s: %w", w.capability, describe(err))
+		return fmt.Errorf("empty the tables of %s: %w", w.capability, sqlstate.Describe(err))
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func clearTables(ctx context.Context, tx pgx.Tx, relations []migrate.Relation) e
 	}
 	tables := make([]string, len(relations))
 	for i, r := range relations {
-		tables[i] = quoted(r)
+		tables[i] = quote.Relation(r)
 	}
 	var referred bool
 	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f'
@@ -162,33 +162,4 @@ func clearTables(ctx context.Context, tx pgx.Tx, relations []migrate.Relation) e
 		}
 	}
 	return nil
-}
-
-// sqlstate is the SQLSTATE of a server's error; empty for any other.
-func sqlstate(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		return pg.Code
-	}
-	return ""
-}
-
-// describe adds to a server's error where it arose. It leaves the values of rows
-// out: they may be secret.
-func describe(err error) error {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return err
-	}
-	text := ""
-	if pg.ConstraintName != "" {
-		text += " (constraint " + pg.ConstraintName + ")"
-	}
-	if where, _, found := strings.Cut(pg.Where, ":"); found && strings.HasPrefix(where, "COPY ") {
-		text += " (" + where + ")"
-	}
-	if text == "" {
-		return err
-	}
-	return fmt.Errorf("%w%s", err, text)
 }

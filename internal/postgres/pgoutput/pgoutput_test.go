@@ -1,4 +1,4 @@
-package postgres
+package pgoutput
 
 import (
 	"fmt"
@@ -49,16 +49,16 @@ func TestDecode(t *testing.T) {
 		migrate.Message{Prefix: "strangler", Content: "nonce"},
 	}
 	for i, seed := range seeds {
-		got, err := decode(seed)
+		got, err := Decode(seed)
 		if err != nil || !reflect.DeepEqual(got, want[i]) {
 			t.Errorf("%q:\ngot  %#v, %v\nwant %#v", seed, got, err, want[i])
 		}
 		for cut := range len(seed) {
-			if got, err := decode(seed[:cut]); err == nil && seed[0] != 'Y' {
+			if got, err := Decode(seed[:cut]); err == nil && seed[0] != 'Y' {
 				t.Errorf("%q, cut at %d, is %#v", seed, cut, got)
 			}
 		}
-		if got, err := decode(append(seed[:len(seed):len(seed)], 0)); err == nil && seed[0] != 'Y' {
+		if got, err := Decode(append(seed[:len(seed):len(seed)], 0)); err == nil && seed[0] != 'Y' {
 			t.Errorf("%q with a byte more is %#v", seed, got)
 		}
 	}
@@ -71,7 +71,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		event, err := decode(data)
+		event, err := Decode(data)
 		if err != nil || event == nil {
 			return
 		}
@@ -133,18 +133,4 @@ func values(tuple *pglogrepl.TupleData) (values []migrate.Value) {
 		values = append(values, migrate.Value{Text: c.Data, Unchanged: c.DataType == pglogrepl.TupleDataTypeToast})
 	}
 	return values
-}
-
-// FuzzReceived feeds the outer protocol.
-func FuzzReceived(f *testing.F) {
-	for _, seed := range seeds {
-		f.Add(append([]byte("w0123456701234567\x00\x00\x00\x00\x00\x00\x00\x01"), seed...))
-	}
-	f.Add([]byte("k\x00\x00\x00\x00\x01\x02\x03\x04\x00\x00\x00\x00\x00\x00\x00\x01\x01"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := received(data)
-		if err != nil && r.Event != nil {
-			t.Errorf("both an event and an error: %#v, %v", r.Event, err)
-		}
-	})
 }

@@ -1,4 +1,6 @@
-package postgres
+// Package apply writes the changes of a stream into a target: it groups them into
+// few statements, sends those in one go, and holds each to exactly one row.
+package apply
 
 import (
 	"context"
@@ -9,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"strangler/capability"
+	"strangler/internal/postgres/quote"
 	"strangler/migrate"
 )
 
@@ -23,39 +26,43 @@ const guardTries = 3
 // leave out unchanged values come in many forms.
 const preparedMost = 1000
 
-// applySession is the session that writes the changes of one source. One
+// Session is what writes the changes of one source. One
 // goroutine uses it.
-type applySession struct {
-	database *Database
+type Session struct {
 	conn     *pgx.Conn
+	side     capability.Side // that conn leads to
 	progress migrate.Progress
-	writers  []*writer
+	writers  []*Writer
 	prepared map[string]string // SQL to statement name
 	open     bool              // a transaction is
 }
 
-// Applier opens the session that writes a source's changes into this database.
-// It fails while another session has the same origin, and for good (a
-// migrate.HaltError) where there is no progress or a newer controller.
-func (d *Database) Applier(ctx context.Context, name string, from capability.Side, fence uint64, mappings []migrate.Mapping) (migrate.Session, error) {
-	conn, err := d.moverSession(ctx, name, from)
+// Open makes a session of a connection that has the mover's settings, past the
+// guards and under the origin of what it will write. The caller closes the
+// connection if that fails, and the session if not.
+func Open(ctx context.Context, conn *pgx.Conn, side capability.Side, progress migrate.Progress, mappings []migrate.Mapping) (*Session, error) {
+	writers, err := NewWriters(ctx, conn, mappings)
 	if err != nil {
 		return nil, err
 	}
-	s := &applySession{database: d, conn: conn, prepared: map[string]string{}}
-	if s.progress, err = takeProgress(ctx, conn, name, from, fence); err == nil {
-		s.writers, err = newWriters(ctx, conn, mappings)
-	}
-	if err != nil {
-		return nil, d.abandon(ctx, conn, err)
-	}
-	return s, nil
+	return &Session{conn: conn, side: side, progress: progress, writers: writers, prepared: map[string]string{}}, nil
 }
 
-func newWriters(ctx context.Context, conn *pgx.Conn, mappings []migrate.Mapping) ([]*writer, error) {
-	writers := make([]*writer, len(mappings))
+// PassGuards shows the guards the epoch that the gate has now. A capability
+// without a gate has no guards either.
+func PassGuards(ctx context.Context, conn *pgx.Conn, name string) error {
+	_, err := conn.Exec(ctx, `SELECT set_config('strangler.mover', capability || ':' || epoch, false) FROM strangler.gate WHERE capability = $1`, name)
+	if err != nil {
+		return fmt.Errorf("read gate of %s: %w", name, err)
+	}
+	return nil
+}
+
+// NewWriters asks the target for the indexes of the tables.
+func NewWriters(ctx context.Context, conn *pgx.Conn, mappings []migrate.Mapping) ([]*Writer, error) {
+	writers := make([]*Writer, len(mappings))
 	for i, m := range mappings {
-		equals, err := foreignEquals(ctx, conn, m.To.Relation)
+		equals, err := ForeignEquals(ctx, conn, m.To.Relation)
 		if err != nil {
 			return nil, err
 		}
@@ -75,16 +82,16 @@ func excludes(ctx context.Context, conn *pgx.Conn, relation migrate.Relation) (b
 	err := conn.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM pg_index i
 			WHERE (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary
-			  AND (i.indrelid = $1::text::regclass OR i.indrelid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))))`, quoted(relation)).Scan(&found)
+			  AND (i.indrelid = $1::text::regclass OR i.indrelid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))))`, quote.Relation(relation)).Scan(&found)
 	if err != nil {
 		return false, fmt.Errorf("read indexes of %s: %w", relation, err)
 	}
 	return found, nil
 }
 
-// foreignEquals finds the key columns whose equality is not PostgreSQL's own,
+// ForeignEquals finds the key columns whose equality is not PostgreSQL's own,
 // and the schema that its operator is in.
-func foreignEquals(ctx context.Context, conn *pgx.Conn, relation migrate.Relation) (map[string]string, error) {
+func ForeignEquals(ctx context.Context, conn *pgx.Conn, relation migrate.Relation) (map[string]string, error) {
 	rows, err := conn.Query(ctx, `
 		SELECT a.attname, n.nspname
 		FROM pg_index i
@@ -94,7 +101,7 @@ func foreignEquals(ctx context.Context, conn *pgx.Conn, relation migrate.Relatio
 		JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype AND o.amopstrategy = 3
 		JOIN pg_operator p ON p.oid = o.amopopr
 		JOIN pg_namespace n ON n.oid = p.oprnamespace
-		WHERE i.indrelid = $1::text::regclass AND i.indisprimary AND n.nspname <> 'pg_catalog'`, quoted(relation))
+		WHERE i.indrelid = $1::text::regclass AND i.indisprimary AND n.nspname <> 'pg_catalog'`, quote.Relation(relation))
 	if err != nil {
 		return nil, fmt.Errorf("read key of %s: %w", relation, err)
 	}
@@ -107,23 +114,23 @@ func foreignEquals(ctx context.Context, conn *pgx.Conn, relation migrate.Relatio
 }
 
 // Progress is what the database said when the session began.
-func (s *applySession) Progress() migrate.Progress { return s.progress }
+func (s *Session) Progress() migrate.Progress { return s.progress }
 
 // Close ends the session; an open transaction is undone.
-func (s *applySession) Close() error {
+func (s *Session) Close() error {
 	if err := s.conn.Close(context.Background()); err != nil {
-		return fmt.Errorf("close mover's session in %s database: %w", s.database.side, err)
+		return fmt.Errorf("close mover's session in %s database: %w", s.side, err)
 	}
 	return nil
 }
 
 // Apply writes changes in the open transaction, or begins one.
-func (s *applySession) Apply(ctx context.Context, changes []migrate.Change) error {
+func (s *Session) Apply(ctx context.Context, changes []migrate.Change) error {
 	return s.send(ctx, changes, nil)
 }
 
 // Commit writes changes and position, and makes them durable.
-func (s *applySession) Commit(ctx context.Context, changes []migrate.Change, position capability.Position) error {
+func (s *Session) Commit(ctx context.Context, changes []migrate.Change, position capability.Position) error {
 	if err := s.send(ctx, changes, &position); err != nil {
 		return err
 	}
@@ -133,20 +140,20 @@ func (s *applySession) Commit(ctx context.Context, changes []migrate.Change, pos
 		return s.explainCommit(err)
 	}
 	if tag := results[0].CommandTag.String(); tag != "COMMIT" {
-		return fmt.Errorf("commit changes in %s database: it answered %s", s.database.side, tag)
+		return fmt.Errorf("commit changes in %s database: it answered %s", s.side, tag)
 	}
 	return nil
 }
 
 // send sends a batch of changes, and the position behind them.
-func (s *applySession) send(ctx context.Context, changes []migrate.Change, position *capability.Position) error {
+func (s *Session) send(ctx context.Context, changes []migrate.Change, position *capability.Position) error {
 	return s.guarded(ctx, func() error { return s.batch(ctx, changes, position) })
 }
 
 // guarded sends what send does. When a guard has seen another epoch than the
 // session shows, the gate has changed: the session shows the new one and sends it
 // again, if nothing of the transaction was sent before it.
-func (s *applySession) guarded(ctx context.Context, send func() error) error {
+func (s *Session) guarded(ctx context.Context, send func() error) error {
 	for try := 1; ; try++ {
 		began := !s.open
 		err := send()
@@ -161,7 +168,7 @@ func (s *applySession) guarded(ctx context.Context, send func() error) error {
 		if _, rollback := s.conn.Exec(ctx, "ROLLBACK"); rollback != nil {
 			return errors.Join(err, rollback)
 		}
-		if pass := passGuards(ctx, s.conn, s.progress.Capability); pass != nil {
+		if pass := PassGuards(ctx, s.conn, s.progress.Capability); pass != nil {
 			return errors.Join(err, pass)
 		}
 	}

@@ -1,4 +1,4 @@
-package postgres
+package apply
 
 import (
 	"fmt"
@@ -7,11 +7,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"strangler/internal/postgres/quote"
 	"strangler/migrate"
 )
 
-// writer writes the statements that change one table of the target.
-type writer struct {
+// Writer writes the statements that change one table of the target.
+type Writer struct {
 	mapping migrate.Mapping
 	table   string   // quoted
 	columns []string // of the mapping, quoted
@@ -32,8 +33,8 @@ type writer struct {
 	ordered bool
 }
 
-func newWriter(m migrate.Mapping, equals map[string]string, ordered bool) *writer {
-	w := &writer{mapping: m, table: quoted(m.To.Relation), ordered: ordered}
+func newWriter(m migrate.Mapping, equals map[string]string, ordered bool) *Writer {
+	w := &Writer{mapping: m, table: quote.Relation(m.To.Relation), ordered: ordered}
 	for _, name := range m.ToColumns {
 		c, _ := m.To.Column(name)
 		w.columns = append(w.columns, pgx.Identifier{name}.Sanitize())
@@ -53,12 +54,9 @@ func newWriter(m migrate.Mapping, equals map[string]string, ordered bool) *write
 	return w
 }
 
-// quoted writes a relation for SQL.
-func quoted(r migrate.Relation) string { return pgx.Identifier{r.Schema, r.Name}.Sanitize() }
-
-// statement returns the SQL of a change and its parameters as text. Changes of
+// Statement returns the SQL of a change and its parameters as text. Changes of
 // the same form give the same SQL.
-func (w *writer) statement(c migrate.Change) (sql string, params [][]byte) {
+func (w *Writer) Statement(c migrate.Change) (sql string, params [][]byte) {
 	switch c.Kind {
 	case migrate.ChangeInsert:
 		return w.insert(c)
@@ -69,7 +67,7 @@ func (w *writer) statement(c migrate.Change) (sql string, params [][]byte) {
 	}
 }
 
-func (w *writer) insert(c migrate.Change) (string, [][]byte) {
+func (w *Writer) insert(c migrate.Change) (string, [][]byte) {
 	marks := make([]string, len(c.Values))
 	params := make([][]byte, len(c.Values))
 	for i, v := range c.Values {
@@ -78,7 +76,7 @@ func (w *writer) insert(c migrate.Change) (string, [][]byte) {
 	return fmt.Sprintf("INSERT INTO %s (%s)%s VALUES (%s)", w.table, strings.Join(w.columns, ", "), w.overriding(), strings.Join(marks, ", ")), params
 }
 
-func (w *writer) overriding() string {
+func (w *Writer) overriding() string {
 	if w.identity {
 		return " OVERRIDING SYSTEM VALUE"
 	}
@@ -86,7 +84,7 @@ func (w *writer) overriding() string {
 }
 
 // whereKey finds a row by key, with parameters from the given number on.
-func (w *writer) whereKey(first int) string {
+func (w *Writer) whereKey(first int) string {
 	var b strings.Builder
 	for i, at := range w.keyAt {
 		word := " AND "
@@ -100,7 +98,7 @@ func (w *writer) whereKey(first int) string {
 
 // update leaves out what the source did not send (the row has it already), and
 // the key unless it changes.
-func (w *writer) update(c migrate.Change) (string, [][]byte) {
+func (w *Writer) update(c migrate.Change) (string, [][]byte) {
 	if w.rewrites || c.Moved && w.movesFixed(c) {
 		return w.rewrite(c)
 	}
@@ -122,7 +120,7 @@ func (w *writer) update(c migrate.Change) (string, [][]byte) {
 }
 
 // movesFixed says whether an update changes an identity column of the key.
-func (w *writer) movesFixed(c migrate.Change) bool {
+func (w *Writer) movesFixed(c migrate.Change) bool {
 	for i, at := range w.keyAt {
 		if v := c.Values[at]; w.fixed[at] && !v.Unchanged && string(v.Text) != string(c.Key[i]) {
 			return true
@@ -134,7 +132,7 @@ func (w *writer) movesFixed(c migrate.Change) bool {
 // rewrite updates a row by deleting and inserting it in one statement, which is
 // the only way to change a column GENERATED ALWAYS AS IDENTITY. What the source
 // did not send, and what only the target has, is taken from the deleted row.
-func (w *writer) rewrite(c migrate.Change) (string, [][]byte) {
+func (w *Writer) rewrite(c migrate.Change) (string, [][]byte) {
 	var names, values []string
 	var params [][]byte
 	for _, column := range w.mapping.To.Columns {

@@ -1,4 +1,4 @@
-package postgres
+package apply
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 
 // batch sends everything at once and then checks that every statement has found
 // its rows. Changes that do not fit together are tried one by one.
-func (s *applySession) batch(ctx context.Context, changes []migrate.Change, position *capability.Position) error {
+func (s *Session) batch(ctx context.Context, changes []migrate.Change, position *capability.Position) error {
 	if len(changes) < arrangeLeast {
 		return s.exchange(ctx, singly(changes), position)
 	}
@@ -50,13 +50,13 @@ func singly(changes []migrate.Change) []stroke {
 }
 
 // say executes a statement without parameters or result.
-func (s *applySession) say(ctx context.Context, sql string) error {
+func (s *Session) say(ctx context.Context, sql string) error {
 	_, err := s.conn.PgConn().Exec(ctx, sql).ReadAll()
 	return s.plain(0, err)
 }
 
 // exchange sends the statements of a batch in one go.
-func (s *applySession) exchange(ctx context.Context, strokes []stroke, position *capability.Position) error {
+func (s *Session) exchange(ctx context.Context, strokes []stroke, position *capability.Position) error {
 	steps, err := s.steps(ctx, strokes, position)
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func (s *applySession) exchange(ctx context.Context, strokes []stroke, position 
 }
 
 // pipe sends statements in one go, and reads what came of each.
-func (s *applySession) pipe(ctx context.Context, steps []step) error {
+func (s *Session) pipe(ctx context.Context, steps []step) error {
 	pipeline := s.conn.PgConn().StartPipeline(ctx)
 	for _, step := range steps {
 		if step.prepared != "" {
@@ -82,7 +82,7 @@ func (s *applySession) pipe(ctx context.Context, steps []step) error {
 		err = step.check(pipeline)
 	}
 	if closed := pipeline.Close(); err == nil && closed != nil {
-		err = fmt.Errorf("apply changes to %s database: %w", s.database.side, closed)
+		err = fmt.Errorf("apply changes to %s database: %w", s.side, closed)
 	}
 	return err
 }
@@ -110,14 +110,14 @@ func (p step) check(pipeline *pgconn.Pipeline) error {
 }
 
 // opened puts a BEGIN before statements that open the transaction.
-func (s *applySession) opened(steps []step) []step {
+func (s *Session) opened(steps []step) []step {
 	if s.open {
 		return steps
 	}
 	return slices.Insert(steps, 0, step{sql: "BEGIN", judge: s.plain})
 }
 
-func (s *applySession) steps(ctx context.Context, strokes []stroke, position *capability.Position) ([]step, error) {
+func (s *Session) steps(ctx context.Context, strokes []stroke, position *capability.Position) ([]step, error) {
 	if err := s.forget(ctx); err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (s *applySession) steps(ctx context.Context, strokes []stroke, position *ca
 	return steps, nil
 }
 
-func (s *applySession) step(ctx context.Context, k stroke) (step, error) {
+func (s *Session) step(ctx context.Context, k stroke) (step, error) {
 	c := k.changes[0]
 	if k.kind == migrate.ChangeTruncate {
 		return step{sql: s.truncate(c), judge: s.plain}, nil
@@ -150,7 +150,7 @@ func (s *applySession) step(ctx context.Context, k stroke) (step, error) {
 		return step{prepared: name, params: params, formats: binaries(len(params)),
 			judge: func(affected int64, err error) error { return s.judgeBulk(len(k.changes), affected, err) }}, nil
 	}
-	sql, params := w.statement(c)
+	sql, params := w.Statement(c)
 	name, err := s.prepare(ctx, sql)
 	if err != nil {
 		return step{}, s.explain(c, err)
@@ -158,7 +158,7 @@ func (s *applySession) step(ctx context.Context, k stroke) (step, error) {
 	return step{prepared: name, params: params, judge: func(affected int64, err error) error { return s.judgeRow(c, affected, err) }}, nil
 }
 
-func (s *applySession) truncate(c migrate.Change) string {
+func (s *Session) truncate(c migrate.Change) string {
 	names := make([]string, len(c.Tables))
 	for i, t := range c.Tables {
 		names[i] = s.writers[t].table
@@ -166,7 +166,7 @@ func (s *applySession) truncate(c migrate.Change) string {
 	return "TRUNCATE " + strings.Join(names, ", ")
 }
 
-func (s *applySession) progressStep(position capability.Position) step {
+func (s *Session) progressStep(position capability.Position) step {
 	p := s.progress
 	return step{
 		sql:    `UPDATE strangler.progress SET position = $1::text::pg_lsn, updated_at = clock_timestamp() WHERE capability = $2::text AND source = $3::text AND fence = $4::bigint`,
@@ -185,7 +185,7 @@ func (s *applySession) progressStep(position capability.Position) step {
 
 // forget drops the prepared statements where there are too many. Before a batch
 // only: its steps name them.
-func (s *applySession) forget(ctx context.Context) error {
+func (s *Session) forget(ctx context.Context) error {
 	if len(s.prepared) <= preparedMost {
 		return nil
 	}
@@ -197,7 +197,7 @@ func (s *applySession) forget(ctx context.Context) error {
 }
 
 // prepare makes a statement once per session. It sends nothing where it has.
-func (s *applySession) prepare(ctx context.Context, sql string) (string, error) {
+func (s *Session) prepare(ctx context.Context, sql string) (string, error) {
 	if name, ok := s.prepared[sql]; ok {
 		return name, nil
 	}

@@ -1,4 +1,4 @@
-package postgres
+package apply
 
 import (
 	"encoding/binary"
@@ -18,7 +18,7 @@ import (
 var errUneven = errors.New("changes do not fit together")
 
 // judgeBulk says what came of a bulk of n changes.
-func (s *applySession) judgeBulk(n int, affected int64, err error) error {
+func (s *Session) judgeBulk(n int, affected int64, err error) error {
 	var refusal *pgconn.PgError
 	if errors.As(err, &refusal) {
 		switch refusal.Code[:2] {
@@ -37,7 +37,7 @@ func (s *applySession) judgeBulk(n int, affected int64, err error) error {
 
 // form is what an update sets: a character for each of the mapping's columns, and
 // empty where it sets nothing.
-func (w *writer) form(c migrate.Change) string {
+func (w *Writer) form(c migrate.Change) string {
 	form := make([]byte, len(c.Values))
 	sets := false
 	for i, v := range c.Values {
@@ -55,7 +55,7 @@ func (w *writer) form(c migrate.Change) string {
 // bulk returns one statement for changes of one kind and form, and its
 // parameters: an array of texts for each column. Every value is read by the input
 // function of its column's type, as it is where changes go one by one.
-func (w *writer) bulk(kind migrate.ChangeKind, changes []migrate.Change) (sql string, params [][]byte) {
+func (w *Writer) bulk(kind migrate.ChangeKind, changes []migrate.Change) (sql string, params [][]byte) {
 	switch kind {
 	case migrate.ChangeInsert:
 		return w.bulkInsert(changes)
@@ -66,7 +66,7 @@ func (w *writer) bulk(kind migrate.ChangeKind, changes []migrate.Change) (sql st
 	}
 }
 
-func (w *writer) bulkInsert(changes []migrate.Change) (string, [][]byte) {
+func (w *Writer) bulkInsert(changes []migrate.Change) (string, [][]byte) {
 	values := make([]string, len(w.columns))
 	params := make([][]byte, len(w.columns))
 	for i := range w.columns {
@@ -76,7 +76,7 @@ func (w *writer) bulkInsert(changes []migrate.Change) (string, [][]byte) {
 	return fmt.Sprintf("INSERT INTO %s (%s)%s SELECT %s FROM %s", w.table, strings.Join(w.columns, ", "), w.overriding(), strings.Join(values, ", "), given(len(w.columns))), params
 }
 
-func (w *writer) bulkUpdate(changes []migrate.Change) (string, [][]byte) {
+func (w *Writer) bulkUpdate(changes []migrate.Change) (string, [][]byte) {
 	var set []string
 	var params [][]byte
 	for i, sets := range w.form(changes[0]) {
@@ -101,7 +101,7 @@ func given(columns int) string {
 }
 
 // joined finds the rows of t by the key columns of u, from the given one on.
-func (w *writer) joined(first int) string {
+func (w *Writer) joined(first int) string {
 	on := make([]string, len(w.keyAt))
 	for i, at := range w.keyAt {
 		on[i] = fmt.Sprintf("t.%s %s u.c%d::%s", w.columns[at], w.equals[i], first+i, w.types[at])
@@ -109,7 +109,7 @@ func (w *writer) joined(first int) string {
 	return strings.Join(on, " AND ")
 }
 
-func (w *writer) keyArrays(changes []migrate.Change) [][]byte {
+func (w *Writer) keyArrays(changes []migrate.Change) [][]byte {
 	params := make([][]byte, len(w.keyAt))
 	for i := range w.keyAt {
 		params[i] = textArray(len(changes), func(n int) []byte { return changes[n].Key[i] })

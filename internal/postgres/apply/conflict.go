@@ -1,18 +1,18 @@
-package postgres
+package apply
 
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 )
 
 // judgeRow says what came of a row's statement. Every change of the source has
 // exactly one row on the target, or the two have parted.
-func (s *applySession) judgeRow(c migrate.Change, affected int64, err error) error {
+func (s *Session) judgeRow(c migrate.Change, affected int64, err error) error {
 	if err != nil {
 		return s.explain(c, err)
 	}
@@ -26,7 +26,7 @@ func (s *applySession) judgeRow(c migrate.Change, affected int64, err error) err
 	return s.conflict(c, detail)
 }
 
-func (s *applySession) conflict(c migrate.Change, detail string) error {
+func (s *Session) conflict(c migrate.Change, detail string) error {
 	w := s.writers[c.Table]
 	key := c.Key
 	if key == nil {
@@ -39,51 +39,44 @@ func (s *applySession) conflict(c migrate.Change, detail string) error {
 
 // explain turns what PostgreSQL says about a change into a conflict where the
 // data are the reason, and trying again would not help.
-func (s *applySession) explain(c migrate.Change, err error) error {
+func (s *Session) explain(c migrate.Change, err error) error {
 	var refusal *pgconn.PgError
 	if !errors.As(err, &refusal) {
 		return s.plain(0, err)
 	}
 	switch refusal.Code[:2] {
 	case "22", "23", "42":
-		return s.conflict(c, "cannot "+verb(c.Kind)+": "+discreet(refusal))
+		return s.conflict(c, "cannot "+verb(c.Kind)+": "+sqlstate.Discreet(refusal))
 	}
 	return fmt.Errorf("%s row of %s: %w", verb(c.Kind), s.writers[c.Table].mapping.To.Relation, err)
 }
 
 // explainCommit is explain for constraints that are checked at the end.
-func (s *applySession) explainCommit(err error) error {
+func (s *Session) explainCommit(err error) error {
 	var refusal *pgconn.PgError
 	if errors.As(err, &refusal) && refusal.Code[:2] == "23" {
 		return &migrate.HaltError{
-			Reason: fmt.Sprintf("changes from %s break a constraint of the other side's table %s.%s: %s", s.progress.From, refusal.SchemaName, refusal.TableName, discreet(refusal)),
+			Reason: fmt.Sprintf("changes from %s break a constraint of the other side's table %s.%s: %s", s.progress.From, refusal.SchemaName, refusal.TableName, sqlstate.Discreet(refusal)),
 			Mend:   "make the constraints of both sides the same, then start over with `strangler data reset`",
 		}
 	}
-	return fmt.Errorf("commit changes in %s database: %w", s.database.side, err)
+	return fmt.Errorf("commit changes in %s database: %w", s.side, err)
 }
 
 // plain passes an error on where no row is to blame. A truncation that
 // foreign keys forbid is final, the rest is tried again.
-func (s *applySession) plain(_ int64, err error) error {
+func (s *Session) plain(_ int64, err error) error {
 	var refusal *pgconn.PgError
 	if errors.As(err, &refusal) && (refusal.Code == "0A000" || refusal.Code[:2] == "42") {
 		return &migrate.HaltError{
-			Reason: fmt.Sprintf("changes from %s cannot be applied to the %s database: %s", s.progress.From, s.database.side, refusal.Message),
+			Reason: fmt.Sprintf("changes from %s cannot be applied to the %s database: %s", s.progress.From, s.side, refusal.Message),
 			Mend:   "give the mover's role what is missing, or make both sides' constraints the same",
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("apply changes to %s database: %w", s.database.side, err)
+		return fmt.Errorf("apply changes to %s database: %w", s.side, err)
 	}
 	return nil
-}
-
-// discreet is PostgreSQL's message without values of rows, which it quotes at
-// the end.
-func discreet(refusal *pgconn.PgError) string {
-	message, _, _ := strings.Cut(refusal.Message, `: "`)
-	return fmt.Sprintf("%s (SQLSTATE %s)", message, refusal.Code)
 }
 
 func verb(kind migrate.ChangeKind) string {

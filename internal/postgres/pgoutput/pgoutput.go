@@ -1,4 +1,5 @@
-package postgres
+// Package pgoutput reads the messages of the output plugin of that name.
+package pgoutput
 
 import (
 	"bytes"
@@ -17,10 +18,10 @@ var errShort = errors.New("the message is cut short")
 // postgresEpoch is the zero of PostgreSQL's timestamps.
 var postgresEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// decode reads one message of pgoutput's protocol version 1 (PostgreSQL,
+// Decode reads one message of pgoutput's protocol version 1 (PostgreSQL,
 // "Logical Replication Message Formats"). The event shares no memory with data.
 // A message that says nothing to a stream, as a type's name, is a nil event.
-func decode(data []byte) (migrate.Event, error) {
+func Decode(data []byte) (migrate.Event, error) {
 	m := message{rest: bytes.Clone(data)}
 	kind := m.byte()
 	var event migrate.Event

@@ -1,4 +1,4 @@
-package postgres
+package apply
 
 import (
 	"encoding/binary"
@@ -30,7 +30,7 @@ func (s stroke) bulk() bool { return len(s.changes) > 1 }
 // fires), so that tables do not wait for one another, and changes of one key are
 // written as what they come to. A failure says nothing yet: whoever gets it tries
 // them one by one, which names the change or succeeds.
-func arrange(writers []*writer, changes []migrate.Change) []stroke {
+func arrange(writers []*Writer, changes []migrate.Change) []stroke {
 	a := arrangement{writers: writers, phases: map[int]*phase{}}
 	for _, c := range changes {
 		if c.Kind == migrate.ChangeTruncate {
@@ -45,7 +45,7 @@ func arrange(writers []*writer, changes []migrate.Change) []stroke {
 }
 
 type arrangement struct {
-	writers []*writer
+	writers []*Writer
 	phases  map[int]*phase // by table
 	order   []int          // tables with a phase, in the order of their first change
 	strokes []stroke
@@ -91,7 +91,7 @@ func (a *arrangement) add(c migrate.Change) {
 }
 
 // take adds a change to the phase; false where it does not fit in.
-func (p *phase) take(w *writer, c migrate.Change) bool {
+func (p *phase) take(w *Writer, c migrate.Change) bool {
 	if p.kind != 0 && p.kind != c.Kind {
 		return false
 	}
@@ -134,7 +134,7 @@ func merged(before, after []migrate.Value) []migrate.Value {
 }
 
 // keyOf packs the key that finds a change's row, or that its new row has.
-func (w *writer) keyOf(c migrate.Change) string {
+func (w *Writer) keyOf(c migrate.Change) string {
 	var packed []byte
 	add := func(v []byte) {
 		packed = binary.AppendUvarint(packed, uint64(len(v)))

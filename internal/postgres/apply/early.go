@@ -1,4 +1,4 @@
-package postgres
+package apply
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 // ApplyEarly makes changes true for their keys, whatever rows are there, and
 // returns those that lack values for a row that is missing. They go one by one:
 // each statement says what it has found.
-func (s *applySession) ApplyEarly(ctx context.Context, changes []migrate.Change) (missing []migrate.Change, err error) {
+func (s *Session) ApplyEarly(ctx context.Context, changes []migrate.Change) (missing []migrate.Change, err error) {
 	err = s.guarded(ctx, func() error {
 		missing = nil
 		if err := s.forget(ctx); err != nil {
@@ -33,7 +33,7 @@ func (s *applySession) ApplyEarly(ctx context.Context, changes []migrate.Change)
 }
 
 // Fill inserts whole rows where none has their key, and raises the horizon.
-func (s *applySession) Fill(ctx context.Context, rows []migrate.Change, horizon capability.Position) error {
+func (s *Session) Fill(ctx context.Context, rows []migrate.Change, horizon capability.Position) error {
 	return s.guarded(ctx, func() error {
 		var steps []step
 		for _, c := range rows {
@@ -55,7 +55,7 @@ func (s *applySession) Fill(ctx context.Context, rows []migrate.Change, horizon 
 
 // earlySteps are the statements that make one change true. A statement that may
 // miss its row tells what is missing.
-func (s *applySession) earlySteps(ctx context.Context, c migrate.Change, missing func(migrate.Change)) (steps []step, err error) {
+func (s *Session) earlySteps(ctx context.Context, c migrate.Change, missing func(migrate.Change)) (steps []step, err error) {
 	add := func(sql string, params [][]byte, found func(int64)) {
 		if err == nil {
 			var made step
@@ -92,7 +92,7 @@ func (s *applySession) earlySteps(ctx context.Context, c migrate.Change, missing
 }
 
 // keyed is a change as one of the row with its new key, which it sends whole.
-func (w *writer) keyed(c migrate.Change) migrate.Change {
+func (w *Writer) keyed(c migrate.Change) migrate.Change {
 	key := make([][]byte, len(w.keyAt))
 	values := slices.Clone(c.Values)
 	for i, at := range w.keyAt {
@@ -106,7 +106,7 @@ func (w *writer) keyed(c migrate.Change) migrate.Change {
 }
 
 // settable are the columns outside of the key that an UPDATE may name.
-func (w *writer) settable() []string {
+func (w *Writer) settable() []string {
 	var columns []string
 	for i, name := range w.columns {
 		if !w.fixed[i] && !slices.Contains(w.keyAt, i) {
@@ -118,7 +118,7 @@ func (w *writer) settable() []string {
 
 // onConflict ends an INSERT for which a row with the key may be there: the row
 // takes the new values of the columns, or stays as it is where there are none.
-func (w *writer) onConflict(columns []string) string {
+func (w *Writer) onConflict(columns []string) string {
 	key, set := make([]string, len(w.keyAt)), make([]string, len(columns))
 	for i, at := range w.keyAt {
 		key[i] = w.columns[at]
@@ -133,7 +133,7 @@ func (w *writer) onConflict(columns []string) string {
 }
 
 // rowStep is a statement about one row that need not find it.
-func (s *applySession) rowStep(ctx context.Context, c migrate.Change, sql string, params [][]byte, found func(int64)) (step, error) {
+func (s *Session) rowStep(ctx context.Context, c migrate.Change, sql string, params [][]byte, found func(int64)) (step, error) {
 	name, err := s.prepare(ctx, sql)
 	if err != nil {
 		return step{}, s.explain(c, err)
@@ -147,4 +147,12 @@ func (s *applySession) rowStep(ctx context.Context, c migrate.Change, sql string
 		}
 		return nil
 	}}, nil
+}
+
+// Merge is the statement that takes over rows of another table with the mapping's
+// columns: rows that are there take their values.
+func Merge(m migrate.Mapping, from string) string {
+	w := newWriter(m, nil, false)
+	columns := strings.Join(w.columns, ", ")
+	return "INSERT INTO " + w.table + " (" + columns + ")" + w.overriding() + " SELECT " + columns + " FROM " + from + w.onConflict(w.settable())
 }
