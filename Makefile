@@ -22,7 +22,7 @@ race: ## run every test under the race detector
 
 lint: ## run the linter, which is built on first use, over every module
 	@cd tools/lint && GOWORK=off go build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
-	@for module in $(MODULES); do (cd $$module && $(CURDIR)/bin/golangci-lint run --allow-parallel-runners ./...) || failed=1; done; exit $${failed:-0}
+	@for module in $(MODULES); do (cd $$module && GOWORK=off go mod tidy -diff && $(CURDIR)/bin/golangci-lint run --allow-parallel-runners ./...) || failed=1; done; exit $${failed:-0}
 
 demo: build ## strangle the shop's orders under load and back, and print the account; under five minutes
 	bin/demo
