@@ -72,11 +72,12 @@ func (d *document) text() string {
 	return fmt.Sprintf(documentText, d.name, strings.Join(routes, "\n  - "), strings.Join(d.addresses(), ", "), protocol, d.weight, d.timeout, resilience, breaker)
 }
 
-// book is the folder of documents.
+// book is where the documents are.
 type book struct {
-	dir string
-	mu  sync.Mutex // held while documents change and are written
-	all []*document
+	dir    string
+	consul *registry  // instead of the folder; nil: none
+	mu     sync.Mutex // held while documents change and are written
+	all    []*document
 }
 
 // change alters one document and puts it in the place of the old one at once: whoever reads the folder sees either.
@@ -84,6 +85,9 @@ func (b *book) change(d *document, alter func()) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	alter()
+	if b.consul != nil {
+		return b.consul.keep(d.name+".yaml", d.text())
+	}
 	fresh := filepath.Join(filepath.Dir(b.dir), d.name+".next")
 	if err := os.WriteFile(fresh, []byte(d.text()), 0o644); err != nil {
 		return fmt.Errorf("write document: %w", err)
@@ -114,8 +118,8 @@ var changeable = []string{"plain", "shop", "bulk", "streams", "calls"}
 const endpointsEach = 4
 
 // newBook lays out the documents; each changeable one begins with all of its servers.
-func newBook(dir string, servers map[string][]*server, failing, breaking string, h2c bool) *book {
-	b := &book{dir: dir}
+func newBook(dir string, consul *registry, servers map[string][]*server, failing, breaking string, h2c bool) *book {
+	b := &book{dir: dir, consul: consul}
 	add := func(d *document) {
 		d.servers = slices.Clone(servers[d.name])
 		if d.timeout == 0 {

@@ -36,9 +36,16 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	var r *registry
+	if o.consul { // before the time runs: it may have to be built
+		if r, err = startRegistry(ctx); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, r.agent.Close()) }()
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.duration, fmt.Errorf("not done within %s", o.duration))
 	defer cancel()
-	s, err := open(ctx, o, out)
+	s, err := open(ctx, o, r, out)
 	if err != nil {
 		return err
 	}

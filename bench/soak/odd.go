@@ -21,7 +21,7 @@ type oddity struct {
 }
 
 var oddities = []oddity{
-	{name: "absolute form", text: "GET http://$HOST/plain/reflect?a=1 HTTP/1.1\r\n$HEAD\r\n", want: "GET /plain/reflect?a=1 many=0 drop=0 long=0 body="},
+	{name: "absolute form", text: "GET $BASE/plain/reflect?a=1 HTTP/1.1\r\n$HEAD\r\n", want: "GET /plain/reflect?a=1 many=0 drop=0 long=0 body="},
 	{name: "HTTP/1.0", text: "GET /plain/reflect HTTP/1.0\r\n$HEAD\r\n", want: "GET /plain/reflect? many=0 drop=0 long=0 body="},
 	{name: "pipelined", text: "GET /plain/reflect HTTP/1.1\r\n$HEAD\r\n", twice: true, want: "GET /plain/reflect? many=0 drop=0 long=0 body="},
 	{name: "chunk extensions", text: "POST /plain/reflect HTTP/1.1\r\n$HEADTransfer-Encoding: chunked\r\n\r\n0005;name=\"va;lue\"\r\nhello\r\n1\r\n!\r\n000;last\r\n\r\n", want: "POST /plain/reflect? many=0 drop=0 long=0 body=hello!"},
@@ -45,7 +45,7 @@ func (t *traffic) odd(ctx context.Context, c *call) error {
 	}
 	defer conn.Close()
 	head := fmt.Sprintf("Host: %s\r\n%s: %s\r\nX-User: %s\r\n", t.host, headerID, c.id, c.user)
-	text := strings.NewReplacer("$HOST", t.host, "$HEAD", head).Replace(o.text)
+	text := strings.NewReplacer("$BASE", t.base, "$HEAD", head).Replace(o.text)
 	times := 1
 	if o.twice {
 		text, times = text+text, 2

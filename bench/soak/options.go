@@ -19,6 +19,8 @@ type options struct {
 	seed        uint64
 	short       bool
 	h2c         bool
+	tls         bool
+	consul      bool
 	memory      bool
 }
 
@@ -36,7 +38,9 @@ func parse(args []string) (options, error) {
 	flags.DurationVar(&o.duration, "duration", 20*time.Minute, "the longest it may take; then it has failed")
 	flags.Uint64Var(&o.seed, "seed", 1, "of what is sent and what is changed")
 	flags.BoolVar(&o.short, "short", false, "3,000 requests, 20 reloads, 10 changes and a part of the fault matrix")
-	flags.BoolVar(&o.h2c, "h2c", true, "HTTP/2 without TLS, to the proxy and from it")
+	flags.BoolVar(&o.h2c, "h2c", true, "HTTP/2 without TLS, to the proxy and from it; with --tls from it alone")
+	flags.BoolVar(&o.tls, "tls", false, "clients use TLS, and HTTP/2 where both agree on it")
+	flags.BoolVar(&o.consul, "consul", false, "documents, states and the monolith's addresses are kept in Consul, which is built on first use")
 	flags.BoolVar(&noMemory, "no-memory", false, "do not force collections and do not compare the heap")
 	if err := flags.Parse(args); err != nil {
 		return o, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,8 @@ type soak struct {
 	traffic   *traffic
 	matrix    *matrix
 	changes   *changes
-	first     reading // after a tenth of the requests
+	registry  *registry // of documents and instances; nil: none
+	first     reading   // after a tenth of the requests
 	last      reading
 	took      time.Duration
 	closed    bool
@@ -40,8 +42,8 @@ type soak struct {
 const legacy = "legacy"
 
 // open starts everything. What it has started when it fails, it stops again.
-func open(ctx context.Context, o options, out io.Writer) (_ *soak, err error) {
-	s := &soak{options: o, out: out, dir: o.dir, servers: map[string][]*server{}}
+func open(ctx context.Context, o options, r *registry, out io.Writer) (_ *soak, err error) {
+	s := &soak{options: o, registry: r, out: out, dir: o.dir, servers: map[string][]*server{}}
 	defer func() {
 		if err != nil {
 			s.keep = true
@@ -104,7 +106,7 @@ func (s *soak) startUpstreams() (err error) {
 
 const configText = `listen: %s
 admin: %s
-legacy: {endpoints: [%s]}
+legacy: {%s}
 routes: routes
 state: state
 log: {access: false}
@@ -118,15 +120,26 @@ func (s *soak) startProxy(ctx context.Context) error {
 		return err
 	}
 	address, admin := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
-	edge := ""
-	if s.h2c {
-		edge = "edge: {http2: true}\n"
+	edge, more := []string{"http2: true"}, ""
+	var secure *tls.Config
+	if s.tls {
+		if secure, err = certify(s.dir); err != nil {
+			return err
+		}
+		edge = append(edge, tlsSection)
 	}
 	var monolith []string
 	for _, one := range s.servers[legacy] {
 		monolith = append(monolith, one.address)
 	}
-	config := fmt.Sprintf(configText, address, admin, strings.Join(monolith, ", "), edge)
+	where := fmt.Sprintf("endpoints: [%s]", strings.Join(monolith, ", "))
+	if s.registry != nil {
+		if err := s.registry.register(prefix+"-legacy", s.servers[legacy]); err != nil {
+			return err
+		}
+		where, more = "consul: "+prefix+"-legacy", s.registry.section()
+	}
+	config := fmt.Sprintf(configText, address, admin, where, fmt.Sprintf("edge: {%s}\n", strings.Join(edge, ", "))+more)
 	if err := os.WriteFile(filepath.Join(s.dir, "config.yaml"), []byte(config), 0o644); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
@@ -136,14 +149,14 @@ func (s *soak) startProxy(ctx context.Context) error {
 			changing[name] = all
 		}
 	}
-	book := newBook(filepath.Join(s.dir, "routes"), changing, s.failing.address, s.breaking.address, s.h2c)
+	book := newBook(filepath.Join(s.dir, "routes"), s.registry, changing, s.failing.address, s.breaking.address, s.h2c)
 	if err := book.write(); err != nil {
 		return err
 	}
 	if s.proxy, err = startStrangler(ctx, s.strangler, s.dir, address, admin); err != nil {
 		return err
 	}
-	s.traffic = newTraffic(s.options, address, s.answers.content, s.answers.meetings, s.account)
+	s.traffic = newTraffic(s.options, address, secure, s.answers.content, s.answers.meetings, s.account)
 	s.matrix.traffic, s.matrix.strangler = s.traffic, s.proxy
 	s.changes = &changes{book: book, servers: changing, strangler: s.proxy, traffic: s.traffic, account: s.account}
 	for _, name := range []string{"refusing", "refusing-mended"} {

@@ -54,7 +54,7 @@ func TestDeathIsNoticed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := open(t.Context(), o, &bytes.Buffer{})
+	s, err := open(t.Context(), o, nil, &bytes.Buffer{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func (t *traffic) socket(ctx context.Context, c *call) error {
 	if c.random.IntN(4) == 0 {
 		return nil
 	}
-	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		return fmt.Errorf("close half of a tunnel: %w", err)
 	}
 	rest, err := io.ReadAll(reader)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +26,8 @@ type call struct {
 // traffic sends the requests and checks the answers.
 type traffic struct {
 	options
-	base, host string // of the proxy
+	base, host string      // of the proxy
+	tls        *tls.Config // nil: none
 	h1, h2     *http.Transport
 	content    *content
 	meetings   *meetings
@@ -37,12 +39,18 @@ type traffic struct {
 // limit is how long one request may take before it has failed: above every timeout of the documents.
 const limit = 30 * time.Second
 
-func newTraffic(o options, address string, content *content, meetings *meetings, account *account) *traffic {
-	t := &traffic{options: o, base: "http://" + address, host: address, content: content, meetings: meetings, account: account}
-	t.h1 = &http.Transport{MaxIdleConnsPerHost: o.concurrency, DisableCompression: true, ExpectContinueTimeout: patience}
-	h2 := new(http.Protocols)
+// newTraffic makes clients of an address, with TLS where secure is not nil.
+func newTraffic(o options, address string, secure *tls.Config, content *content, meetings *meetings, account *account) *traffic {
+	t := &traffic{options: o, base: "http://" + address, host: address, tls: secure, content: content, meetings: meetings, account: account}
+	h1, h2 := new(http.Protocols), new(http.Protocols)
+	h1.SetHTTP1(true)
 	h2.SetUnencryptedHTTP2(true)
-	t.h2 = &http.Transport{Protocols: h2, DisableCompression: true}
+	if secure != nil {
+		t.base = "https://" + address
+		h2.SetHTTP2(true)
+	}
+	t.h1 = &http.Transport{Protocols: h1, TLSClientConfig: secure.Clone(), MaxIdleConnsPerHost: o.concurrency, DisableCompression: true, ExpectContinueTimeout: patience}
+	t.h2 = &http.Transport{Protocols: h2, TLSClientConfig: secure.Clone(), DisableCompression: true}
 	t.kinds = t.mixed()
 	return t
 }
@@ -141,6 +149,11 @@ func (t *traffic) dial(ctx context.Context) (net.Conn, error) {
 	deadline, _ := ctx.Deadline() // every request has one
 	if err := conn.SetDeadline(deadline); err != nil {
 		return nil, errors.Join(err, conn.Close())
+	}
+	if t.tls != nil {
+		own := t.tls.Clone()
+		own.ServerName, _, _ = net.SplitHostPort(t.host)
+		conn = tls.Client(conn, own)
 	}
 	return conn, nil
 }
