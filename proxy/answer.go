@@ -23,7 +23,7 @@ import (
 // when the timeout passes behind their first piece, they are streams as well.
 func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint) {
 	said, why := x.verdict(res, nil)
-	stream := lasts(res)
+	stream, trailer := lasts(res), trailing(res)
 	if stream {
 		if x.admitted != nil && res.StatusCode != http.StatusSwitchingProtocols {
 			x.follow()
@@ -44,6 +44,9 @@ func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint
 	}
 	w := &watcher{ReadCloser: res.Body, clock: &x.clock, anew: x.class == capability.Read, since: time.Now()}
 	w.end = func(err error) {
+		if errors.Is(err, io.EOF) {
+			trailer()
+		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			x.cut = x.ended(req, err)
 		}

@@ -346,8 +346,8 @@ func TestConformStallInMidUpload(t *testing.T) {
 	conform(t, func(t *testing.T, c pairing) {
 		r := c.start(t, func(_ http.ResponseWriter, in *http.Request) {
 			_, _ = io.Copy(io.Discard, in.Body)
-		}, func(_ *Options, d *capability.Document) { d.Resilience.Timeout = 50 * time.Millisecond })
-		r.limits.BodyStall = 200 * time.Millisecond
+		}, func(_ *Options, d *capability.Document) { d.Resilience.Timeout = 200 * time.Millisecond })
+		r.limits.BodyStall = 500 * time.Millisecond
 		r.open(testCertificate(t))
 		body, say := io.Pipe()
 		go func() { _, _ = io.WriteString(say, "part") }()

@@ -103,17 +103,6 @@ func (u *upload) broken() error {
 	return nil
 }
 
-// scrubTrailer takes out of a trailer what may not be said there: a client could
-// speak for others in it as well as in the header, and some servers read the one
-// as the other.
-func scrubTrailer(trailer http.Header) {
-	edge.Scrub(trailer, false, nil)
-	dropHopByHop(trailer)
-	for _, name := range []string{headerRequestID, headerTraceparent, "Host", "Content-Length", "Authorization", "Cookie"} {
-		delete(trailer, name)
-	}
-}
-
 // Close leaves the client's body alone, which net/http ends by itself: an endpoint
 // that could not be reached must not end what another one may still be sent.
 func (u *upload) Close() error { return nil }
