@@ -49,6 +49,9 @@ func rewrite(pr *httputil.ProxyRequest) {
 	setWirePath(pr.Out.URL, x.path.Raw)
 	pr.Out.URL.RawQuery, pr.Out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery
 	pr.Out.URL.Fragment = ""
+	if strings.IndexByte(pr.In.URL.RawQuery, ';') >= 0 {
+		x.tellOfSemicolon()
+	}
 	edge.Scrub(pr.Out.Header, x.client.Trusted, x.proxy.dropped)
 	x.client.SetForwarded(pr.Out.Header, pr.In.Header)
 	passOn(pr.Out.Header, pr.In)

@@ -33,6 +33,8 @@ type Proxy struct {
 	loops     loops
 	streams   tunnel.Set    // upgraded connections
 	served    atomic.Uint64 // requests that did well, for AccessEvery
+	// semicolons is for queries with one, of which clients may send any number.
+	semicolons edge.Seldom
 
 	draining atomic.Bool
 

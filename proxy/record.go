@@ -23,6 +23,15 @@ func (rec *recorder) WriteHeader(status int) {
 
 func (rec *recorder) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
 
+// tellOfSemicolon is for whoever wonders what became of a query with a ";", which some
+// servers take for the end of a parameter and others for part of its value. What is asked
+// for stays untold.
+func (x *exchange) tellOfSemicolon() {
+	x.proxy.semicolons.Log(x.proxy.log, slog.LevelInfo, "passed on a query with ; as it came: it is part of a value here, and ends one for some servers",
+		slog.String("request_id", x.id), slog.String("path", x.request.URL.Path), slog.String("capability", x.capability()),
+		slog.String("client", x.client.Address))
+}
+
 // record writes down what became of one request.
 func (p *Proxy) record(x *exchange) {
 	took := time.Since(x.started)

@@ -30,7 +30,7 @@ func (a *answer) takenBack() bool {
 		return false
 	}
 	if !st.leaving.Swap(true) {
-		a.server.counters.lines.leaving.log(a.server.log, slog.LevelWarn, "a client takes back most of its requests; it is told to go",
+		a.server.counters.lines.leaving.Log(a.server.log, slog.LevelWarn, "a client takes back most of its requests; it is told to go",
 			slog.String("peer", a.request.RemoteAddr), slog.Int64("taken_back", reset))
 	}
 	return true

@@ -10,16 +10,16 @@ import (
 // between is the time between two lines of one kind that clients can bring about.
 const between = 10 * time.Second
 
-// seldom lets one of many lines through: how much is logged is not for clients to
-// choose. The counts in Stats lack nothing.
-type seldom struct {
+// Seldom lets one of many lines through: how much is logged is not for clients to
+// choose. The zero value is ready.
+type Seldom struct {
 	mu   sync.Mutex
 	next time.Time // guarded by mu
 	left int       // guarded by mu; lines left out since the last one
 }
 
-// log writes a line, or leaves it out and says so in the next one.
-func (s *seldom) log(to *slog.Logger, level slog.Level, message string, attrs ...slog.Attr) {
+// Log writes a line, or leaves it out and says so in the next one.
+func (s *Seldom) Log(to *slog.Logger, level slog.Level, message string, attrs ...slog.Attr) {
 	s.mu.Lock()
 	now := time.Now()
 	if now.Before(s.next) {

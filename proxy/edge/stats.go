@@ -21,7 +21,7 @@ type counters struct {
 	open                                                    atomic.Int64
 	turned, handshakes, malformed, tooLarge, stalls, resets atomic.Uint64
 
-	lines struct{ turned, malformed, tooLarge, leaving seldom }
+	lines struct{ turned, malformed, tooLarge, leaving Seldom }
 }
 
 // Stats returns the counts of now.
@@ -33,17 +33,17 @@ func (s *Server) Stats() Stats {
 
 func (s *Server) malformed(peer string, err error) {
 	s.counters.malformed.Add(1)
-	s.counters.lines.malformed.log(s.log, slog.LevelInfo, "refused a malformed request", slog.String("peer", peer), slog.Any("error", err))
+	s.counters.lines.malformed.Log(s.log, slog.LevelInfo, "refused a malformed request", slog.String("peer", peer), slog.Any("error", err))
 }
 
 func (s *Server) tooLarge(peer string) {
 	s.counters.tooLarge.Add(1)
-	s.counters.lines.tooLarge.log(s.log, slog.LevelInfo, "refused a request whose header is too large",
+	s.counters.lines.tooLarge.Log(s.log, slog.LevelInfo, "refused a request whose header is too large",
 		slog.String("peer", peer), slog.Int("most", s.limits.HeaderBytes))
 }
 
 func (s *Server) turnedAway(peer string) {
 	s.counters.turned.Add(1)
-	s.counters.lines.turned.log(s.log, slog.LevelWarn, "turned a client away: too many connections are open",
+	s.counters.lines.turned.Log(s.log, slog.LevelWarn, "turned a client away: too many connections are open",
 		slog.String("peer", peer), slog.Int("most", s.limits.Connections))
 }

@@ -74,8 +74,8 @@ func TestALineLeftOutIsCounted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		out := &lines{}
-		var s seldom
-		log := func() { s.log(out.logger(), slog.LevelInfo, "again", slog.Int("a", 1)) }
+		var s Seldom
+		log := func() { s.Log(out.logger(), slog.LevelInfo, "again", slog.Int("a", 1)) }
 		for range 4 {
 			log()
 		}
