@@ -77,18 +77,23 @@ func forwarding(name string, dropped Names) (kind, goes bool) {
 const ourFamily = "x-strangler-"
 
 // All headers that begin so speak for somebody: hosts, but also users and client
-// certificates.
+// certificates. Balancers, gateways and sidecars write them, and no client does.
 var forwardingFamilies = [...]string{
-	"x-forwarded-", "x-ssl-client-", "ssl-client-", "x-client-cert", "client-cert", "x-amzn-mtls-", "x-amzn-oidc-",
+	"x-forwarded-", "x-forward-", "x-ssl-", "ssl-client-", "x-tls-client-", "x-client-cert", "client-cert",
+	"x-envoy-", "x-remote-extra-", "x-amzn-mtls-", "x-amzn-oidc-", "x-ms-client-principal", "x-goog-authenticated-user-",
 }
 
+// Names that applications take from their own clients are not among them, as
+// X-HTTP-Method-Override, X-User and X-Auth-Token.
 var (
 	forwardingNames = NewNames(
-		"forwarded", "forwarded-for", "x-forwarded", "x-original-forwarded-for", "x-scheme",
-		"x-host", "x-original-host", "x-original-url", "x-rewrite-url",
-		"client-ip", "x-client-ip", "x-real-ip", "x-cluster-client-ip", "x-originating-ip", "x-remote-ip", "x-remote-addr",
-		"true-client-ip", "proxy-client-ip", "wl-proxy-client-ip", "fastly-client-ip", "cf-connecting-ip",
-		"x-envoy-external-address", "x-azure-clientip", "x-azure-socketip", "x-arr-clientcert",
+		"forwarded", "forwarded-for", "x-forwarded", "x-original-forwarded-for",
+		"x-scheme", "x-url-scheme", "front-end-https", "x-arr-ssl", "cf-visitor",
+		"x-host", "x-original-host", "x-http-host-override", "x-original-url", "x-original-uri", "x-original-method", "x-rewrite-url",
+		"client-ip", "x-client-ip", "x-real-ip", "x-cluster-client-ip", "x-originating-ip", "x-remote-ip", "x-remote-addr", "x-proxyuser-ip",
+		"true-client-ip", "proxy-client-ip", "wl-proxy-client-ip", "fastly-client-ip", "fly-client-ip", "cf-connecting-ip", "cf-connecting-ipv6",
+		"x-azure-clientip", "x-azure-socketip", "x-appengine-user-ip", "x-arr-clientcert",
+		"remote-user", "x-remote-user", "remote-groups", "x-remote-group", "cf-access-authenticated-user-email",
 	)
 	// replacedNames are replaced, or read, by whoever writes the request; only other
 	// spellings of them would get past.

@@ -123,9 +123,17 @@ func TestScrub(t *testing.T) {
 		"Client-Ip", "Client_ip", "X-Client-Ip", "X-Forwarded", "X-Original-Host", "X-Host", "X-Rewrite-Url", "X-Azure-Clientip", "X-Remote-Addr", "X-Originating-Ip",
 		"X-Cluster-Client-Ip", "Fastly-Client-Ip", "Forwarded-For", "X-Ssl-Client-Cert", "X-Ssl-Client-S-Dn", "Ssl-Client-Verify", "Ssl_client_s_dn", "Client-Cert",
 		"Client-Cert-Chain", "X-Client-Cert", "X-Client-Cert-Leaf", "X-Arr-Clientcert", "X-Amzn-Oidc-Identity",
-		"X-Strangler-Side", "X_strangler_side", "X-Strangler_gate", "X_request_id", "X-Request_id", "X-Remote-User", "x_remote_user"}
-	kept := []string{"Content-Length", "Accept", "X-Request-Id", "Cookie", "Client", "X-Client", "Hosts", "Cert", "X-Ssl", "X-Requested-With", "X_request"}
-	dropped := NewNames("X-REMOTE_USER")
+		"X-Strangler-Side", "X_strangler_side", "X-Strangler_gate", "X_request_id", "X-Request_id", "X-Tenant", "x_tenant",
+		"Front-End-Https", "FRONT_END_HTTPS", "X-Url-Scheme", "X-Original-Uri", "X_original_uri", "X-Original-Method", "X-Proxyuser-Ip",
+		"X-Forward-For", "X-Forward-Proto", "X-Http-Host-Override", "X-Tls-Client-Cert", "X_tls_client_verify", "X-Ssl-Cert", "X-Ssl-Subject",
+		"Remote-User", "REMOTE_USER", "X-Remote-User", "X_remote_user", "Remote-Groups", "X-Remote-Group", "X-Remote-Extra-Scopes",
+		"X-Envoy-External-Address", "X-Envoy-Original-Path", "X-Envoy-Internal", "X_envoy_peer_metadata", "X-Arr-Ssl",
+		"Cf-Connecting-Ipv6", "Cf-Visitor", "Cf-Access-Authenticated-User-Email", "Fly-Client-Ip", "X-Appengine-User-Ip",
+		"X-Ms-Client-Principal", "X-Ms-Client-Principal-Id", "X-Goog-Authenticated-User-Email"}
+	kept := []string{"Content-Length", "Accept", "X-Request-Id", "Cookie", "Client", "X-Client", "Hosts", "Cert", "X-Ssl", "X-Requested-With", "X_request",
+		"X-Http-Method-Override", "X-Original-Filename", "X-Remote", "X-Forward", "X-Envoy", "Remote", "Fronts", "X-Tls", "X-Csrf-Token", "X-Api-Key",
+		"X-User", "X-Auth-Token", "Cf-Ipcountry", "X-Ms-Date", "X-Goog-Api-Key", "X-Amz-Date", "X-Correlation-Id", "Forward"}
+	dropped := NewNames("X-TENANT")
 	fill := func() http.Header {
 		h := http.Header{}
 		for _, n := range slices.Concat(forged, kept) {
@@ -145,13 +153,13 @@ func TestScrub(t *testing.T) {
 			t.Errorf("of a trusted peer's: %s", n)
 		}
 	}
-	for _, n := range []string{"X-Forwarded-For", "Forwarded", "Client-Cert", "X-Ssl-Client-Cert", "X-Remote-User"} {
+	for _, n := range []string{"X-Forwarded-For", "Forwarded", "Client-Cert", "X-Ssl-Client-Cert", "X-Tenant", "X-Remote-User", "X-Envoy-Original-Path", "Front-End-Https"} {
 		if h[n] == nil {
 			t.Errorf("a trusted peer's own %s is gone", n)
 		}
 	}
 	h = fill()
-	if Scrub(h, false, nil); h["X-Remote-User"] == nil {
+	if Scrub(h, false, nil); h["X-Tenant"] == nil {
 		t.Error("dropped without having been told")
 	}
 }
