@@ -120,11 +120,12 @@ var (
 	descWeight   = prometheus.NewDesc("strangler_weight_ratio", "Share of subjects on the extracted side, 0 to 1.", []string{"capability"}, nil)
 	descRevision = prometheus.NewDesc("strangler_revision", "Revision of the effective state that is served.", []string{"capability"}, nil)
 	descTunnels  = prometheus.NewDesc("strangler_tunnels", "Connections that were upgraded, as to WebSockets, and are open.", []string{"capability"}, nil)
+	descStrays   = prometheus.NewDesc("strangler_unasked_answers_total", "How often an endpoint of the extracted side, or of the monolith (no capability), sent more than it had announced.", []string{"capability"}, nil)
 	descPinned   = prometheus.NewDesc("strangler_pinned_subjects", "Subjects that read from the owner because of a write of theirs.", []string{"capability"}, nil)
 )
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descBreaker, descSince, descReason, descInFlight, descQueued, descEndpoint, descHeld, descWrites, descWeight, descRevision, descPinned, descTunnels} {
+	for _, d := range []*prometheus.Desc{descBreaker, descSince, descReason, descInFlight, descQueued, descEndpoint, descHeld, descWrites, descWeight, descRevision, descPinned, descTunnels, descStrays} {
 		ch <- d
 	}
 }
@@ -147,7 +148,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descEndpoint, float64(used), name, "yes")
 		gauge(descEndpoint, float64(len(all)-used), name, "no")
 	}
+	strays := func(name string, of *pool.Pool) {
+		ch <- prometheus.MustNewConstMetric(descStrays, prometheus.CounterValue, float64(of.Strays()), name)
+	}
 	c.tunnels(t, gauge)
+	strays("", c.proxy.unclaimed.pool)
 	endpoints("", c.proxy.unclaimed.pool.Endpoints())
 	for _, b := range t.bindings {
 		name := b.document.Name
@@ -160,6 +165,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(descQueued, float64(busy.Queued), name, string(side))
 		}
 		endpoints(name, b.lasting.extracted.Endpoints())
+		strays(name, b.lasting.extracted)
 		s, _ := b.lasting.hold.serving()
 		gauge(descHeld, float64(s.Held), name)
 		gauge(descWrites, float64(s.Writes), name)

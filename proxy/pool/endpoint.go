@@ -110,6 +110,7 @@ func (p *Pool) newEndpoint(u capability.Upstream, i capability.Instance, before 
 	leg, err := p.newLeg(u, to)
 	switch {
 	case err == nil:
+		leg = p.watch(leg, i.Address)
 	case before != nil && !before.withdrawn.Load():
 		p.log.Error("cannot renew the way to an endpoint, going on with the old one until the next reload", "endpoint", i.Address, "error", err)
 		p.unrenewed = true
@@ -117,7 +118,13 @@ func (p *Pool) newEndpoint(u capability.Upstream, i capability.Instance, before 
 		return before, nil
 	default:
 		p.log.Error("cannot make the way to an endpoint, trying again with every request", "endpoint", i.Address, "error", err)
-		leg = &lateLeg{make: func() (Leg, error) { return p.newLeg(u, to) }}
+		leg = &lateLeg{make: func() (Leg, error) {
+			leg, err := p.newLeg(u, to)
+			if err != nil {
+				return nil, err
+			}
+			return p.watch(leg, i.Address), nil
+		}}
 	}
 	e := &Endpoint{pool: p, address: i.Address, url: to, leg: leg, way: p.way}
 	e.describe(i)

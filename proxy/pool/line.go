@@ -15,7 +15,14 @@ type line struct {
 	wire   *wire
 	shared bool // HTTP/2: carries many requests at once
 	used   atomic.Bool
-	body   atomic.Pointer[parcel] // HTTP/1.1: of the request that waits for its answer; nil without
+	// uploaded: a request had a body, of which the end may still be on its way.
+	uploaded atomic.Bool
+	// awaited counts requests whose answer net/http has not handed over. Of one without a
+	// body it says before that the connection is free: who closed it then would take the
+	// answer along. due says that it is to be closed behind that.
+	awaited atomic.Int32
+	due     atomic.Bool
+	body    atomic.Pointer[parcel] // HTTP/1.1: of the request that waits for its answer; nil without
 
 	generation int       // of HTTP/1.1: by which it is closed instead of parked
 	parked     bool      // guarded by lines.mu
@@ -28,11 +35,18 @@ type line struct {
 func (l *line) exchange(req *http.Request, body *carried) (*http.Response, error) {
 	before := l.wire.written.Load()
 	l.used.Store(true)
+	if body != nil {
+		l.uploaded.Store(true)
+	}
 	out, letGo := body.request(req, before), func() {}
 	if l.shared && body != nil {
 		out, letGo = detachable(out)
 	}
+	l.awaited.Add(1)
 	res, err := l.roundTrip(out, body.parcel())
+	if l.awaited.Add(-1) == 0 && l.due.Swap(false) {
+		defer retire(l)
+	}
 	if err == nil {
 		body.answered()
 		res.Request = req
@@ -61,6 +75,9 @@ func (l *line) changed(conn *http.ClientConn) {
 	switch {
 	case conn.Err() != nil:
 		l.lines.drop(l)
+		if !l.shared && foundMore(conn.Err()) {
+			l.lines.caught()
+		}
 	case l.shared:
 		l.lines.leave(l)
 	case conn.Available() > 0:

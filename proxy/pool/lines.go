@@ -38,6 +38,9 @@ type lines struct {
 	opening    *opening    // guarded by mu: a dial that many wait for
 	sweeper    *time.Timer // guarded by mu: nil while nothing is parked
 	single     bool        // guarded by mu: the peer last chose HTTP/1.1
+	distrust   distrust    // guarded by mu: no HTTP/1.1 connection is kept while it holds
+
+	onStray func(keepsNone time.Duration) // nil: nobody wants to know
 }
 
 func newLines(d *dialer) *lines { return &lines{dialer: d, single: !d.multiplexes()} }
@@ -138,8 +141,12 @@ func (ls *lines) park(l *line) {
 		ls.mu.Unlock()
 		return
 	}
-	if l.generation != ls.generation || len(ls.parked) >= mostIdle {
+	distrusted := ls.distrust.holds(time.Now())
+	if distrusted || l.generation != ls.generation || len(ls.parked) >= mostIdle {
 		ls.mu.Unlock()
+		if distrusted && !l.uploaded.Load() {
+			l.wire.closeAtOnce()
+		}
 		retire(l)
 		return
 	}
@@ -151,8 +158,14 @@ func (ls *lines) park(l *line) {
 	ls.mu.Unlock()
 }
 
-// retire closes a connection that nobody has reserved.
+// retire closes a connection that nobody has reserved, once the answer before is out.
 func retire(l *line) {
+	if l.awaited.Load() > 0 {
+		l.due.Store(true)
+		if l.awaited.Load() > 0 || !l.due.Swap(false) {
+			return // whoever waits does it
+		}
+	}
 	if l.conn.Reserve() == nil {
 		_ = l.conn.Close() // of net/http: says nothing of interest
 	}

@@ -87,6 +87,10 @@ func (ls *lines) dial(ctx context.Context, upgrade bool, o *opening) (*line, err
 	l := &line{lines: ls, conn: conn, wire: w, shared: shared}
 	broken := l.broken
 	w.broken.Store(&broken)
+	if !shared {
+		caught := ls.caught
+		w.caught.Store(&caught)
+	}
 	ls.add(l, upgrade, o)
 	return l, nil
 }

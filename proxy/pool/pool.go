@@ -46,6 +46,7 @@ type Pool struct {
 	rules   atomic.Pointer[rules] // those of source, for hot paths
 	view    atomic.Pointer[view]
 	changed chan struct{} // one slot: view or rules are new
+	strays  atomic.Uint64 // see Strays
 
 	mu      sync.Mutex  // serialises everything that makes a new view
 	leaving []*Endpoint // withdrawn, with requests in flight; guarded by mu

@@ -35,6 +35,7 @@ type wire struct {
 	net.Conn
 	written atomic.Int64
 	broken  atomic.Pointer[func()] // is told of every failure to read; nil: nobody is
+	caught  atomic.Pointer[func()] // is told of bytes for which nobody has asked; nil: nobody is
 
 	mu      sync.Mutex
 	settled *sync.Cond // on mu: the phase is not ended any more
@@ -87,6 +88,9 @@ func (w *wire) Read(p []byte) (int, error) {
 	w.beginRead()
 	n, err := w.Conn.Read(p)
 	if !w.endRead(n, err) {
+		if tell := w.caught.Load(); tell != nil && !isFarewell(p[:n]) {
+			(*tell)()
+		}
 		n, err = 0, errUnasked
 	}
 	if err != nil {
