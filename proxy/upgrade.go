@@ -60,12 +60,18 @@ func (x *exchange) carry(res *http.Response) error {
 		_ = client.Close() // it is gone
 		x.carried.Result = tunnel.Result{End: tunnel.Broken, Err: fmt.Errorf("write the 101: %w", err)}
 	} else {
-		x.carried.Result = t.Carry(client, buffered.Reader, upstream, tunnel.Options{Idle: x.proxy.options.TunnelIdle})
+		x.carried.Result = t.Carry(client, buffered.Reader, upstream, tunnel.Options{Idle: x.proxy.options.TunnelIdle, WebSocket: isWebSocket(res.Header)})
 	}
 	if err := x.carried.Err; err != nil {
 		x.failure = err.Error()
 	}
 	return errCarried
+}
+
+// isWebSocket reports whether a 101 as switchOver leaves it changes to the protocol of
+// RFC 6455. Others have called themselves so before.
+func isWebSocket(h http.Header) bool {
+	return strings.EqualFold(h.Get("Upgrade"), "websocket") && h.Get("Sec-Websocket-Accept") != ""
 }
 
 // lastWord bounds the writing of a 101, which fits into any connection's buffer.

@@ -17,9 +17,18 @@ type Options struct {
 	// 30 s. A peer that never ends its half would else keep a goroutine and two
 	// connections, one of them in FIN_WAIT2, for good.
 	Linger time.Duration
+	// WebSocket says that the two speak that protocol. Each is told then that the server
+	// goes away (a close frame, status 1001) when the tunnel is cut, behind the frame that
+	// is under way.
+	WebSocket bool
 }
 
 const defaultLinger = 30 * time.Second
+
+// partWithin bounds the wait for the ends of two frames, and for both sides of a
+// WebSocket to go by themselves once they were told. Closing at once would throw away
+// what they are told, where they are sending.
+const partWithin = time.Second
 
 // End says what ended a tunnel.
 type End string
@@ -50,19 +59,27 @@ type Result struct {
 // Carry blocks as long as the tunnel lives, and no goroutine outlives it. Closing a
 // connection must end its reads and writes, as net.Conn promises.
 func (t *Tunnel) Carry(client net.Conn, early *bufio.Reader, upstream io.ReadWriteCloser, o Options) Result {
-	c := &carriage{client: client, upstream: upstream, idle: o.Idle, linger: o.Linger, started: time.Now()}
+	c := &carriage{client: client, upstream: upstream, idle: o.Idle, linger: o.Linger, started: time.Now(), over: make(chan struct{})}
 	if c.linger <= 0 {
 		c.linger = defaultLinger
 	}
+	if o.WebSocket {
+		c.up, c.down = &way{dst: upstream, frames: frames{masked: true}}, &way{dst: client}
+	}
+	var wg, parting sync.WaitGroup
 	if !t.enter(c) {
-		c.stop(Drained)
-		return c.result()
+		if !o.WebSocket {
+			c.stop(Drained)
+			return c.result()
+		}
+		parting.Go(c.part)
 	}
 	c.watch()
-	var wg sync.WaitGroup
-	wg.Go(func() { c.copy(client, upstream, &c.fromUpstream) })
+	wg.Go(func() { c.copy(client, upstream, &c.fromUpstream, c.down) })
 	c.copyEarly(early)
 	wg.Wait()
+	close(c.over)
+	parting.Wait()
 	c.stop(Closed)
 	return c.result()
 }
@@ -74,6 +91,8 @@ type carriage struct {
 	idle     time.Duration // 0: never
 	linger   time.Duration
 	started  time.Time
+	up, down *way          // of a WebSocket; nil else
+	over     chan struct{} // closed when nothing is copied any more
 
 	fromClient, fromUpstream atomic.Int64
 	moved                    atomic.Int64 // when a byte moved last, in nanoseconds since started
@@ -81,6 +100,7 @@ type carriage struct {
 	mu    sync.Mutex
 	timer *time.Timer // guarded by mu; nil while silence does not matter
 	half  bool        // guarded by mu; one direction has ended
+	parts bool        // guarded by mu; both sides are being told that it ends
 	end   End         // guarded by mu; empty while both connections are open
 	err   error       // guarded by mu
 }
@@ -92,25 +112,41 @@ func (c *carriage) copyEarly(early *bufio.Reader) {
 		first, _ := early.Peek(early.Buffered())
 		src = &prefixed{first: first, rest: c.client}
 	}
-	c.copy(c.upstream, src, &c.fromClient)
+	c.copy(c.upstream, src, &c.fromClient, c.up)
 }
 
-// copy moves one direction to its end.
-func (c *carriage) copy(dst io.Writer, src io.Reader, count *atomic.Int64) {
+// copy moves one direction to its end. w is nil but for a WebSocket's.
+func (c *carriage) copy(dst io.Writer, src io.Reader, count *atomic.Int64, w *way) {
 	var b buffer
 	for {
 		n, err := src.Read(b.space())
 		if n > 0 {
 			c.moved.Store(int64(time.Since(c.started)))
-			written, failed := dst.Write(b.space()[:n])
+			piece := b.space()[:n]
+			if w != nil {
+				piece = w.begin(piece)
+			}
+			written, failed := len(piece), error(nil)
+			if len(piece) > 0 {
+				written, failed = dst.Write(piece)
+			}
 			count.Add(int64(written))
 			if failed != nil {
+				if w != nil {
+					w.giveUp()
+				}
 				// What the peer sent before it went may still be on its way to the other.
 				c.ended(failed)
 				return
 			}
 			c.moved.Store(int64(time.Since(c.started)))
+			if w != nil {
+				w.over()
+			}
 			b.fit(n)
+		}
+		if err != nil && w != nil && w.ended() {
+			return // the other direction may still have something to tell
 		}
 		if err == io.EOF { //nolint:errorlint // io.Reader promises this very value at an end; wrapped it is none
 			c.pass(dst)
@@ -201,12 +237,43 @@ func (c *carriage) fail(err error) {
 	c.stop(Broken)
 }
 
+// part ends the tunnel from this side, a WebSocket by telling both of its sides. It
+// returns when the connections are closed, unless it was called before.
+func (c *carriage) part() {
+	c.mu.Lock()
+	if c.parts {
+		c.mu.Unlock()
+		return
+	}
+	tell := c.up != nil && c.end == ""
+	c.parts = true
+	c.mu.Unlock()
+	if tell {
+		var told sync.WaitGroup
+		c.up.announce()
+		c.down.announce()
+		told.Go(c.up.part)
+		told.Go(c.down.part)
+		defer told.Wait() // behind stop, which ends a write that hangs
+		patience := time.NewTimer(partWithin)
+		defer patience.Stop()
+		select {
+		case <-c.over:
+		case <-patience.C:
+		}
+	}
+	c.stop(Drained)
+}
+
 // stop closes both connections, which ends both directions. The first reason counts.
 func (c *carriage) stop(why End) {
 	c.mu.Lock()
 	if c.end != "" {
 		c.mu.Unlock()
 		return
+	}
+	if c.parts {
+		why = Drained
 	}
 	if why == Closed && c.err != nil {
 		why = Broken

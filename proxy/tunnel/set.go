@@ -50,15 +50,15 @@ func (t *Tunnel) End() {
 }
 
 // Cut ends the tunnel as a drain does whose patience is over: now, or as soon as
-// Carry is called. It returns when both connections are closed; Carry returns by
-// itself.
+// Carry is called. It returns when both connections are closed, at the latest a second
+// later, unless it was called before; Carry returns by itself.
 func (t *Tunnel) Cut() {
 	t.set.mu.Lock()
 	t.cut = true
 	flow := t.flow
 	t.set.mu.Unlock()
 	if flow != nil {
-		flow.stop(Drained)
+		flow.part()
 	}
 }
 
@@ -74,8 +74,8 @@ func (s *Set) Open() map[string]int {
 }
 
 // Drain waits until the last tunnel has ended. When ctx ends first it closes the
-// others, also those that begin from then on, waits until they have ended too, and
-// returns how many it closed.
+// others, also those that begin from then on, waits until they have ended too, which
+// takes those that are told a second at most, and returns how many it closed.
 func (s *Set) Drain(ctx context.Context) (closed int) {
 	empty := s.whenEmpty()
 	select {
@@ -99,7 +99,7 @@ func (s *Set) Drain(ctx context.Context) (closed int) {
 	s.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, flow := range flows {
-		wg.Go(func() { flow.stop(Drained) }) // TLS says goodbye, which may take a while each
+		wg.Go(flow.part) // TLS says goodbye, which may take a while each
 	}
 	wg.Wait()
 	<-empty
