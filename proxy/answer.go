@@ -98,12 +98,20 @@ func lasts(res *http.Response) bool {
 // brokeOff says how the side broke its answer off, or nothing where it did not, or
 // something else was to blame: this proxy, its client, or a client that took so
 // little that the side lost its patience. Clients must not be able to close a side.
+// A timeout is the side's where it bounds a pause, as of a read: the clock stands while
+// the client is waited for. A write's bounds the whole of its answer, which may just be long.
 func (x *exchange) brokeOff(req *http.Request, w *watcher, err error) string {
 	if err == nil || errors.Is(err, io.EOF) {
 		return ""
 	}
-	if err = x.ended(req, err); ours(err) || errors.Is(err, errTimeout) || w.slowTaker() {
+	if err = x.ended(req, err); ours(err) || w.slowTaker() {
 		return ""
+	}
+	if errors.Is(err, errTimeout) {
+		if !w.anew {
+			return ""
+		}
+		return "its answer stood still for " + x.timeout.String()
 	}
 	return "broke off its answer: " + err.Error()
 }

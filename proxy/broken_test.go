@@ -83,11 +83,11 @@ func TestBrokenBodiesEjectTheEndpoint(t *testing.T) {
 func TestAnswersThatOthersBreakOffAreNoFailures(t *testing.T) {
 	const timeout = 100 * time.Millisecond
 	for _, c := range []struct {
-		name string
-		end  func(res *http.Response)
+		name, method string
+		end          func(res *http.Response)
 	}{
-		{"the client goes away", func(res *http.Response) { _ = res.Body.Close() }},
-		{"the timeout", func(res *http.Response) { _, _ = io.Copy(io.Discard, res.Body) }},
+		{"the client goes away", "GET", func(res *http.Response) { _ = res.Body.Close() }},
+		{"the timeout of a write", "POST", func(res *http.Response) { _, _ = io.Copy(io.Discard, res.Body) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			gone := make(chan struct{})
@@ -99,11 +99,12 @@ func TestAnswersThatOthersBreakOffAreNoFailures(t *testing.T) {
 			s := serve(t, onExtracted(), nil, nil, extractedAt(address),
 				breakerAs(capability.Breaker{Ratio: 1, Requests: 100, Window: time.Minute, OpenFor: time.Minute, Trials: 1}),
 				func(_ *Options, d *capability.Document) {
-					if c.name == "the timeout" {
+					if c.method == "POST" {
 						d.Resilience.Timeout = timeout
 					}
 				})
-			res, err := s.client.Get(s.url + "/api/orders/1")
+			req, _ := http.NewRequest(c.method, s.url+"/api/orders/1", nil)
+			res, err := s.client.Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -115,6 +116,43 @@ func TestAnswersThatOthersBreakOffAreNoFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The clock stands while a client is waited for: a read's answer in which nothing comes
+// for a whole timeout stands still over there, and is one failure of the side and of the
+// endpoint, the breaker's trials included.
+func TestABodyThatStandsStillIsAFailure(t *testing.T) {
+	s := serve(t, onExtracted(), nil, nil, extractedAt(raw(t, func(conn net.Conn, _ *http.Request) {
+		_, _ = io.WriteString(conn, okHead+"half")
+		_, _ = io.Copy(io.Discard, conn)
+	})), breakerAs(capability.Breaker{Ratio: 1, Requests: 3, Window: time.Minute, OpenFor: 10 * time.Millisecond, OpenMost: 10 * time.Millisecond, Trials: 1}),
+		func(_ *Options, d *capability.Document) { d.Resilience.Timeout = 50 * time.Millisecond })
+	read := func() {
+		t.Helper()
+		if a := s.get("/api/orders/1", "u"); a.err == nil {
+			t.Fatalf("half an answer passed for a whole one: %d %q", a.status, a.body)
+		}
+	}
+	for n := range 3 {
+		if b := s.breaker(); b.State != breaker.Closed || b.Requests != n || b.Failures != n {
+			t.Fatalf("after %d answers that stood still: %+v", n, b)
+		}
+		read()
+		eventually(t, "the end is counted", func() bool {
+			return s.breaker().Failures == n+1 || s.binding().reach[capability.Extracted].breaker.Info().Opened > 0
+		})
+	}
+	opened := func(n int) {
+		t.Helper()
+		eventually(t, "it opens", func() bool { return s.binding().reach[capability.Extracted].breaker.Info().Opened >= n })
+	}
+	opened(1)
+	if b := s.breaker(); !strings.Contains(b.Reason, "3 of 3 requests failed") || !strings.Contains(b.Reason, "stood still") {
+		t.Errorf("breaker: %+v", b)
+	}
+	eventually(t, "its open time ends", func() bool { return s.breaker().State == breaker.HalfOpen })
+	read()
+	opened(2)
 }
 
 // A trial is not won with a head.

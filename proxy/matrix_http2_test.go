@@ -52,7 +52,7 @@ var streamFaults = []streamFault{
 		onWire: func(s wireStream) {
 			_ = s.f.WriteHeaders(http2.HeadersFrameParam{StreamID: s.id, BlockFragment: []byte{0x88}})
 		}},
-	{fault: fault{name: "stalls in mid-body", want: [8]outcomeOfFault{broken, broken, broken, broken, broken, broken, broken, broken}, tries: 1},
+	{fault: fault{name: "stalls in mid-body", want: [8]outcomeOfFault{broken, broken, broken, broken, broken, broken, broken, broken}, blamesReads: true, tries: 1},
 		onWire: func(s wireStream) { s.half() }},
 	{fault: fault{name: "resets the stream", want: [8]outcomeOfFault{other, 502, 502, 502, 502, 502, 502, 502}, blames: true, tries: 2},
 		onWire: func(s wireStream) { s.reset(http2.ErrCodeInternal) }},
