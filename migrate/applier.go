@@ -57,8 +57,10 @@ type group struct {
 	early   bool                // all of its changes, or none
 	keys    []string
 	began   time.Time
-	full    bool // of more keys than Changed would take
-	emptied bool // it truncates
+	// transactions are those that an early group's changes are of.
+	transactions []uint32
+	full         bool // of more keys than Changed would take
+	emptied      bool // it truncates
 }
 
 func newApplier(s *Stream, session Session) *applier {
@@ -163,7 +165,7 @@ func (a *applier) row(ctx context.Context, r Row, bytes int) error {
 	} else {
 		g.full = true
 	}
-	g.add(c, bytes, a.tx.early)
+	g.add(c, bytes, a.tx)
 	if len(g.pending) < groupChanges && g.bytes < groupBytes {
 		return nil
 	}
@@ -174,11 +176,13 @@ func (a *applier) row(ctx context.Context, r Row, bytes int) error {
 
 // send writes the group's changes in the transaction that its end will commit.
 func (a *applier) send(ctx context.Context, g *group) error {
-	apply := a.session.Apply
+	var err error
 	if g.early {
-		apply = a.early
+		err = a.early(ctx, g)
+	} else {
+		err = a.session.Apply(ctx, g.pending)
 	}
-	if err := apply(ctx, g.pending); err != nil {
+	if err != nil {
 		return err
 	}
 	g.sent()
@@ -194,7 +198,7 @@ func (a *applier) truncate(t Truncate) error {
 		return err
 	}
 	a.group.emptied = true
-	a.group.add(c, 0, a.tx.early)
+	a.group.add(c, 0, a.tx)
 	return nil
 }
 
@@ -271,9 +275,12 @@ func (a *applier) idle(ctx context.Context) error {
 	return nil
 }
 
-func (g *group) add(c Change, bytes int, early bool) {
+func (g *group) add(c Change, bytes int, tx *transaction) {
 	if g.count == 0 {
-		g.began, g.early = time.Now(), early
+		g.began, g.early = time.Now(), tx.early
+	}
+	if id := tx.begin.ID; g.early && id != 0 && (len(g.transactions) == 0 || g.transactions[len(g.transactions)-1] != id) {
+		g.transactions = append(g.transactions, id)
 	}
 	g.pending = append(g.pending, c)
 	g.count++

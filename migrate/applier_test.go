@@ -18,13 +18,37 @@ type tape struct {
 	stored  capability.Position
 	lines   []string
 	failing error
+	early   bool // early changes find no row
 }
 
 func (s *tape) Progress() Progress { return Progress{Position: s.stored} }
 func (s *tape) Close() error       { return nil }
 
-func (s *tape) ApplyEarly(context.Context, []Change) ([]Change, error)    { return nil, nil }
 func (s *tape) Fill(context.Context, []Change, capability.Position) error { return nil }
+
+func (s *tape) ApplyEarly(_ context.Context, changes []Change) (missing []Change, err error) {
+	if s.early {
+		for _, c := range changes {
+			missing = append(missing, Change{Kind: c.Kind, Table: c.Table, Values: c.Values, Key: [][]byte{c.Values[0].Text}})
+		}
+	}
+	return missing, s.failing
+}
+
+// asking is a source that writes down on the same tape what it is asked.
+type asking struct{ *tape }
+
+func (a asking) Visible(_ context.Context, transactions []uint32) error {
+	a.lines = append(a.lines, fmt.Sprintf("visible %d", transactions))
+	return nil
+}
+
+func (a asking) ByKey(_ context.Context, _ Relation, _ []string, _ []KeyColumn, keys [][]string) ([]Found, error) {
+	a.lines = append(a.lines, fmt.Sprintf("fetch %s", keys))
+	return nil, nil
+}
+
+func (a asking) Position(context.Context) (capability.Position, error) { return 0, nil }
 
 func (s *tape) Apply(_ context.Context, changes []Change) error {
 	s.lines = append(s.lines, fmt.Sprintf("apply %d", len(changes)))
@@ -199,6 +223,39 @@ func TestApplierGroups(t *testing.T) {
 	if n := a.changed.Len(); n != groupChanges+3 {
 		t.Errorf("%d changed keys", n)
 	}
+}
+
+// What is fetched is asked for when all transactions of the group are visible, the
+// one that is sent in pieces too; others need not be.
+func TestApplierFetchesWhatItsGroupHasLeft(t *testing.T) {
+	t.Parallel()
+	a, session := tabled(t, 50)
+	session.early, a.fetcher = true, asking{session}
+	a.standing.raise(500)
+	numbered := func(id uint32, commit capability.Position, inner ...Event) []Event {
+		events := transactionOf(commit, inner...)
+		events[0] = Begin{Commit: commit, ID: id}
+		return events
+	}
+	echo := numbered(8, 108, Origin{"strangler_orders_extracted"}, insert("echo"))
+	if err := play(t, a, slices.Concat(numbered(7, 100, insert("a"), insert("b")), echo, numbered(9, 116), numbered(6, 124, insert("c")))...); err != nil {
+		t.Fatal(err)
+	}
+	rest(t, a)
+	told(t, session, "visible [7 6]", "fetch [[a] [b] [c]]", "commit  at 132")
+	var many []Event
+	for range groupChanges {
+		many = append(many, insert("same"))
+	}
+	if err := play(t, a, numbered(10, 200, append(many, insert("last"))...)...); err != nil {
+		t.Fatal(err)
+	}
+	told(t, session, "visible [10]", "fetch [[same]]", "visible [10]", "fetch [[last]]", "commit  at 208")
+	if err := play(t, a, numbered(11, 600, insert("strict"))...); err != nil {
+		t.Fatal(err)
+	}
+	rest(t, a)
+	told(t, session, "commit strict at 608")
 }
 
 // An idle position is written to the target, but never while anything waits.

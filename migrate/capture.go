@@ -31,6 +31,11 @@ type Recorder interface {
 	// Position returns a position behind everything committed before the call,
 	// which the stream reaches even when nothing is written after it.
 	Position(ctx context.Context) (capability.Position, error)
+	// Visible blocks until whoever looks at the database from now on sees these
+	// transactions, which the stream has brought, for ten seconds at most. A log tells
+	// of a commit before the database does: a moment as a rule, and much longer where
+	// the commit waits for a synchronous standby.
+	Visible(ctx context.Context, transactions []uint32) error
 }
 
 // Captured is a database that changes are read from.

@@ -15,6 +15,9 @@ type Event any
 type Begin struct {
 	Commit capability.Position // start of its commit record
 	Time   time.Time           // of its commit, by the source's clock
+	// ID is of a transaction that may be here before anybody sees it in the source;
+	// 0: whoever looks there sees it.
+	ID uint32
 }
 
 // Commit closes it.

@@ -37,7 +37,10 @@ import (
 //     by (1), and the update changes neither.
 //   - If there is no row to update, the source is asked for it: its row as of now,
 //     which is behind t as (1) wants it. So now is the new horizon. If the source
-//     has none, its delete lies between t and now, as (2) wants it.
+//     has none, its delete lies between t and now, as (2) wants it. That now is
+//     behind t is not given: a log tells of a transaction before the source shows
+//     it. So the source is asked when it shows all transactions of the group. Any
+//     before them that had this row has let go of it to one of them, and is shown.
 //   - A change of the key deletes the old one and is made true for the new one.
 //     Values that were not sent are never taken from the row of the old key: it may
 //     be another row by now, which has taken that key behind t. They are those of
@@ -53,6 +56,8 @@ type Fetcher interface {
 	ByKey(ctx context.Context, from Relation, columns []string, key []KeyColumn, keys [][]string) ([]Found, error)
 	// Position returns a position behind everything committed before the call.
 	Position(ctx context.Context) (capability.Position, error)
+	// Visible blocks until ByKey sees these transactions.
+	Visible(ctx context.Context, transactions []uint32) error
 }
 
 // asked is a Fetcher: the rows of a database, and positions as its changes have them.
@@ -72,13 +77,16 @@ type EarlySession interface {
 	Fill(ctx context.Context, rows []Change, horizon capability.Position) error
 }
 
-// early sends changes from before the horizon. What the target lacks is asked for
-// when all are sent: whatever of it a later one of them has brought or deleted is
-// older than the source's answer.
-func (a *applier) early(ctx context.Context, changes []Change) error {
-	missing, err := a.session.ApplyEarly(ctx, changes)
+// early sends a group's changes from before the horizon. What the target lacks is
+// asked for when all are sent: whatever of it a later one of them has brought or
+// deleted is older than the source's answer.
+func (a *applier) early(ctx context.Context, g *group) error {
+	missing, err := a.session.ApplyEarly(ctx, g.pending)
 	if err != nil || len(missing) == 0 {
 		return err
+	}
+	if err := a.fetcher.Visible(ctx, g.transactions); err != nil {
+		return fmt.Errorf("fetch rows that came without their large values: %w", err)
 	}
 	var rows []Change
 	for table, mapping := range a.shapes.mappings {

@@ -58,6 +58,11 @@ func (c logCapture) Position(ctx context.Context) (capability.Position, error) {
 	return c.WalPosition(ctx)
 }
 
+// Visible looks for them among those that are still committing.
+func (c logCapture) Visible(ctx context.Context, transactions []uint32) error {
+	return c.visible(ctx, transactions, visibleTime)
+}
+
 // Follow opens the slot.
 func (c logCapture) Follow(ctx context.Context, from capability.Position) (migrate.Feed, error) {
 	return c.Database.Follow(ctx, c.name, from)

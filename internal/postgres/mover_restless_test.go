@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -75,7 +76,7 @@ func (m *migration) restless() (stop func()) {
 	var group sync.WaitGroup
 	seed := rand.Uint64()
 	m.t.Logf("seed %d", seed)
-	for w := range uint64(2) {
+	for w := range cmp.Or(m.writers, 2) {
 		group.Go(func() {
 			r := rand.New(rand.NewPCG(seed, w))
 			var conn *pgx.Conn

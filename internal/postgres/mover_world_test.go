@@ -30,6 +30,7 @@ type migration struct {
 	secondaries string
 	chunkBytes  int64
 	snapshotAge time.Duration
+	writers     uint64 // of restless; 0: two
 }
 
 // shop is a small legacy schema whose tables cross the border in both directions.

@@ -62,6 +62,9 @@ func (d *Database) createSlot(ctx context.Context, slot string, options pglogrep
 	if err == nil {
 		at, err = pglogrepl.ParseLSN(created.ConsistentPoint)
 	}
+	if err == nil && created.SnapshotName != "" {
+		err = d.shown(ctx, created.SnapshotName)
+	}
 	if err != nil {
 		_ = conn.Close(ctx) // the error that matters is the other one
 		return migrate.Snapshot{}, fmt.Errorf("create slot %s in %s database: %w%s", slot, d.side, err, d.writersWaitedFor(ctx))

@@ -27,8 +27,7 @@ func Decode(data []byte) (migrate.Event, error) {
 	var event migrate.Event
 	switch kind {
 	case 'B':
-		event = migrate.Begin{Commit: m.position(), Time: m.time()}
-		m.skip(4) // xid
+		event = migrate.Begin{Commit: m.position(), Time: m.time(), ID: m.uint32()}
 	case 'C':
 		m.skip(1) // flags
 		event = migrate.Commit{Commit: m.position(), End: m.position()}

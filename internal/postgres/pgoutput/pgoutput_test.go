@@ -33,7 +33,7 @@ func TestDecode(t *testing.T) {
 	t.Parallel()
 	text := func(s string) migrate.Value { return migrate.Value{Text: []byte(s)} }
 	want := []migrate.Event{
-		migrate.Begin{Commit: 0x1020304, Time: postgresEpoch.Add(1000)},
+		migrate.Begin{Commit: 0x1020304, Time: postgresEpoch.Add(1000), ID: 0x203},
 		migrate.Commit{Commit: 0x1020304, End: 0x1020308},
 		migrate.Origin{Name: "strangler_orders_legacy"},
 		migrate.Shape{ID: 5, Relation: migrate.Relation{Schema: "public", Name: "t"}, Identity: 'd', Columns: []migrate.ShapeColumn{
@@ -96,7 +96,7 @@ func FuzzDecode(f *testing.F) {
 func translated(t *testing.T, other pglogrepl.Message) migrate.Event {
 	switch m := other.(type) {
 	case *pglogrepl.BeginMessage:
-		return migrate.Begin{Commit: capability.Position(m.FinalLSN)}
+		return migrate.Begin{Commit: capability.Position(m.FinalLSN), ID: m.Xid}
 	case *pglogrepl.CommitMessage:
 		return migrate.Commit{Commit: capability.Position(m.CommitLSN), End: capability.Position(m.TransactionEndLSN)}
 	case *pglogrepl.OriginMessage:
