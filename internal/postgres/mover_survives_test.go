@@ -258,7 +258,7 @@ func TestABackfillGivesWayToAChangeOfATable(t *testing.T) {
 	m.Mover = m.mover(data, 2)
 	stop := m.start(m.Mover)
 	m.eventually("things are read", func() (bool, string) {
-		return ask[bool](m, capability.Legacy, `SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'things'::regclass AND mode = 'AccessShareLock' AND granted AND pid <> pg_backend_pid())`), ""
+		return m.Status().Backfill != nil && ask[bool](m, capability.Legacy, `SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'things'::regclass AND mode = 'AccessShareLock' AND granted AND pid <> pg_backend_pid())`), ""
 	})
 	m.exec(capability.Legacy, `SET application_name = 'migration'; BEGIN; LOCK TABLE things; COMMIT`)
 	if b := m.Status().Backfill; b == nil || !b.FinishedAt.IsZero() {
