@@ -7,14 +7,17 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
 	"strangler/migrate"
+	"testbed"
 )
 
 // TestPlanTellsOfTheServer: what is missing, who else is there, and what a move
@@ -262,5 +265,40 @@ func TestOtherEncodingsAreRefused(t *testing.T) {
 			t.Errorf("%s: %s", encoding, text)
 		}
 		d.Close()
+	}
+}
+
+// TestServerTellsOfAVacuumThatWrites: a worker of the server's own has no role.
+func TestServerTellsOfAVacuumThatWrites(t *testing.T) {
+	t.Parallel()
+	own := testbed.Cluster(t, map[string]string{"autovacuum_naptime": "1s"})
+	d, err := Open(t.Context(), capability.Legacy, own.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	// The worker analyzes an index whose function writes, and takes its time.
+	_, err = d.pool.Exec(t.Context(), `SET search_path = public;
+		CREATE FUNCTION slowly(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+			IF EXISTS (SELECT FROM pg_stat_activity WHERE pid = pg_backend_pid() AND backend_type = 'autovacuum worker') THEN
+				PERFORM pg_current_xact_id(), pg_sleep(0.1);
+			END IF;
+			RETURN n;
+		END $$;
+		CREATE TABLE t AS SELECT generate_series(1, 200) AS n; CREATE INDEX ON t (slowly(n))`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		server, err := d.Server(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(server.Waits, func(w migrate.Waiting) bool { return w.User == "autovacuum worker" && w.Does == "active" }) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %+v", server.Waits)
+		}
 	}
 }

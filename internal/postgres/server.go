@@ -28,7 +28,8 @@ FROM pg_database d WHERE d.datname = current_database()`
 // waitsSQL lists the transactions of the whole cluster that a new slot or a gate
 // waits for, those of the last second left out.
 const waitsSQL = `
-SELECT '', pid, usename::text, application_name, datname::text, state || CASE WHEN state LIKE 'idle%' THEN ' for ' || extract(epoch FROM clock_timestamp() - state_change)::int || ' s' ELSE '' END, xact_start
+SELECT '', pid, coalesce(usename::text, backend_type), coalesce(application_name, ''), coalesce(datname::text, ''),
+       coalesce(state || CASE WHEN state LIKE 'idle%' THEN ' for ' || extract(epoch FROM clock_timestamp() - state_change)::int || ' s' ELSE '' END, 'active'), xact_start
 FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() AND xact_start < clock_timestamp() - interval '1 s' AND application_name NOT LIKE 'strangler%'
 UNION ALL
 SELECT gid, 0, owner::text, '', database::text, 'prepared', prepared FROM pg_prepared_xacts
