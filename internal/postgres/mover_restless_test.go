@@ -156,6 +156,7 @@ func newRestlessIn(t *testing.T, kind capability.Capture, url string, data *capa
 	}
 	m.exec(capability.Extracted, `CREATE INDEX partial ON notes USING brin (id) WHERE body IS NOT NULL; CREATE INDEX expression ON notes ((length(body))); ALTER INDEX expression ALTER COLUMN 1 SET STATISTICS 77;
 		COMMENT ON INDEX expression IS 'it''s mine'; COMMENT ON CONSTRAINT apart ON notes IS 'kept apart'; ALTER TABLE stuff CLUSTER ON things_lower`)
+	m.watched()
 	m.chunkBytes = 48 << 10
 	m.Mover = m.mover(data, 1)
 	m.secondaries = ask[string](m, capability.Extracted, secondaries)
