@@ -23,11 +23,13 @@ const (
 type StreamStatus struct {
 	From      Side          `json:"from"`
 	Live      bool          `json:"live"`
-	Position  Position      `json:"position"`  // applied on the target, durably
-	LagBytes  uint64        `json:"lag_bytes"` // log of the source not yet applied
-	Lag       time.Duration `json:"lag_ns"`    // age of the oldest change not yet applied; 0 when caught up
-	Changes   uint64        `json:"changes"`   // applied since the process started
-	Changed   int           `json:"changed"`   // keys applied and not verified since
+	Position  Position      `json:"position"`       // applied on the target, durably
+	LagBytes  uint64        `json:"lag_bytes"`      // log of the source not yet applied
+	Lag       time.Duration `json:"lag_ns"`         // age of the oldest change not yet applied; 0 when caught up
+	Retained  int64         `json:"retained_bytes"` // what the source keeps for the stream
+	Headroom  int64         `json:"headroom_bytes"` // until the source gives the stream up by itself; -1: never
+	Changes   uint64        `json:"changes"`        // applied since the process started
+	Changed   int           `json:"changed"`        // keys applied and not verified since
 	Error     string        `json:"error,omitempty"`
 	UpdatedAt time.Time     `json:"updated_at,omitzero"`
 }
@@ -44,6 +46,7 @@ type BackfillStatus struct {
 	Left       time.Duration   `json:"left_ns"`    // to the end of the copy at that rate; 0: unknown
 	Elapsed    time.Duration   `json:"elapsed_ns"`
 	Throttled  string          `json:"throttled,omitempty"` // why it goes slower than it could
+	Retained   int64           `json:"retained_bytes"`      // what the source keeps meanwhile of what changes
 	Tables     []TableBackfill `json:"tables,omitempty"`    // the largest first
 	FinishedAt time.Time       `json:"finished_at,omitzero"`
 }
@@ -66,7 +69,8 @@ type CompletionStatus struct {
 // VerifyStatus is one comparison of all rows of source and target.
 type VerifyStatus struct {
 	Running    bool          `json:"running"`
-	Rows       int64         `json:"rows"` // compared
+	Throttled  string        `json:"throttled,omitempty"` // why it waits
+	Rows       int64         `json:"rows"`                // compared
 	Total      int64         `json:"total"`
 	Mismatches []Mismatch    `json:"mismatches,omitempty"` // the first hundred
 	Count      int64         `json:"mismatch_count"`

@@ -47,6 +47,9 @@ type Mover interface {
 	// context ends or something makes it stop.
 	Run(ctx context.Context) error
 	Status() capability.DataStatus
+	// Rest is for a mover that is paused, and runs until ctx ends: it gives a stream
+	// up that its source keeps too much for, and then returns why.
+	Rest(ctx context.Context) error
 	// Mark returns a mark without its epoch.
 	Mark(ctx context.Context, owner capability.Side) (capability.Mark, error)
 	Verify(ctx context.Context, from capability.Side, report func(capability.Progress)) (capability.VerifyStatus, error)

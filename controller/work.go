@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"strangler/capability"
@@ -19,11 +20,13 @@ type work struct {
 	log     *slog.Logger
 
 	mu      sync.Mutex
-	stop    context.CancelFunc // nil: the mover does not run; guarded by mu
-	stopped chan struct{}      // closed when it has stopped; guarded by mu
-	failed  string             // why it stopped by itself; guarded by mu
-	paused  bool               // guarded by mu
-	over    bool               // its connections are about to be closed; guarded by mu
+	stop    context.CancelFunc     // nil: the mover does not run; guarded by mu
+	stopped chan struct{}          // closed when it has stopped; guarded by mu
+	failed  string                 // why it stopped by itself; guarded by mu
+	paused  bool                   // guarded by mu
+	over    bool                   // its connections are about to be closed; guarded by mu
+	unwatch func()                 // ends the watch over a mover that is paused; nil: there is none; guarded by mu
+	lapsed  atomic.Pointer[string] // what became of a mover while it was paused
 }
 
 // start runs the mover until halt, and again after every failure, with growing
@@ -36,6 +39,9 @@ func (w *work) start(ctx context.Context) {
 	if w.stop != nil || w.over {
 		return
 	}
+	w.endWatch()
+	w.failed = ""
+	w.lapsed.Store(nil)
 	ctx, w.stop = context.WithCancel(context.WithoutCancel(ctx))
 	stopped := make(chan struct{})
 	w.stopped = stopped
@@ -81,10 +87,50 @@ func (w *work) halt(paused bool) {
 	w.mu.Lock()
 	stop, stopped := w.stop, w.stopped
 	w.stop, w.paused, w.failed = nil, paused, ""
+	w.endWatch()
 	w.mu.Unlock()
 	if stop != nil {
 		stop()
 		<-stopped
+	}
+}
+
+// rest halts the mover, and lets it look after what is kept for it meanwhile.
+func (w *work) rest(paused bool) {
+	w.mu.Lock()
+	resting := w.stop == nil && w.unwatch != nil && w.paused == paused
+	w.mu.Unlock()
+	if resting {
+		return
+	}
+	w.halt(paused)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stop == nil && !w.over {
+		w.beginWatch()
+	}
+}
+
+// beginWatch lets a mover rest. The caller holds mu.
+func (w *work) beginWatch() {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	w.unwatch = func() { cancel(); <-ended }
+	go func() {
+		defer close(ended)
+		if err := w.data.Mover.Rest(ctx); err != nil && ctx.Err() == nil {
+			w.log.Error("paused mover", "error", err)
+			text := err.Error()
+			w.lapsed.Store(&text)
+		}
+	}()
+}
+
+// endWatch ends it. The caller holds mu.
+func (w *work) endWatch() {
+	if w.unwatch != nil {
+		w.unwatch()
+		w.unwatch = nil
 	}
 }
 
@@ -98,6 +144,9 @@ func (w *work) status() capability.DataStatus {
 		s.Phase, s.Error = capability.PhaseFailed, w.failed
 	case w.paused:
 		s.Phase = capability.PhasePaused
+	}
+	if text := w.lapsed.Load(); text != nil {
+		s.Phase, s.Error = capability.PhaseFailed, *text
 	}
 	return s
 }
@@ -119,9 +168,9 @@ func (r *Reconciler) steerData(ctx context.Context) error {
 	case capability.DataRunning:
 		w.start(ctx)
 	case capability.DataPaused:
-		w.halt(true)
+		w.rest(true)
 	case capability.DataStopped:
-		w.halt(false)
+		w.rest(false)
 	}
 	return nil
 }

@@ -114,6 +114,7 @@ func (w *world) Repair(context.Context, capability.Side, func(capability.Progres
 	return capability.VerifyStatus{}, nil
 }
 func (w *world) Reset(context.Context, bool, func(capability.Progress)) error { return nil }
+func (w *world) Rest(ctx context.Context) error                               { <-ctx.Done(); return nil }
 func (w *world) Recover(context.Context) error                                { return nil }
 func (w *world) WaitMarker(context.Context, capability.Side, string) error    { return nil }
 func (w *world) UnverifiedKeys(capability.Side) int                           { return 0 }

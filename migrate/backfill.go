@@ -186,7 +186,7 @@ func (f *filling) reopen(ctx context.Context) (Anchor, error) {
 // under copies what is to be copied under one snapshot, and returns when all
 // workers are idle.
 func (f *filling) under(ctx context.Context, anchor Anchor, todo *pendings) error {
-	c := &copying{from: f.mover.Legacy, snapshot: anchor.Name(), tables: f.tables, tally: f.tally, pace: f.pace, todo: todo, merge: f.move.Horizon > 0}
+	c := &copying{from: f.mover.Legacy, snapshot: anchor.Name(), tables: f.tables, tally: f.tally, pace: f.pace, throttle: f.mover.throttle, todo: todo, merge: f.move.Horizon > 0}
 	var group errgroup.Group // one worker's error does not break the others' sessions
 	for _, w := range f.writers {
 		group.Go(func() error { return c.work(ctx, w) })

@@ -28,6 +28,8 @@ type Recorder interface {
 	DropStream(ctx context.Context) error
 	// TemporarySnapshot exports a snapshot at a known position, for a comparison.
 	TemporarySnapshot(ctx context.Context) (Snapshot, error)
+	// Retained says what the source keeps for the stream; nothing where there is none.
+	Retained(ctx context.Context) (Retention, error)
 	// Position returns a position behind everything committed before the call,
 	// which the stream reaches even when nothing is written after it.
 	Position(ctx context.Context) (capability.Position, error)

@@ -17,6 +17,7 @@ type copying struct {
 	tables   []Mapping
 	tally    *tally
 	pace     *pace
+	throttle *throttle
 	todo     *pendings
 	merge    bool // rows may be there already, from another snapshot
 }
@@ -27,7 +28,9 @@ func (c *copying) work(ctx context.Context, w Writer) error {
 		if err != nil || !ok {
 			return err
 		}
-		err = c.copy(ctx, w, chunk)
+		if err = c.throttle.wait(ctx, func(reason string) { c.tally.yield(reason, time.Now()) }); err == nil {
+			err = c.copy(ctx, w, chunk)
+		}
 		var yielded *YieldedError
 		switch {
 		case errors.As(err, &yielded):

@@ -23,6 +23,7 @@ type Database interface {
 	Captured
 	Beginnings
 	Target
+	Strained
 }
 
 // Beginnings is a database as the place where streams end: what it has applied.

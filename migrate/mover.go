@@ -24,7 +24,11 @@ type Options struct {
 	// ChunkBytes is about how much a backfill copies in one transaction, by what the
 	// source has on disk; 0: 48 MB.
 	ChunkBytes int64
-	Log        *slog.Logger
+	// Restraint is what the mover spares its databases.
+	Restraint capability.Restraint
+	// RetainEvery is how often it asks what they keep for it; 0: every five seconds.
+	RetainEvery time.Duration
+	Log         *slog.Logger
 }
 
 // Mover brings the tables of one capability into the extracted database and
@@ -37,6 +41,8 @@ type Mover struct {
 	databases map[capability.Side]Database
 	captures  map[capability.Side]Capture // chosen by Run, and read by what it calls
 	log       *slog.Logger
+	throttle  *throttle
+	retention retention
 
 	running sync.Mutex // held by Run
 
@@ -57,8 +63,9 @@ var ErrNotFollowing = errors.New("the streams do not run; strangler data status 
 
 // NewMover returns a mover that does nothing yet.
 func NewMover(o Options) *Mover {
-	return &Mover{Options: o, log: o.Log.With("capability", o.Document.Name), phase: capability.PhaseNone,
-		databases: map[capability.Side]Database{capability.Legacy: o.Legacy, capability.Extracted: o.Extracted}}
+	databases := map[capability.Side]Database{capability.Legacy: o.Legacy, capability.Extracted: o.Extracted}
+	return &Mover{Options: o, log: o.Log.With("capability", o.Document.Name), phase: capability.PhaseNone, databases: databases,
+		throttle: newThrottle(o.Restraint, databases), retention: retention{now: map[capability.Side]Retention{}}}
 }
 
 // Run takes the move from where it stands to where both streams run, and keeps
@@ -95,9 +102,17 @@ func (m *Mover) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if found && move.Phase == capability.PhaseFailed {
+		return &HaltError{Reason: fmt.Sprintf("the copy of %s was given up, because its source kept too much for it", m.Document.Name), Mend: givenUpMend(m.Document.Name)}
+	}
 	if err := m.choose(ctx, &move); err != nil {
 		return err
 	}
+	return m.retained(ctx, func(ctx context.Context) error { return m.bring(ctx, l, move, found) })
+}
+
+// bring takes the move to where both streams run, and keeps them running.
+func (m *Mover) bring(ctx context.Context, l layout, move Move, found bool) (err error) {
 	switch {
 	case found && (move.Phase == capability.PhaseFollowing || move.Phase == capability.PhaseRepairing):
 		if err := m.unchanged(l, move); err != nil {
@@ -162,6 +177,9 @@ func (m *Mover) Status() capability.DataStatus {
 	s := capability.DataStatus{Phase: m.phase, Error: m.failure}
 	if m.progress != nil {
 		backfill := m.progress.status()
+		if kept, known := m.retention.of(capability.Legacy); known {
+			backfill.Retained = kept.Bytes
+		}
 		s.Backfill = &backfill
 	}
 	if m.building != nil && m.phase == capability.PhaseCompleting {
@@ -169,7 +187,11 @@ func (m *Mover) Status() capability.DataStatus {
 		s.Completion = &completion
 	}
 	if m.catching != nil {
-		s.Streams = append(s.Streams, m.catching.Status())
+		status := m.catching.Status()
+		if kept, known := m.retention.of(status.From); known {
+			status.Retained, status.Headroom = kept.Bytes, kept.Headroom
+		}
+		s.Streams = append(s.Streams, status)
 	}
 	if m.verified != nil {
 		verified := *m.verified
@@ -180,6 +202,9 @@ func (m *Mover) Status() capability.DataStatus {
 			if d, ok := f.directions[side]; ok {
 				status := d.stream.Status()
 				status.Changed = d.recheck.unverified()
+				if kept, known := m.retention.of(side); known {
+					status.Retained, status.Headroom = kept.Bytes, kept.Headroom
+				}
 				s.Streams = append(s.Streams, status)
 				if text := d.recheck.complaint(); text != "" {
 					s.Error = text

@@ -152,6 +152,7 @@ func (v *verification) table(ctx context.Context, source, target Reader, c compa
 	name := c.mapping.Pair.Legacy.Relation.String()
 	last, err = c.merge(here, there, func() bool {
 		v.row(name)
+		v.spare(ctx)
 		return !stop.Load() && (until.IsZero() || v.status.Rows%128 != 0 || time.Now().Before(until))
 	}, func(m capability.Mismatch) {
 		v.status.Count++
@@ -183,6 +184,27 @@ func ordered(ctx context.Context, r Reader, from Relation, columns []string, key
 			return err
 		}
 		return nil
+	}
+}
+
+// spareRows is how many rows are compared between two looks at the strain of the
+// databases.
+const spareRows = 4096
+
+// spare waits while a database is under strain. A repair does not: it keeps the
+// stream waiting.
+func (v *verification) spare(ctx context.Context) {
+	if v.repair || v.status.Rows%spareRows != 0 {
+		return
+	}
+	// Whoever ends ctx ends the comparison as well, by other means.
+	_ = v.mover.throttle.wait(ctx, func(reason string) {
+		v.status.Throttled = reason
+		v.mover.show(v.following, v.status)
+	})
+	if v.status.Throttled != "" {
+		v.status.Throttled = ""
+		v.mover.show(v.following, v.status)
 	}
 }
 

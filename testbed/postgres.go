@@ -72,6 +72,21 @@ func Cluster(t testing.TB, settings map[string]string) *cluster.Postgres {
 	return own
 }
 
+// Standby starts a hot standby of a cluster for this test alone and stops it at the end.
+func Standby(t testing.TB, of *cluster.Postgres) *cluster.Postgres {
+	t.Helper()
+	own, err := of.Standby(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := own.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return own
+}
+
 // with is the quick settings with some replaced.
 func with(settings map[string]string) map[string]string {
 	all := maps.Clone(quick)

@@ -194,7 +194,7 @@ func (b *brain) connect(ctx context.Context, doc capability.Document, token uint
 		return nil, err
 	}
 	gates := postgres.NewGates(doc.Name, legacy, extracted)
-	mover := newMover(doc, legacy, extracted, gates, token, b.log)
+	mover := newMover(b.settings, doc, legacy, extracted, gates, token, b.log)
 	return &controller.Data{Mover: mover, Handover: mover, Repairs: mover, Border: mover, Gates: gates, Guards: gates, Close: func() {
 		legacy.Close()
 		extracted.Close()

@@ -137,7 +137,7 @@ func dataProblems(ctx context.Context, settings config.Config, doc capability.Do
 	if legacy == nil {
 		return nil // said already, by its own line
 	}
-	mover := newMover(doc, legacy, extracted, postgres.NewGates(doc.Name, legacy, extracted), 0, slog.New(slog.DiscardHandler))
+	mover := newMover(settings, doc, legacy, extracted, postgres.NewGates(doc.Name, legacy, extracted), 0, slog.New(slog.DiscardHandler))
 	_, problems, err := mover.Plan(ctx)
 	if err != nil {
 		problems = append(problems, capability.Problem{File: doc.File, Path: "data", Message: err.Error(), Mend: "see: strangler data plan " + doc.Name})

@@ -16,8 +16,14 @@ import (
 	"strangler/migrate"
 )
 
-func newMover(doc capability.Document, legacy, extracted *postgres.Database, gates *postgres.Gates, fence uint64, log *slog.Logger) *migrate.Mover {
-	return migrate.NewMover(migrate.Options{Document: doc, Legacy: legacy, Extracted: extracted, Gates: gates, Fence: fence, Log: log})
+// newMover makes a mover of a document, as the configuration bounds it.
+func newMover(settings config.Config, doc capability.Document, legacy, extracted *postgres.Database, gates *postgres.Gates, fence uint64, log *slog.Logger) *migrate.Mover {
+	if doc.Data.Rate == 0 && settings.Rate > 0 {
+		data := *doc.Data // the document is others' as well
+		data.Rate = settings.Rate
+		doc.Data = &data
+	}
+	return migrate.NewMover(migrate.Options{Document: doc, Legacy: legacy, Extracted: extracted, Gates: gates, Fence: fence, Restraint: settings.Restraint, Log: log})
 }
 
 func (c *cli) dataPlan() *cobra.Command {
@@ -102,7 +108,7 @@ func (c *cli) withDatabases(ctx context.Context, settings config.Config, doc cap
 		return err
 	}
 	defer extracted.Close()
-	return use(newMover(doc, legacy, extracted, postgres.NewGates(doc.Name, legacy, extracted), 0, slog.New(slog.DiscardHandler)))
+	return use(newMover(settings, doc, legacy, extracted, postgres.NewGates(doc.Name, legacy, extracted), 0, slog.New(slog.DiscardHandler)))
 }
 
 func (c *cli) observe(ctx context.Context, mover *migrate.Mover, period time.Duration) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"strangler/capability"
+	"strangler/internal/config"
 )
 
 // TestPlanIsRead: the text has its four parts, fits a terminal, and fails where
@@ -80,4 +82,18 @@ func (h *house) read(name string) string {
 	content, err := os.ReadFile(filepath.Join(h.dir, name))
 	h.must(err)
 	return string(content)
+}
+
+// TestMoversAreBoundByTheConfiguration: mover.rate is for documents that say nothing,
+// and the document itself stays as it was read.
+func TestMoversAreBoundByTheConfiguration(t *testing.T) {
+	t.Parallel()
+	settings := config.Config{Rate: 500, Restraint: capability.Restraint{Busy: 7}}
+	for written, want := range map[int]int{0: 500, 20: 20} {
+		doc := capability.Document{Name: "orders", Data: &capability.Data{Rate: written}}
+		mover := newMover(settings, doc, nil, nil, nil, 0, slog.New(slog.DiscardHandler))
+		if got := mover.Document.Data.Rate; got != want || doc.Data.Rate != written || mover.Restraint != settings.Restraint {
+			t.Errorf("a document with %d: %d rows a second, %+v, and then it has %d", written, got, mover.Restraint, doc.Data.Rate)
+		}
+	}
 }

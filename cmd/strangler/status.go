@@ -186,7 +186,7 @@ func (c *cli) dataLines(d capability.DataStatus) {
 		if !s.Live {
 			state = p.red("down " + s.Error)
 		}
-		p.entry("stream", fmt.Sprintf("%s → %s %s, lag %s / %s, %d changes applied, %d keys to compare", s.From, s.From.Other(), state, size(s.LagBytes), short(s.Lag), s.Changes, s.Changed))
+		p.entry("stream", fmt.Sprintf("%s → %s %s, lag %s / %s, %d changes applied, %d keys to compare, %s", s.From, s.From.Other(), state, size(s.LagBytes), short(s.Lag), s.Changes, s.Changed, kept(s)))
 	}
 	if v := d.Verify; v != nil {
 		c.verifyLine(*v)
@@ -198,11 +198,23 @@ func (c *cli) dataLines(d capability.DataStatus) {
 	}
 }
 
+// kept is what the source keeps for a stream.
+func kept(s capability.StreamStatus) string {
+	text := size(uint64(max(s.Retained, 0))) + " kept by the source"
+	if s.Headroom >= 0 {
+		text += ", which gives it up after " + size(uint64(s.Headroom)) + " more"
+	}
+	return text
+}
+
 // backfillLine is how far a copy is, by what the tables have on disk.
 func backfillLine(b capability.BackfillStatus) string {
 	line := fmt.Sprintf("%s %s of %s, %d of about %d rows, %.0f rows/s", bar(b.Done, b.Size), size(uint64(max(b.Done, 0))), size(uint64(max(b.Size, 0))), b.Rows, b.Total, b.PerSecond)
 	if b.Left > 0 {
 		line += ", " + short(b.Left) + " left"
+	}
+	if b.Retained > 0 {
+		line += ", " + size(uint64(b.Retained)) + " kept by the source meanwhile"
 	}
 	if b.Throttled != "" {
 		line += " (throttled: " + b.Throttled + ")"
@@ -214,7 +226,11 @@ func (c *cli) verifyLine(v capability.VerifyStatus) {
 	p := c.out
 	switch {
 	case v.Running:
-		p.entry("verify", fmt.Sprintf("running: %d of about %d rows", v.Rows, v.Total))
+		line := fmt.Sprintf("running: %d of about %d rows", v.Rows, v.Total)
+		if v.Throttled != "" {
+			line += " (throttled: " + v.Throttled + ")"
+		}
+		p.entry("verify", line)
 	case v.Error != "":
 		p.entry("verify", p.red(v.Error))
 	case v.Count > 0:

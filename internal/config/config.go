@@ -24,7 +24,8 @@ type Config struct {
 	Consul     *Consul
 	Switch     capability.Times
 	Hold       Hold
-	Rate       int // rows per second a backfill may copy where its document says nothing; 0: unbounded
+	Restraint  capability.Restraint // of movers
+	Rate       int                  // rows per second a backfill may copy where its document says nothing; 0: unbounded
 	Log        Log
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"log/slog"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -9,7 +10,10 @@ import (
 	"strangler/capability"
 )
 
-var times = capability.DefaultTimes()
+var (
+	times     = capability.DefaultTimes()
+	restraint = capability.DefaultRestraint()
+)
 
 // settings are the keys of config.yaml, in the order in which they are read.
 var settings = slices.Concat(
@@ -40,6 +44,10 @@ var settings = slices.Concat(
 		{"hold.requests", "1000", func(v value, c *Config) { keep(v, &c.Hold.Requests, value.count) }},
 		{"hold.bytes", "64MiB", func(v value, c *Config) { keep(v, &c.Hold.Bytes, value.size) }},
 		{"mover.rate", "", func(v value, c *Config) { keep(v, &c.Rate, value.count) }},
+		{"mover.replica_lag", restraint.ReplicaLag.String(), func(v value, c *Config) { keep(v, &c.Restraint.ReplicaLag, value.pause) }},
+		{"mover.busy", "0", func(v value, c *Config) { keep(v, &c.Restraint.Busy, number(0, math.MaxInt32)) }},
+		{"mover.headroom", "1GiB", func(v value, c *Config) { keep(v, &c.Restraint.Headroom, value.sizeOrNone) }},
+		{"mover.retain", "32GiB", func(v value, c *Config) { keep(v, &c.Restraint.Retain, value.sizeOrNone) }},
 		{"log.level", "info", func(v value, c *Config) { keep(v, &c.Log.Level, value.level) }},
 		{"log.format", "json", func(v value, c *Config) { keep(v, &c.Log.Format, words("json", "text")) }},
 		{"log.access", "true", func(v value, c *Config) { keep(v, &c.Log.Access, value.boolean) }},

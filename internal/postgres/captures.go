@@ -53,6 +53,11 @@ func (c logCapture) StreamExists(ctx context.Context) (bool, error) {
 // DropStream removes slot and publication.
 func (c logCapture) DropStream(ctx context.Context) error { return c.Database.DropStream(ctx, c.name) }
 
+// Retained is the log behind the slot.
+func (c logCapture) Retained(ctx context.Context) (migrate.Retention, error) {
+	return c.retained(ctx, c.name)
+}
+
 // Position is that of the log.
 func (c logCapture) Position(ctx context.Context) (capability.Position, error) {
 	return c.WalPosition(ctx)

@@ -31,6 +31,7 @@ type migration struct {
 	chunkBytes  int64
 	snapshotAge time.Duration
 	writers     uint64 // of restless; 0: two
+	restraint   capability.Restraint
 }
 
 // shop is a small legacy schema whose tables cross the border in both directions.
@@ -104,7 +105,7 @@ func (m *migration) mover(data *capability.Data, fence uint64) *migrate.Mover {
 	return migrate.NewMover(migrate.Options{
 		Document: capability.Document{Name: m.name, File: "routes/orders.yaml", Data: data},
 		Legacy:   m.databases[capability.Legacy], Extracted: m.databases[capability.Extracted], Gates: m.gates, Fence: fence,
-		ChunkBytes: m.chunkBytes, SnapshotAge: m.snapshotAge,
+		ChunkBytes: m.chunkBytes, SnapshotAge: m.snapshotAge, Restraint: m.restraint, RetainEvery: 100 * time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(m.t.Output(), nil)),
 	})
 }

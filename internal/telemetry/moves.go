@@ -12,6 +12,7 @@ type Moves struct {
 	owner    *prometheus.Desc
 	phase    *prometheus.Desc
 	lagBytes *prometheus.Desc
+	retained *prometheus.Desc
 	lag      *prometheus.Desc
 	live     *prometheus.Desc
 	changes  *prometheus.Desc
@@ -30,6 +31,7 @@ func NewMoves(statuses func() []capability.Status) *Moves {
 		owner:    desc("owner", "1 for the side that takes the capability's writes.", "side"),
 		phase:    desc("move_phase", "1 for the phase in which the capability's data is.", "phase"),
 		lagBytes: desc("stream_lag_bytes", "Log of the source that is not applied yet.", "from"),
+		retained: desc("stream_retained_bytes", "Log or events that the source keeps for the stream.", "from"),
 		lag:      desc("stream_lag_seconds", "Age of the oldest change that is not applied yet.", "from"),
 		live:     desc("stream_live", "1 while the stream runs.", "from"),
 		changes:  desc("stream_changes_total", "Changes applied since the process started.", "from"),
@@ -59,6 +61,7 @@ func (m *Moves) Collect(ch chan<- prometheus.Metric) {
 		for _, stream := range s.Data.Streams {
 			from := string(stream.From)
 			gauge(m.lagBytes, float64(stream.LagBytes), s.Capability, from)
+			gauge(m.retained, float64(stream.Retained), s.Capability, from)
 			gauge(m.lag, stream.Lag.Seconds(), s.Capability, from)
 			gauge(m.live, truth(stream.Live), s.Capability, from)
 			gauge(m.changed, float64(stream.Changed), s.Capability, from)

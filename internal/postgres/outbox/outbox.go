@@ -57,6 +57,17 @@ type Outbox struct {
 
 var _ migrate.Capture = (*Outbox)(nil)
 
+// Retained is the size of the tables of events.
+func (o *Outbox) Retained(ctx context.Context) (migrate.Retention, error) {
+	r := migrate.Retention{Headroom: -1}
+	tables := []string{events(0, o.name), events(1, o.name), events(2, o.name)}
+	err := o.host.Pool.QueryRow(ctx, `SELECT coalesce(sum(pg_total_relation_size(to_regclass(t))), 0)::bigint FROM unnest($1::text[]) t`, tables).Scan(&r.Bytes)
+	if err != nil {
+		return r, fmt.Errorf("look at the outbox of %s in %s database: %w", o.name, o.host.Side, err)
+	}
+	return r, nil
+}
+
 // New returns the outbox of a capability, which may not exist yet.
 func New(host Host, name string) *Outbox { return &Outbox{host: host, name: name} }
 
