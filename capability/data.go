@@ -60,7 +60,29 @@ type Table struct {
 	As      string // on the extracted side; default: the same name
 	Mode    TableMode
 	Columns map[string]string // renames, legacy name to extracted name
-	Line    int
+	// Computed are columns of the extracted table that are none of the legacy one.
+	Computed []Computed
+	Omit     []string // legacy columns that stay behind
+	Where    string   // SQL over the legacy table's columns: the rows that move; empty: all
+	// Lossy agrees to a mapping on whose way back something is lost.
+	Lossy bool
+	Line  int
+}
+
+// Computed is one column of the extracted table and where its values come from:
+// SQL over the legacy table's columns, or one value for all rows.
+type Computed struct {
+	Column   string
+	Forward  string    // empty: Constant
+	Constant string    // as text
+	Reverse  []Reverse // how legacy columns come back
+	Line     int
+}
+
+// Reverse is one column of the legacy table, computed from the extracted row.
+type Reverse struct {
+	Column string
+	SQL    string // over the extracted table's columns
 }
 
 // BorderAction says what happens at a switch to a foreign key that has one end
@@ -86,7 +108,11 @@ type Border struct {
 func (d Data) clone() Data {
 	d.Tables = slices.Clone(d.Tables)
 	for i := range d.Tables {
-		d.Tables[i].Columns = maps.Clone(d.Tables[i].Columns)
+		t := &d.Tables[i]
+		t.Columns, t.Omit, t.Computed = maps.Clone(t.Columns), slices.Clone(t.Omit), slices.Clone(t.Computed)
+		for j := range t.Computed {
+			t.Computed[j].Reverse = slices.Clone(t.Computed[j].Reverse)
+		}
 	}
 	d.Border = slices.Clone(d.Border)
 	return d

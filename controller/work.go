@@ -262,6 +262,9 @@ func mapping(d *capability.Data) string {
 	text := d.Database
 	for _, t := range d.Tables {
 		text += fmt.Sprintf("|%s>%s %s %v", t.Table, t.As, t.Mode, t.Columns)
+		if len(t.Computed)+len(t.Omit) > 0 || t.Where != "" || t.Lossy {
+			text += fmt.Sprintf(" %+v %q %q %v", t.Computed, t.Omit, t.Where, t.Lossy)
+		}
 	}
 	for _, b := range d.Border {
 		text += fmt.Sprintf("|%s %s", b.Constraint, b.AtSwitch)

@@ -43,7 +43,7 @@ func (a asking) Visible(_ context.Context, transactions []uint32) error {
 	return nil
 }
 
-func (a asking) ByKey(_ context.Context, _ Relation, _ []string, _ []KeyColumn, keys [][]string) ([]Found, error) {
+func (a asking) ByKey(_ context.Context, _ Selection, _ []KeyColumn, keys [][]string) ([]Found, error) {
 	a.lines = append(a.lines, fmt.Sprintf("fetch %s", keys))
 	return nil, nil
 }

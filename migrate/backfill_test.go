@@ -57,7 +57,7 @@ type brittle struct {
 	committed     bool
 }
 
-func (b *brittle) ReadChunk(_ context.Context, w io.Writer, _ string, _ Relation, _ []string, _ Chunk) (int64, error) {
+func (b *brittle) ReadChunk(_ context.Context, w io.Writer, _ string, _ Selection, _ Chunk) (int64, error) {
 	if _, err := io.WriteString(w, "a\nb\n"); err != nil {
 		return 0, err
 	}

@@ -8,8 +8,13 @@ type Change struct {
 	// Key finds the row on the target as it is before the change. Nil for an
 	// insert and a truncation.
 	Key [][]byte
-	// Values is the row as it becomes; nil for a delete and a truncation.
+	// Values is the row as it becomes; nil for a delete and a truncation. As the
+	// stream hands it over, they are those that the mapping takes of the source's
+	// row; what is computed of them follows in the target, which can.
 	Values []Value
+	// Old are the values that the mapping takes, as they were before an update or a
+	// delete. Filled only where the mapping has a Where.
+	Old []Value
 	// Moved says that an update changes the key.
 	Moved bool
 	// Tables are emptied together; for a truncation only.

@@ -54,9 +54,9 @@ type Copied interface {
 	// OpenSnapshot opens a session that keeps a snapshot: the exported one of that
 	// name, or with no name the present.
 	OpenSnapshot(ctx context.Context, snapshot string) (Anchor, error)
-	// ReadChunk writes a chunk's rows, one line each in the text form of COPY, as
-	// the snapshot sees them. It blocks as long as w does.
-	ReadChunk(ctx context.Context, w io.Writer, snapshot string, from Relation, columns []string, chunk Chunk) (rows int64, err error)
+	// ReadChunk writes the selection of a chunk's rows, one line each in the text
+	// form of COPY, as the snapshot sees them. It blocks as long as w does.
+	ReadChunk(ctx context.Context, w io.Writer, snapshot string, from Selection, chunk Chunk) (rows int64, err error)
 	// Extent says how large a table is now.
 	Extent(ctx context.Context, from Relation) (Extent, error)
 }

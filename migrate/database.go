@@ -10,6 +10,7 @@ import (
 // parts are declared beside the code that uses them.
 type Database interface {
 	Catalog
+	Calculator
 	Definer
 	Copied
 	Filled

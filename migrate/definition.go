@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"slices"
 
 	"strangler/capability"
 )
@@ -14,6 +15,10 @@ type Definition struct {
 	Rename map[string]string // legacy column to extracted column
 	Mode   capability.TableMode
 	Exists bool // in the extracted database: other tables may refer to it, nothing is made
+	// Omit are legacy columns that it does not have, Computed are columns that only
+	// it has.
+	Omit     []string
+	Computed []Computed
 }
 
 // Name returns a column's name on the extracted side.
@@ -22,6 +27,12 @@ func (d Definition) Name(column string) string {
 		return as
 	}
 	return column
+}
+
+// Reduced is the definition without the columns that it does not have.
+func (d Definition) Reduced() Definition {
+	d.From.Columns = slices.DeleteFunc(slices.Clone(d.From.Columns), func(c Column) bool { return slices.Contains(d.Omit, c.Name) })
+	return d
 }
 
 // DDL makes tables where there are none.

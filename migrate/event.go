@@ -36,8 +36,12 @@ type Shape struct {
 	ID       uint32
 	Relation Relation
 	Identity byte // pg_class.relreplident: d, n, f or i
+	Whole    bool // old rows come with all of their columns, whatever the identity is
 	Columns  []ShapeColumn
 }
+
+// whole says whether old rows come with all of their columns.
+func (s Shape) whole() bool { return s.Whole || s.Identity == 'f' }
 
 // ShapeColumn is one column of a Shape. Key says that it belongs to the replica
 // identity.

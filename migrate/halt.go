@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -23,11 +24,13 @@ type ConflictError struct {
 	Table  Relation // of the target
 	Key    string   // KeyHash of the key's values
 	Detail string
+	Mend   string // empty: look for another writer, and repair
 }
 
 // Error names the table and the row and says what to do.
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("apply to %s: row %s: %s; find out who else writes to the table, then find and mend what differs with: strangler data repair", e.Table, e.Key, e.Detail)
+	mend := cmp.Or(e.Mend, "find out who else writes to the table, then find and mend what differs with: strangler data repair")
+	return fmt.Sprintf("apply to %s: row %s: %s; %s", e.Table, e.Key, e.Detail, mend)
 }
 
 // KeyHash is how rows are named in messages: twelve hexadecimal digits of

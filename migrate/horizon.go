@@ -53,7 +53,7 @@ import (
 
 // Fetcher is a source that is asked for the rows of single keys.
 type Fetcher interface {
-	ByKey(ctx context.Context, from Relation, columns []string, key []KeyColumn, keys [][]string) ([]Found, error)
+	ByKey(ctx context.Context, from Selection, key []KeyColumn, keys [][]string) ([]Found, error)
 	// Position returns a position behind everything committed before the call.
 	Position(ctx context.Context) (capability.Position, error)
 	// Visible blocks until ByKey sees these transactions.
@@ -101,7 +101,7 @@ func (a *applier) early(ctx context.Context, g *group) error {
 		if len(keys) == 0 {
 			continue
 		}
-		found, err := a.fetcher.ByKey(ctx, mapping.From.Relation, mapping.FromColumns, keyColumns(mapping.FromKey, mapping.From), keys)
+		found, err := a.fetcher.ByKey(ctx, mapping.Source(), keyColumns(mapping.FromKey, mapping.From), keys)
 		if err != nil {
 			return fmt.Errorf("fetch rows that came without their large values: %w", err)
 		}

@@ -42,8 +42,7 @@ type trial struct {
 func judge(p Pair, renames map[string]string, here, there Facts, begun bool) verdicts {
 	t := &trial{Pair: p, names: map[string]string{}, here: here, there: there}
 	for _, c := range p.Legacy.Columns {
-		t.names[c.Name] = c.Name
-		if as, ok := renames[c.Name]; ok {
+		if as := p.under(c, renames); as != "" {
 			t.names[c.Name] = as
 		}
 	}
@@ -58,6 +57,7 @@ func judge(p Pair, renames map[string]string, here, there Facts, begun bool) ver
 	t.generated()
 	t.narrower()
 	t.remarks()
+	t.mapped()
 	return t.verdicts
 }
 
@@ -93,7 +93,7 @@ func (t *trial) remarks() {
 	t.note(len(here.Ordinary) > 0 && moves, "", "triggers of the legacy table stop firing when extracted owns it: %s", strings.Join(here.Ordinary, ", "))
 	t.note(len(there.Ordinary) > 0, "", "triggers of the extracted table fire for the service's writes only: %s", strings.Join(there.Ordinary, ", "))
 	for _, c := range t.Extracted.Columns {
-		moved := slices.ContainsFunc(t.Columns, func(p ColumnPair) bool { return p.Extracted == c.Name })
+		moved := t.fills(c.Name)
 		t.note(!moved && !c.Generated, "", "column %s exists only on the extracted side: it keeps its default, and is lost on the way back", c.Name)
 	}
 	for _, pair := range t.Columns {

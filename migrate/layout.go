@@ -20,8 +20,14 @@ type layout struct {
 	problems []capability.Problem
 }
 
+// surveyed is a database whose tables are matched with another's.
+type surveyed interface {
+	Catalog
+	Calculator
+}
+
 // survey reads both catalogs and matches the tables.
-func survey(ctx context.Context, doc capability.Document, legacy, extracted Catalog) (layout, error) {
+func survey(ctx context.Context, doc capability.Document, legacy, extracted surveyed) (layout, error) {
 	var l layout
 	var from, to []Relation
 	for _, t := range doc.Data.Tables {
@@ -44,20 +50,45 @@ func survey(ctx context.Context, doc capability.Document, legacy, extracted Cata
 			refuse("the legacy database has no table "+from[i].String(), "write the name as the database has it, with its schema where that is not public")
 			continue
 		}
-		definition := Definition{From: here[i], To: to[i], Rename: t.Columns, Mode: mode(t), Exists: there[i].Kind != ""}
+		t.Mode = mode(t)
+		expressions, problems, err := express(ctx, t, here[i], there[i], legacy, extracted)
+		if err != nil {
+			return l, err
+		}
+		l.problems = append(l.problems, problems...)
+		definition := Definition{From: here[i], To: to[i], Rename: t.Columns, Mode: t.Mode, Exists: there[i].Kind != "", Omit: left(t, here[i]), Computed: expressions.forward}
 		l.all = append(l.all, definition)
 		if !definition.Exists {
 			l.missing = append(l.missing, definition)
 			refuse("the extracted database has no table "+to[i].String(), "strangler data plan "+doc.Name+" --create")
 			continue
 		}
-		t.Mode = mode(t)
-		pair, problems := NewPair(t, here[i], there[i])
+		if len(problems) > 0 {
+			continue // without its expressions, whatever they fill would be a problem too
+		}
+		pair, problems := newPair(t, here[i], there[i], expressions)
 		l.problems = append(l.problems, problems...)
 		l.pairs = append(l.pairs, pair)
 	}
 	l.problems = located(doc, l.problems)
 	return l, nil
+}
+
+// left are the legacy columns that a table which is made anew goes without: those
+// that the document omits, those that come back from other columns, and those whose
+// name another column has. Its key stays.
+func left(doc capability.Table, here Table) []string {
+	var names []string
+	for _, c := range here.Columns {
+		_, renamed := doc.Columns[c.Name]
+		instead := slices.ContainsFunc(doc.Computed, func(computed capability.Computed) bool {
+			return computed.Column == c.Name && !renamed || slices.ContainsFunc(computed.Reverse, func(r capability.Reverse) bool { return r.Column == c.Name })
+		})
+		if (slices.Contains(doc.Omit, c.Name) || instead) && !slices.Contains(here.Key, c.Name) {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }
 
 func renamedTable(t capability.Table) string {

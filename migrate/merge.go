@@ -17,8 +17,8 @@ import (
 // order on both sides.
 type comparison struct {
 	mapping       Mapping
-	from, to      []string // columns read on either side, the mapping's and those that both sides generate
-	names         []string // of the columns, on the legacy side
+	from, to      Selection // what is read on either side: what the mapping compares, and what both sides generate
+	names         []string  // of the terms, on the legacy side where they have one there
 	key           []KeyColumn
 	keyAt         []int // positions of the key within the columns
 	source, other capability.Side
@@ -27,19 +27,19 @@ type comparison struct {
 }
 
 func newComparison(m Mapping, source capability.Side, extra []ColumnPair) comparison {
-	c := comparison{mapping: m, source: source, other: source.Other(), from: slices.Clone(m.FromColumns), to: slices.Clone(m.ToColumns), key: keyColumns(m.FromKey, m.From)}
-	for _, p := range slices.Concat(m.Pair.Columns, extra) {
-		c.names = append(c.names, p.Legacy)
-	}
+	c := comparison{mapping: m, source: source, other: source.Other(), key: keyColumns(m.FromKey, m.From)}
+	c.from, c.to, c.names = m.Compared()
 	for _, p := range extra {
+		c.names = append(c.names, p.Legacy)
 		from, to := p.Legacy, p.Extracted
 		if source == capability.Extracted {
 			from, to = to, from
 		}
-		c.from, c.to = append(c.from, from), append(c.to, to)
+		c.from.columns([]string{from})
+		c.to.columns([]string{to})
 	}
 	for _, name := range m.FromKey {
-		c.keyAt = append(c.keyAt, slices.Index(c.from, name))
+		c.keyAt = append(c.keyAt, slices.Index(m.FromColumns, name))
 	}
 	return c
 }
@@ -142,9 +142,10 @@ func (c comparison) mend(here, there []byte) error {
 	if here == nil {
 		return nil
 	}
-	// Behind the mapping's columns are those that both sides compute.
-	fields := bytes.SplitN(here, []byte{'\t'}, len(c.mapping.FromColumns)+1)
-	return c.repair.Put(bytes.Join(fields[:len(c.mapping.FromColumns)], []byte{'\t'}))
+	// Behind the target's columns is what is only compared.
+	columns := len(c.mapping.ToColumns)
+	fields := bytes.SplitN(here, []byte{'\t'}, columns+1)
+	return c.repair.Put(bytes.Join(fields[:columns], []byte{'\t'}))
 }
 
 func differs(columns []string) string {
@@ -157,8 +158,8 @@ func differs(columns []string) string {
 // compareKeys orders two lines by their keys, as both databases have.
 func (c comparison) compareKeys(a, b []byte) (int, error) {
 	left, right := bytes.Split(a, []byte{'\t'}), bytes.Split(b, []byte{'\t'})
-	if len(left) != len(c.from) || len(right) != len(c.from) {
-		return 0, fmt.Errorf("compare %s: a line has %d and %d columns instead of %d", c.mapping.From.Relation, len(left), len(right), len(c.from))
+	if terms := len(c.from.Terms); len(left) != terms || len(right) != terms {
+		return 0, fmt.Errorf("compare %s: a line has %d and %d columns instead of %d", c.mapping.From.Relation, len(left), len(right), terms)
 	}
 	for i, at := range c.keyAt {
 		x, y := left[at], right[at]

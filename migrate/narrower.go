@@ -33,7 +33,9 @@ func (t *trial) narrower() {
 		back[extracted] = legacy
 	}
 	for _, u := range t.there.Uniques {
-		if !covered(u, t.Legacy.Key, t.here.Uniques, t.names) && !t.null(u) {
+		if t.overComputed(u) {
+			t.note(true, "", "%s (%s) is over columns that are computed: two rows that the legacy table allows, and that come to the same, would stop the stream", u.Name, u.Definition)
+		} else if !covered(u, t.Legacy.Key, t.here.Uniques, t.names) && !t.null(u) {
 			t.refuse(true, t.widen(u, back), "%s exists only on the extracted side (%s): two rows that the legacy table allows would stop the stream", u.Name, u.Definition)
 		}
 	}
@@ -81,8 +83,7 @@ func (t *trial) notNull(side capability.Side, strict, loose Column) {
 func (t *trial) null(u Unique) bool {
 	return !u.NullsEqual && slices.ContainsFunc(u.Columns, func(name string) bool {
 		c, _ := t.Extracted.Column(name)
-		filled := slices.ContainsFunc(t.Columns, func(p ColumnPair) bool { return p.Extracted == name })
-		return !filled && !c.NotNull && c.Default == "" && c.Identity == "" && !c.Generated
+		return !t.fills(name) && !c.NotNull && c.Default == "" && c.Identity == "" && !c.Generated
 	})
 }
 

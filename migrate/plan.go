@@ -42,8 +42,20 @@ type TablePlan struct {
 	Estimate time.Duration        `json:"estimate_ns"`
 	Identity string               `json:"identity"` // by which a row is known in the stream
 	Renames  map[string]string    `json:"renames,omitempty"`
+	Computed []ComputedPlan       `json:"computed,omitempty"`
+	Where    string               `json:"where,omitempty"` // which rows move
+	Omitted  []string             `json:"omitted,omitempty"`
+	Lossy    bool                 `json:"lossy,omitempty"` // the way back may lose something
 	Notes    []Remark             `json:"notes,omitempty"`
 	Reasons  []Remark             `json:"reasons,omitempty"` // why it is refused
+}
+
+// ComputedPlan is a column that is computed, as the databases have understood it.
+type ComputedPlan struct {
+	Side   capability.Side `json:"side"` // of the column
+	Column string          `json:"column"`
+	Type   string          `json:"type"`
+	SQL    string          `json:"sql"` // over the other side's row
 }
 
 // Verdict is a plan's word on one table.
@@ -137,10 +149,18 @@ func (p *planner) tables(ctx context.Context, legacy, extracted Database) error 
 		p.unlog(&here[i], capability.Legacy)
 		notes := p.captureNotes(here[i], capability.Legacy)
 		t := TablePlan{Table: d.From.Relation.String(), As: d.To.String(), Mode: d.Mode, Rows: d.From.Rows, Bytes: d.From.Bytes, Disk: here[i].Total,
-			Chunks: len(remaining(0, Extent{Blocks: d.From.Pages, Bytes: d.From.Bytes}, nil, chunkBytes)), Estimate: p.estimate(d.From.Rows, d.From.Bytes), Identity: identity(d.From.Key, here[i].ReplicaID), Renames: d.Rename}
+			Chunks: len(remaining(0, Extent{Blocks: d.From.Pages, Bytes: d.From.Bytes}, nil, chunkBytes)), Estimate: p.estimate(d.From.Rows, d.From.Bytes), Identity: identity(d.From.Key, here[i].ReplicaID), Renames: d.Rename, Omitted: d.Omit}
+		t.Computed = computedPlans(nil, capability.Extracted, d.Computed)
 		if j := slices.IndexFunc(p.layout.pairs, func(pair Pair) bool { return pair.Legacy.Relation == d.From.Relation }); j >= 0 {
+			pair := p.layout.pairs[j]
+			t.Computed, t.Lossy = computedPlans(t.Computed, capability.Legacy, pair.Reverse), pair.Lossy
+			if pair.Where != nil {
+				t.Where = pair.Where.SQL
+			}
 			p.unlog(&there[j], capability.Extracted)
-			v := judge(p.layout.pairs[j], d.Rename, here[i], there[j], p.plan.Begun)
+			p.identity(pair, capability.Legacy, here[i])
+			p.identity(pair, capability.Extracted, there[j])
+			v := judge(pair, d.Rename, here[i], there[j], p.plan.Begun)
 			for _, o := range v.obstacles {
 				p.refuse(capability.Problem{Path: "data.tables." + t.Table, Line: p.line(d.From.Relation), Message: o.Message, Mend: o.Mend})
 			}
@@ -153,6 +173,13 @@ func (p *planner) tables(ctx context.Context, legacy, extracted Database) error 
 		p.plan.Disk += t.Disk
 	}
 	return nil
+}
+
+func computedPlans(list []ComputedPlan, side capability.Side, computed []Computed) []ComputedPlan {
+	for _, c := range computed {
+		list = append(list, ComputedPlan{Side: side, Column: c.Column, Type: c.Type, SQL: c.SQL})
+	}
+	return list
 }
 
 // line is where the document names a legacy table.

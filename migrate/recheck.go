@@ -119,7 +119,7 @@ func (r *recheck) compare(ctx context.Context, groups [][]Key, now time.Time) ([
 	readings := make([]reading, len(groups))
 	for i, keys := range groups {
 		m := r.d.mappings[keys[0].Table]
-		before, err := r.read(ctx, keys, r.d.source, m.From, m.FromColumns, m.FromKey)
+		before, err := r.here(ctx, keys, m)
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +138,7 @@ func (r *recheck) compare(ctx context.Context, groups [][]Key, now time.Time) ([
 	var open []Key
 	for _, one := range readings {
 		m := one.mapping
-		if one.there, err = r.read(ctx, one.keys, r.d.target, m.To, m.ToColumns, m.ToKey); err != nil {
+		if one.there, err = r.there(ctx, one.keys, m); err != nil {
 			return nil, err
 		}
 		again, err := r.undecided(ctx, one, now)
@@ -166,7 +166,7 @@ func (r *recheck) undecided(ctx context.Context, one reading, now time.Time) ([]
 	if len(differ) == 0 {
 		return nil, nil
 	}
-	after, err := r.read(ctx, open, r.d.source, m.From, m.FromColumns, m.FromKey)
+	after, err := r.here(ctx, open, m)
 	if err != nil {
 		return nil, err
 	}
@@ -180,12 +180,23 @@ func (r *recheck) undecided(ctx context.Context, one reading, now time.Time) ([]
 	return open, nil
 }
 
-func (r *recheck) read(ctx context.Context, keys []Key, from Database, t Table, columns, key []string) ([]Found, error) {
+// here reads rows of the source, there those of the target, as they compare.
+func (r *recheck) here(ctx context.Context, keys []Key, m Mapping) ([]Found, error) {
+	source, _, _ := m.Compared()
+	return r.d.source.ByKey(ctx, source, keyColumns(m.FromKey, m.From), values(keys))
+}
+
+func (r *recheck) there(ctx context.Context, keys []Key, m Mapping) ([]Found, error) {
+	_, target, _ := m.Compared()
+	return r.d.target.ByKey(ctx, target, keyColumns(m.ToKey, m.To), values(keys))
+}
+
+func values(keys []Key) [][]string {
 	values := make([][]string, len(keys))
 	for i, k := range keys {
 		values[i] = k.Values
 	}
-	return from.ByKey(ctx, t.Relation, columns, keyColumns(key, t), values)
+	return values
 }
 
 // passed blocks until the stream has applied everything before the position.
@@ -239,11 +250,11 @@ func (r *recheck) exact(ctx context.Context, keys []Key) ([]capability.Mismatch,
 	var mismatches []capability.Mismatch
 	for _, batch := range r.byTable(keys) {
 		m := r.d.mappings[batch[0].Table]
-		here, err := r.read(ctx, batch, r.d.source, m.From, m.FromColumns, m.FromKey)
+		here, err := r.here(ctx, batch, m)
 		if err != nil {
 			return nil, err
 		}
-		there, err := r.read(ctx, batch, r.d.target, m.To, m.ToColumns, m.ToKey)
+		there, err := r.there(ctx, batch, m)
 		if err != nil {
 			return nil, err
 		}

@@ -33,15 +33,16 @@ type Rows interface {
 	// OpenRepair opens a session that makes rows of the mapping's target those of
 	// its source, past the guards and marked as coming from that side.
 	OpenRepair(ctx context.Context, name string, from capability.Side, m Mapping) (Repair, error)
-	// ByKey returns the rows with the given keys, in the order of the keys.
-	ByKey(ctx context.Context, from Relation, columns []string, key []KeyColumn, keys [][]string) ([]Found, error)
+	// ByKey returns the rows with the given keys, in the order of the keys. One that
+	// is not selected is not there.
+	ByKey(ctx context.Context, from Selection, key []KeyColumn, keys [][]string) ([]Found, error)
 }
 
 // Reader is a session that sees one snapshot.
 type Reader interface {
 	// Ordered writes the rows of a table in the order of the key, one line each in
 	// the text form of COPY: all, or those behind the key with the values of after.
-	Ordered(ctx context.Context, w io.Writer, from Relation, columns []string, key []KeyColumn, after []string) error
+	Ordered(ctx context.Context, w io.Writer, from Selection, key []KeyColumn, after []string) error
 	Close() error
 }
 

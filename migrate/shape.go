@@ -23,9 +23,12 @@ type shapes struct {
 type fitted struct {
 	shape   Shape
 	table   int
-	columns []int // of the mapping's columns, where in the shape
+	columns []int // of the columns that the mapping takes, where in the shape
 	key     []int // of the mapping's key columns, where in the shape
 	keyAt   []int // of the mapping's key columns, where among the mapping's columns
+	// inputs are, for each column that is computed, where what it is computed from
+	// is among the columns that the mapping takes.
+	inputs [][]int
 }
 
 func newShapes(from capability.Side, mappings []Mapping) *shapes {
@@ -61,13 +64,16 @@ func (s *shapes) fitColumns(f *fitted) error {
 				"add it on the other side as well and start over with `strangler data reset`, or drop it again")
 		}
 	}
-	for _, name := range m.FromColumns {
+	for _, name := range m.Taken() {
 		at := slices.IndexFunc(f.shape.Columns, func(c ShapeColumn) bool { return c.Name == name })
 		if at < 0 {
 			return s.halt(m.From.Relation, fmt.Sprintf("column %q was dropped or renamed on the %s side", name, s.from),
 				"drop it on the other side as well and start over with `strangler data reset`")
 		}
 		f.columns = append(f.columns, at)
+	}
+	for _, c := range m.Computed {
+		f.inputs = append(f.inputs, m.positions(c.Inputs))
 	}
 	for _, old := range s.known {
 		if old.table == f.table {
@@ -81,7 +87,7 @@ func (s *shapes) fitColumns(f *fitted) error {
 // table, and rewritten rows are in no stream.
 func (s *shapes) sameTypes(before, now *fitted) error {
 	m := s.mappings[now.table]
-	for i, name := range m.FromColumns {
+	for i, name := range m.Taken() {
 		a, b := before.shape.Columns[before.columns[i]], now.shape.Columns[now.columns[i]]
 		if a.Type != b.Type || a.Modifier != b.Modifier {
 			return s.halt(m.From.Relation, fmt.Sprintf("the type of column %q was changed on the %s side", name, s.from),
@@ -102,6 +108,9 @@ func (s *shapes) fitIdentity(f *fitted) error {
 		}
 		f.key = append(f.key, at)
 		f.keyAt = append(f.keyAt, slices.Index(m.FromColumns, name))
+	}
+	if m.Where != nil && !f.shape.whole() {
+		return s.halt(m.From.Relation, "its old rows do not come whole any more, so that nobody can tell which of them were to move", fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL, then start over with `strangler data reset`", m.From.SQL()))
 	}
 	if f.shape.Identity == 'f' { // then every column is flagged, and old rows come whole
 		return nil
@@ -143,10 +152,13 @@ func (s *shapes) row(r Row) (Change, error) {
 		c.Values = make([]Value, len(f.columns))
 		for i, at := range f.columns {
 			c.Values[i] = r.New[at]
-			if c.Values[i].Unchanged && f.shape.Identity == 'f' && r.Old != nil {
+			if c.Values[i].Unchanged && f.shape.whole() && r.Old != nil {
 				c.Values[i] = r.Old[at] // the old row came whole
 			}
 		}
+	}
+	if err := f.complete(c, s); err != nil {
+		return Change{}, err
 	}
 	if r.Kind != Insert {
 		identity := r.Old
@@ -160,7 +172,35 @@ func (s *shapes) row(r Row) (Change, error) {
 	if r.Kind == Update {
 		c.Moved = f.moved(c)
 	}
+	if s.mappings[f.table].Where != nil && r.Kind != Insert {
+		if r.Old == nil {
+			return Change{}, fmt.Errorf("read change stream: a row (%c) of %s came without its old values", r.Kind, f.shape.Relation)
+		}
+		c.Old = make([]Value, len(f.columns))
+		for i, at := range f.columns {
+			c.Old[i] = r.Old[at]
+		}
+	}
 	return c, nil
+}
+
+// complete makes sure that what is computed of an update is computed of all of its
+// inputs, or left alone with all of them.
+func (f *fitted) complete(c Change, s *shapes) error {
+	m := s.mappings[f.table]
+	for i, inputs := range f.inputs {
+		unchanged := 0
+		for _, at := range inputs {
+			if c.Values != nil && c.Values[at].Unchanged {
+				unchanged++
+			}
+		}
+		if unchanged > 0 && unchanged < len(inputs) {
+			return s.halt(m.From.Relation, fmt.Sprintf("an update came without large values that %q is computed from (%v)", m.Computed[i].Column, m.Computed[i].Inputs),
+				fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL, then start over with `strangler data reset`", m.From.SQL()))
+		}
+	}
+	return nil
 }
 
 // whole makes sure that the row came with the tuples of its kind, and these with

@@ -24,9 +24,10 @@ func (r *recheck) mismatch(m Mapping, k Key, source, target Found) capability.Mi
 		found.Detail = "only in " + string(r.d.from.Other())
 	default:
 		var columns []string
+		_, _, names := m.Compared()
 		for i := range source.Values {
 			if (source.Values[i] == nil) != (target.Values[i] == nil) || !bytes.Equal(source.Values[i], target.Values[i]) {
-				columns = append(columns, m.Pair.Columns[i].Legacy)
+				columns = append(columns, names[i])
 			}
 		}
 		found.Detail = differs(columns)

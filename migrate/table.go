@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -72,6 +71,14 @@ type Pair struct {
 	// Columns lists the columns that move, in the legacy table's order, as
 	// {legacy name, extracted name}. Generated columns are not in it.
 	Columns []ColumnPair
+	// Forward are the extracted table's columns that are computed from the legacy
+	// row, Reverse the legacy table's that are computed from the extracted one. What
+	// is empty is left out of the text that tells two layouts apart.
+	Forward []Computed  `json:",omitempty"`
+	Reverse []Computed  `json:",omitempty"`
+	Where   *Expression `json:",omitempty"` // over the legacy row: which ones move; nil: all
+	// Lossy: the way back need not give what the way there was given.
+	Lossy bool `json:",omitempty"`
 }
 
 // ColumnPair is one column under its two names.
@@ -88,19 +95,28 @@ func (p Pair) On(side capability.Side) Table {
 }
 
 // Mapping is a pair seen in one direction: what the rows of From become in To.
-// Position i of every list is the same column (or key column) on both sides.
+// Position i of FromColumns and ToColumns is the same column on both sides, as
+// far as FromColumns goes; behind that ToColumns has those that are computed.
 type Mapping struct {
 	Pair     Pair
+	Side     capability.Side // of From
 	From, To Table
 	// Columns and Key are by name, in one order for both sides. The key is in
 	// the order of the legacy side's primary key.
 	FromColumns, ToColumns []string
 	FromKey, ToKey         []string
+	// Computed are the last of ToColumns.
+	Computed []Computed
+	// Inputs are columns of From that are only looked at: by what is computed, or by
+	// Where. What a stream takes of a row is FromColumns, then Inputs.
+	Inputs []string
+	Where  *Expression // over rows of From: those that are there for To; nil: all
+	Guard  *Expression // over rows of To: those that may be written; nil: all
 }
 
 // Direct returns the pair as a mapping from one side to the other.
 func (p Pair) Direct(from capability.Side) Mapping {
-	m := Mapping{Pair: p, From: p.On(from), To: p.On(from.Other())}
+	m := Mapping{Pair: p, Side: from, From: p.On(from), To: p.On(from.Other())}
 	name := func(c ColumnPair, side capability.Side) string {
 		if side == capability.Legacy {
 			return c.Legacy
@@ -119,68 +135,41 @@ func (p Pair) Direct(from capability.Side) Mapping {
 		m.FromKey = append(m.FromKey, name(p.Columns[i], from))
 		m.ToKey = append(m.ToKey, name(p.Columns[i], from.Other()))
 	}
+	if m.Computed, m.Where = p.Forward, p.Where; from == capability.Extracted {
+		m.Computed, m.Where, m.Guard = p.Reverse, nil, p.Where
+	}
+	for _, c := range m.Computed {
+		m.ToColumns = append(m.ToColumns, c.Column)
+		m.look(c.Inputs)
+	}
+	if m.Where != nil {
+		m.look(m.Where.Inputs)
+	}
 	return m
 }
 
-// NewPair matches the columns of the two tables by name through the document's
-// renames. Every problem is returned: a column that would be lost, one that
-// could not be filled, a key that is missing or differs.
-func NewPair(doc capability.Table, legacy, extracted Table) (Pair, []capability.Problem) {
-	p := Pair{Mode: doc.Mode, Legacy: legacy, Extracted: extracted}
-	var problems []capability.Problem
-	report := func(value, message, mend string) {
-		problems = append(problems, capability.Problem{Path: "data.tables." + doc.Table, Line: doc.Line, Value: value, Message: message, Mend: mend})
-	}
-	filled := map[string]bool{}
-	for _, c := range legacy.Columns {
-		as := c.Name
-		if renamed, ok := doc.Columns[c.Name]; ok {
-			as = renamed
-		}
-		to, ok := extracted.Column(as)
-		switch {
-		case !ok && c.Generated:
-		case !ok:
-			report(c.Name, fmt.Sprintf("the extracted table %s has no column %q", extracted.Relation, as), "add it there, or rename it under columns:")
-		case c.Generated || to.Generated:
-			filled[as] = true // each side computes its own; verified like the rest
-		case c.Type != to.Type:
-			report(c.Name, fmt.Sprintf("%s is %s on the legacy side and %s on the extracted one", c.Name, c.Type, to.Type), "make the types the same: an exact comparison needs it")
-		default:
-			filled[as] = true
-			p.Columns = append(p.Columns, ColumnPair{c.Name, as})
+// look takes columns up that do not move as they are.
+func (m *Mapping) look(inputs []string) {
+	for _, name := range inputs {
+		if !slices.Contains(m.FromColumns, name) && !slices.Contains(m.Inputs, name) {
+			m.Inputs = append(m.Inputs, name)
 		}
 	}
-	for name := range doc.Columns {
-		if _, ok := legacy.Column(name); !ok {
-			report(name, fmt.Sprintf("the legacy table %s has no column %q to rename", legacy.Relation, name), "write the name as the database has it")
-		}
-	}
-	for _, c := range extracted.Columns {
-		if !filled[c.Name] && !c.Generated && c.NotNull && c.Default == "" && c.Identity == "" {
-			report(c.Name, fmt.Sprintf("column %q of %s exists only on the extracted side, is NOT NULL and has no default", c.Name, extracted.Relation), "give it a default or drop NOT NULL")
-		}
-	}
-	problems = append(problems, p.keyProblems(doc)...)
-	return p, problems
 }
 
-func (p Pair) keyProblems(doc capability.Table) []capability.Problem {
-	path := "data.tables." + doc.Table
-	if len(p.Legacy.Key) == 0 {
-		return []capability.Problem{{Path: path, Line: doc.Line, Value: p.Legacy.String(), Message: "the table has no primary key, so its rows cannot be told apart",
-			Mend: "add one (ALTER TABLE … ADD PRIMARY KEY), or leave the table out"}}
+// Taken are the columns of From whose values a stream takes, in the order of a
+// Change before it is translated.
+func (m Mapping) Taken() []string { return slices.Concat(m.FromColumns, m.Inputs) }
+
+// positions finds columns among those that are taken.
+func (m Mapping) positions(names []string) []int {
+	taken := m.Taken()
+	list := make([]int, len(names))
+	for i, name := range names {
+		list[i] = slices.Index(taken, name)
 	}
-	if m := p.Direct(capability.Legacy); !slices.Equal(sorted(m.ToKey), sorted(p.Extracted.Key)) {
-		return []capability.Problem{{Path: path, Line: doc.Line, Value: strings.Join(p.Extracted.Key, ", "),
-			Message: fmt.Sprintf("the primary key of the extracted table %s is not that of the legacy table (%s)", p.Extracted.Relation, strings.Join(p.Legacy.Key, ", ")),
-			Mend:    "give both tables the same key columns"}}
-	}
-	return nil
+	return list
 }
 
-func sorted(names []string) []string {
-	names = slices.Clone(names)
-	slices.Sort(names)
-	return names
-}
+// Plain says that rows of From are rows of To as they are, but for the names.
+func (m Mapping) Plain() bool { return len(m.Computed) == 0 && m.Where == nil }

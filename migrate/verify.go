@@ -140,6 +140,11 @@ func (v *verification) run(ctx context.Context, from capability.Side) error {
 	return v.group(ctx, capability.Legacy, copies)
 }
 
+// computes says whether one of two columns is filled by an expression.
+func (p Pair) computes(legacy, extracted string) bool {
+	return contains(p.Reverse, legacy) || contains(p.Forward, extracted)
+}
+
 // generated lists the columns that both sides compute, which are compared though
 // they are not moved, and names those that are on one side only.
 func generated(p Pair, doc capability.Document) (both []ColumnPair, skipped []string) {
@@ -153,6 +158,9 @@ func generated(p Pair, doc capability.Document) (both []ColumnPair, skipped []st
 	for _, c := range p.Columns {
 		compared[c.Extracted] = true
 	}
+	for _, c := range p.Forward {
+		compared[c.Column] = true
+	}
 	moved := map[string]bool{}
 	for _, c := range p.Columns {
 		moved[c.Legacy] = true
@@ -165,9 +173,13 @@ func generated(p Pair, doc capability.Document) (both []ColumnPair, skipped []st
 		if renamed, ok := renames[c.Name]; ok {
 			as = renamed
 		}
-		if _, ok := p.Extracted.Column(as); ok {
+		to, ok := p.Extracted.Column(as)
+		switch {
+		case ok && !p.computes(c.Name, as) && (c.Generated || to.Generated):
 			both, compared[as] = append(both, ColumnPair{c.Name, as}), true
-		} else {
+		case contains(p.Reverse, c.Name) || inputs(p.Forward, c.Name):
+			// Compared by what is computed from it.
+		default:
 			skipped = append(skipped, fmt.Sprintf("%s.%s: only in legacy", p.Legacy.Relation, c.Name))
 		}
 	}

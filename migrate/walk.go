@@ -147,8 +147,8 @@ func (v *verification) table(ctx context.Context, source, target Reader, c compa
 		stop.Store(true)
 		time.AfterFunc(stopTime, cancel)
 	})()
-	here, stopHere := ordered(reading, source, c.mapping.From.Relation, c.from, keyColumns(c.mapping.FromKey, c.mapping.From), c.after)
-	there, stopThere := ordered(reading, target, c.mapping.To.Relation, c.to, keyColumns(c.mapping.ToKey, c.mapping.To), c.after)
+	here, stopHere := ordered(reading, source, c.from, keyColumns(c.mapping.FromKey, c.mapping.From), c.after)
+	there, stopThere := ordered(reading, target, c.to, keyColumns(c.mapping.ToKey, c.mapping.To), c.after)
 	name := c.mapping.Pair.Legacy.Relation.String()
 	last, err = c.merge(here, there, func() bool {
 		v.row(name)
@@ -169,11 +169,11 @@ func (v *verification) table(ctx context.Context, source, target Reader, c compa
 
 // ordered reads a table in a goroutine of its own. The returned function ends
 // it, waits, and returns what went wrong, if the reading was not cut short.
-func ordered(ctx context.Context, r Reader, from Relation, columns []string, key []KeyColumn, after []string) (io.Reader, func() error) {
+func ordered(ctx context.Context, r Reader, from Selection, key []KeyColumn, after []string) (io.Reader, func() error) {
 	reader, writer := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := r.Ordered(ctx, writer, from, columns, key, after)
+		err := r.Ordered(ctx, writer, from, key, after)
 		writer.CloseWithError(err)
 		done <- err
 	}()

@@ -20,11 +20,12 @@ import (
 // of an exported snapshot whose session has ended.
 var snapshotGone = []string{"22023", "42704", "55000"}
 
-// ReadChunk writes a chunk's rows in the text form of COPY, as the exported
+// ReadChunk writes the selection of a chunk's rows in the text form of COPY, as the exported
 // snapshot sees them. Each chunk is a short transaction, and gives way to whoever
 // waits for its table's lock: a change of the definition waits for a second or
 // two, and the monolith behind it, not for a copy.
-func (d *Database) ReadChunk(ctx context.Context, w io.Writer, snapshot string, from migrate.Relation, columns []string, chunk migrate.Chunk) (int64, error) {
+func (d *Database) ReadChunk(ctx context.Context, w io.Writer, snapshot string, selection migrate.Selection, chunk migrate.Chunk) (int64, error) {
+	from := selection.Relation
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", from, err)
@@ -37,7 +38,7 @@ func (d *Database) ReadChunk(ctx context.Context, w io.Writer, snapshot string, 
 		return 0, fmt.Errorf("read %s: %w", from, err)
 	}
 	watch := d.watchLock(ctx, session.PID(), oid)
-	tag, err := session.CopyTo(ctx, w, selectChunk(from, columns, chunk))
+	tag, err := session.CopyTo(ctx, w, selectChunk(selection, chunk))
 	if err == nil {
 		_, err = session.Exec(ctx, `COMMIT`).ReadAll()
 	}
@@ -74,12 +75,12 @@ func openChunk(ctx context.Context, session *pgconn.PgConn, snapshot string, fro
 	return uint32(n), err
 }
 
-func selectChunk(from migrate.Relation, columns []string, chunk migrate.Chunk) string {
+func selectChunk(s migrate.Selection, chunk migrate.Chunk) string {
 	where := fmt.Sprintf(`ctid >= '(%d,0)'::tid`, chunk.Low)
 	if chunk.High < migrate.LastBlock {
 		where += fmt.Sprintf(` AND ctid < '(%d,0)'::tid`, chunk.High)
 	}
-	return `COPY (SELECT ` + quote.Idents(columns) + ` FROM ONLY ` + quote.Relation(from) + ` WHERE ` + where + `) TO STDOUT`
+	return `COPY (` + selectSQL(s, "t", where, "") + `) TO STDOUT`
 }
 
 // Extent says how large a table is now.

@@ -33,7 +33,7 @@ func TestALostSnapshotIsToldFromALostConnection(t *testing.T) {
 	m.must(err)
 	chunk := migrate.Chunk{High: migrate.LastBlock, File: extent.File}
 	read := func(ctx context.Context, name string) (int64, error) {
-		return d.ReadChunk(ctx, io.Discard, name, orders, []string{"id"}, chunk)
+		return d.ReadChunk(ctx, io.Discard, name, migrate.Columns(orders, "id"), chunk)
 	}
 	if n, err := read(t.Context(), snapshot.Name()); n != 3000 || err != nil {
 		t.Errorf("%d rows, %v", n, err)
@@ -84,7 +84,7 @@ func TestAChunkGivesWayToAChangeOfTheTable(t *testing.T) {
 	slow := make(stalled)
 	done := make(chan error, 1)
 	go func() {
-		_, err := d.ReadChunk(t.Context(), slow, snapshot.Name(), wide, []string{"id", "v"}, migrate.Chunk{High: migrate.LastBlock, File: extent.File})
+		_, err := d.ReadChunk(t.Context(), slow, snapshot.Name(), migrate.Columns(wide, "id", "v"), migrate.Chunk{High: migrate.LastBlock, File: extent.File})
 		done <- err
 	}()
 	m.eventually("the table is read", func() (bool, string) {

@@ -23,7 +23,7 @@ func (d *Database) Define(ctx context.Context, definitions []migrate.Definition)
 			f.wanted[definition.From.Relation] = definition
 		}
 	}
-	for _, step := range []func(context.Context) error{f.parts, f.tables, f.constraints, f.indexes, f.renames, f.foreignKeys, f.omissions} {
+	for _, step := range []func(context.Context) error{f.parts, f.tables, f.constraints, f.indexes, f.drops, f.renames, f.computed, f.foreignKeys, f.omissions} {
 		if err := step(ctx); err != nil {
 			return migrate.DDL{}, fmt.Errorf("define tables of %s database: %w", d.side, err)
 		}
@@ -247,7 +247,7 @@ func (f *definer) each(ctx context.Context, query string, do func(to migrate.Rel
 // waits under a third name until that has gone.
 func (f *definer) renames(context.Context) error {
 	for _, relation := range f.relations {
-		definition := f.wanted[relation]
+		definition := f.wanted[relation].Reduced()
 		rename := func(from, to string) {
 			f.add("ALTER TABLE %s RENAME COLUMN %s TO %s", quote.Relation(definition.To), quote.Ident(from), quote.Ident(to))
 		}

@@ -48,6 +48,9 @@ func (f *definer) foreignKeys(ctx context.Context) error {
 		case referred.To.Name == "":
 			f.omit("foreign key %s of %s to %s, which does not move", name, from, to)
 			return nil
+		case stays(referring, columns), stays(referred, references):
+			f.omit("foreign key %s of %s to %s, over columns that stay behind", name, from, to)
+			return nil
 		}
 		if len(cleared) > 0 {
 			actions += " (" + quote.Idents(renamed(referring, cleared)) + ")"

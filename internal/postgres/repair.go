@@ -100,7 +100,7 @@ func (r *repair) Commit(ctx context.Context) error {
 		}
 		all, values := r.whole()
 		for _, statement := range []string{
-			`WITH gone AS (DELETE FROM ` + table + ` AS t USING (SELECT DISTINCT * FROM pg_temp.strangler_gone) AS k WHERE ` + r.on("t", "k") + ` RETURNING t.*)
+			`WITH gone AS (DELETE FROM ` + table + ` AS t USING (SELECT DISTINCT * FROM pg_temp.strangler_gone) AS k WHERE ` + r.on("t", "k") + r.guard() + ` RETURNING t.*)
 				INSERT INTO pg_temp.strangler_old SELECT * FROM gone`,
 			`INSERT INTO ` + table + ` (` + all + `) OVERRIDING SYSTEM VALUE SELECT ` + values + ` FROM pg_temp.strangler_put AS p JOIN pg_temp.strangler_old AS o ON ` + r.on("p", "o"),
 			`INSERT INTO ` + table + ` (` + columns + `) OVERRIDING SYSTEM VALUE SELECT ` + columns + ` FROM pg_temp.strangler_put AS p
@@ -133,6 +133,14 @@ func (r *repair) whole() (columns, values string) {
 		names, from = append(names, name), append(from, row+name)
 	}
 	return strings.Join(names, ", "), strings.Join(from, ", ")
+}
+
+// guard leaves alone what is in the target besides the rows that move.
+func (r *repair) guard() string {
+	if r.mapping.Guard == nil {
+		return ""
+	}
+	return ` AND EXISTS (SELECT FROM (SELECT t.*) AS it WHERE (` + r.mapping.Guard.SQL + `))`
 }
 
 // on joins two of the tables by the target's key.

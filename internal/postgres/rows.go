@@ -41,9 +41,9 @@ func (d *Database) OpenRows(ctx context.Context, snapshot string) (migrate.Reade
 	return r, nil
 }
 
-// Ordered writes the rows of a table in the order of the key, from behind the key
+// Ordered writes the selected rows of a table in the order of the key, from behind the key
 // with the values of after on where that is not nil.
-func (r *rowReader) Ordered(ctx context.Context, w io.Writer, from migrate.Relation, columns []string, key []migrate.KeyColumn, after []string) error {
+func (r *rowReader) Ordered(ctx context.Context, w io.Writer, s migrate.Selection, key []migrate.KeyColumn, after []string) error {
 	order, values := make([]string, len(key)), make([]string, len(after))
 	for i, k := range key {
 		plain := k.Number() || k.Type == "uuid" // the order of uuid is that of its text
@@ -60,11 +60,11 @@ func (r *rowReader) Ordered(ctx context.Context, w io.Writer, from migrate.Relat
 	}
 	where := ""
 	if after != nil {
-		where = ` WHERE (` + strings.Join(order, ", ") + `) > (` + strings.Join(values, ", ") + `)`
+		where = `(` + strings.Join(order, ", ") + `) > (` + strings.Join(values, ", ") + `)`
 	}
-	_, err := r.conn.PgConn().CopyTo(ctx, w, `COPY (SELECT `+quote.Idents(columns)+` FROM ONLY `+quote.Relation(from)+where+` ORDER BY `+strings.Join(order, ", ")+`) TO STDOUT`)
+	_, err := r.conn.PgConn().CopyTo(ctx, w, `COPY (`+selectSQL(s, "t", where, strings.Join(order, ", "))+`) TO STDOUT`)
 	if err != nil {
-		return fmt.Errorf("read %s in order: %w", from, err)
+		return fmt.Errorf("read %s in order: %w", s.Relation, err)
 	}
 	return nil
 }
@@ -78,7 +78,7 @@ func (r *rowReader) Close() error {
 
 // ByKey returns the rows with the given keys, in the order of the keys. Values
 // are text, as COPY writes them but for its escapes.
-func (d *Database) ByKey(ctx context.Context, from migrate.Relation, columns []string, key []migrate.KeyColumn, keys [][]string) ([]migrate.Found, error) {
+func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate.KeyColumn, keys [][]string) ([]migrate.Found, error) {
 	arrays, names := make([]string, len(key)), make([]string, len(key))
 	on, args := make([]string, len(key)), []any{pgx.QueryResultFormats{pgx.TextFormatCode}}
 	for i, k := range key {
@@ -87,17 +87,15 @@ func (d *Database) ByKey(ctx context.Context, from migrate.Relation, columns []s
 			values[j] = keys[j][i]
 		}
 		args = append(args, values)
-		arrays[i], names[i] = fmt.Sprintf("$%d::text[]", i+1), fmt.Sprintf("k%d", i+1)
-		on[i] = fmt.Sprintf("t.%s = u.k%d::%s", quote.Ident(k.Name), i+1, k.Type)
+		// Names that no column has: the selection's expressions write theirs bare.
+		arrays[i], names[i] = fmt.Sprintf("$%d::text[]", i+1), fmt.Sprintf(`"strangler key %d"`, i+1)
+		on[i] = fmt.Sprintf("t.%s = u.%s::%s", quote.Ident(k.Name), names[i], k.Type)
 	}
-	list := make([]string, len(columns))
-	for i, c := range columns {
-		list[i] = "t." + quote.Ident(c)
-	}
-	found, err := d.pool.Query(ctx, `SELECT u.n, t.xmin::text || t.ctid::text, `+strings.Join(list, ", ")+
-		` FROM unnest(`+strings.Join(arrays, ", ")+`) WITH ORDINALITY AS u(`+strings.Join(names, ", ")+`, n) JOIN ONLY `+quote.Relation(from)+` AS t ON `+strings.Join(on, " AND "), args...)
+	found, err := d.pool.Query(ctx, `SELECT u."strangler row", t.xmin::text || t.ctid::text, `+terms(s, "t")+
+		` FROM unnest(`+strings.Join(arrays, ", ")+`) WITH ORDINALITY AS u(`+strings.Join(names, ", ")+`, "strangler row") JOIN ONLY `+quote.Relation(s.Relation)+` AS t ON `+strings.Join(on, " AND ")+
+		conditions("WHERE", s.Where), args...)
 	if err != nil {
-		return nil, fmt.Errorf("read rows of %s in %s database: %w", from, d.side, err)
+		return nil, fmt.Errorf("read rows of %s in %s database: %w", s.Relation, d.side, err)
 	}
 	defer found.Close()
 	rows := make([]migrate.Found, len(keys))
@@ -105,9 +103,9 @@ func (d *Database) ByKey(ctx context.Context, from migrate.Relation, columns []s
 		raw := found.RawValues() // valid until the next row
 		var n int
 		if _, err := fmt.Sscan(string(raw[0]), &n); err != nil || n < 1 || n > len(rows) {
-			return nil, fmt.Errorf("read rows of %s in %s database: row number %q", from, d.side, raw[0])
+			return nil, fmt.Errorf("read rows of %s in %s database: row number %q", s.Relation, d.side, raw[0])
 		}
-		row := migrate.Found{Version: string(raw[1]), Values: make([][]byte, len(columns))}
+		row := migrate.Found{Version: string(raw[1]), Values: make([][]byte, len(s.Terms))}
 		for i, v := range raw[2:] {
 			if v != nil {
 				row.Values[i] = append([]byte{}, v...)
@@ -116,7 +114,7 @@ func (d *Database) ByKey(ctx context.Context, from migrate.Relation, columns []s
 		rows[n-1] = row
 	}
 	if err := found.Err(); err != nil {
-		return nil, fmt.Errorf("read rows of %s in %s database: %w", from, d.side, err)
+		return nil, fmt.Errorf("read rows of %s in %s database: %w", s.Relation, d.side, err)
 	}
 	return rows, nil
 }

@@ -123,6 +123,10 @@ func (s *Session) steps(ctx context.Context, strokes []stroke, position *capabil
 	}
 	steps := s.opened(make([]step, 0, len(strokes)+2))
 	for _, k := range strokes {
+		if k.kind == migrate.ChangeTruncate {
+			steps = append(steps, s.truncate(k.changes[0])...)
+			continue
+		}
 		next, err := s.step(ctx, k)
 		if err != nil {
 			return nil, err
@@ -137,9 +141,6 @@ func (s *Session) steps(ctx context.Context, strokes []stroke, position *capabil
 
 func (s *Session) step(ctx context.Context, k stroke) (step, error) {
 	c := k.changes[0]
-	if k.kind == migrate.ChangeTruncate {
-		return step{sql: s.truncate(c), judge: s.plain}, nil
-	}
 	w := s.writers[k.table]
 	if k.bulk() {
 		sql, params := w.bulk(k.kind, k.changes)
@@ -158,12 +159,22 @@ func (s *Session) step(ctx context.Context, k stroke) (step, error) {
 	return step{prepared: name, params: params, judge: func(affected int64, err error) error { return s.judgeRow(c, affected, err) }}, nil
 }
 
-func (s *Session) truncate(c migrate.Change) string {
-	names := make([]string, len(c.Tables))
+// truncate empties tables together. Of a table that holds rows of others besides,
+// they stay; and then rows of all of them are deleted, because PostgreSQL does not
+// truncate one that a table which stays refers to.
+func (s *Session) truncate(c migrate.Change) []step {
+	names, deletes := make([]string, len(c.Tables)), make([]step, len(c.Tables))
+	guarded := false
 	for i, t := range c.Tables {
-		names[i] = s.writers[t].table
+		w := s.writers[t]
+		names[i] = w.table
+		guarded = guarded || w.mapping.Guard != nil
+		deletes[i] = step{sql: "DELETE FROM " + w.table + " WHERE true" + w.guard(), judge: s.plain}
 	}
-	return "TRUNCATE " + strings.Join(names, ", ")
+	if guarded {
+		return deletes
+	}
+	return []step{{sql: "TRUNCATE " + strings.Join(names, ", "), judge: s.plain}}
 }
 
 func (s *Session) progressStep(position capability.Position) step {

@@ -60,7 +60,7 @@ func (w *Writer) bulk(kind migrate.ChangeKind, changes []migrate.Change) (sql st
 	case migrate.ChangeInsert:
 		return w.bulkInsert(changes)
 	case migrate.ChangeDelete:
-		return fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE %s", w.table, given(len(w.keyAt)), w.joined(0)), w.keyArrays(changes)
+		return fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE %s", w.table, given(len(w.keyAt)), w.joined(0)+w.guard()), w.keyArrays(changes)
 	default:
 		return w.bulkUpdate(changes)
 	}
@@ -70,10 +70,10 @@ func (w *Writer) bulkInsert(changes []migrate.Change) (string, [][]byte) {
 	values := make([]string, len(w.columns))
 	params := make([][]byte, len(w.columns))
 	for i := range w.columns {
-		values[i] = fmt.Sprintf("u.c%d::%s", i, w.types[i])
+		values[i] = fmt.Sprintf("u.strangler_%d::%s", i, w.types[i])
 		params[i] = textArray(len(changes), func(n int) []byte { return changes[n].Values[i].Text })
 	}
-	return fmt.Sprintf("INSERT INTO %s (%s)%s SELECT %s FROM %s", w.table, strings.Join(w.columns, ", "), w.overriding(), strings.Join(values, ", "), given(len(w.columns))), params
+	return w.kept(fmt.Sprintf("INSERT INTO %s (%s)%s SELECT %s FROM %s", w.table, strings.Join(w.columns, ", "), w.overriding(), strings.Join(values, ", "), given(len(w.columns)))), params
 }
 
 func (w *Writer) bulkUpdate(changes []migrate.Change) (string, [][]byte) {
@@ -83,19 +83,20 @@ func (w *Writer) bulkUpdate(changes []migrate.Change) (string, [][]byte) {
 		if sets != '1' {
 			continue
 		}
-		set = append(set, fmt.Sprintf("%s = u.c%d::%s", w.columns[i], len(params), w.types[i]))
+		set = append(set, fmt.Sprintf("%s = u.strangler_%d::%s", w.columns[i], len(params), w.types[i]))
 		params = append(params, textArray(len(changes), func(n int) []byte { return changes[n].Values[i].Text }))
 	}
-	where := w.joined(len(params))
+	where := w.joined(len(params)) + w.guard()
 	params = append(params, w.keyArrays(changes)...)
-	return fmt.Sprintf("UPDATE %s AS t SET %s FROM %s WHERE %s", w.table, strings.Join(set, ", "), given(len(params)), where), params
+	return w.kept(fmt.Sprintf("UPDATE %s AS t SET %s FROM %s WHERE %s", w.table, strings.Join(set, ", "), given(len(params)), where)), params
 }
 
-// given is the rows that are handed over, one array a column.
+// given is the rows that are handed over, one array a column. Its names are those
+// of no column: a guard writes the table's bare.
 func given(columns int) string {
 	arrays, names := make([]string, columns), make([]string, columns)
 	for i := range columns {
-		arrays[i], names[i] = fmt.Sprintf("$%d::text[]", i+1), fmt.Sprintf("c%d", i)
+		arrays[i], names[i] = fmt.Sprintf("$%d::text[]", i+1), fmt.Sprintf("strangler_%d", i)
 	}
 	return "unnest(" + strings.Join(arrays, ", ") + ") AS u (" + strings.Join(names, ", ") + ")"
 }
@@ -104,7 +105,7 @@ func given(columns int) string {
 func (w *Writer) joined(first int) string {
 	on := make([]string, len(w.keyAt))
 	for i, at := range w.keyAt {
-		on[i] = fmt.Sprintf("t.%s %s u.c%d::%s", w.columns[at], w.equals[i], first+i, w.types[at])
+		on[i] = fmt.Sprintf("t.%s %s u.strangler_%d::%s", w.columns[at], w.equals[i], first+i, w.types[at])
 	}
 	return strings.Join(on, " AND ")
 }

@@ -22,11 +22,20 @@ func (s *Session) judgeRow(c migrate.Change, affected int64, err error) error {
 	detail := "the row to " + verb(c.Kind) + " is missing"
 	if affected > 1 {
 		detail = fmt.Sprintf("%d rows have this key", affected)
+	} else if guard := s.writers[c.Table].mapping.Guard; guard != nil && c.Kind != migrate.ChangeDelete {
+		return s.unmapped(c, detail+", or is not one of those that move as it would become (where: "+guard.SQL+")")
 	}
 	return s.conflict(c, detail)
 }
 
-func (s *Session) conflict(c migrate.Change, detail string) error {
+// unmapped is a conflict with the mapping, not with somebody's row.
+func (s *Session) unmapped(c migrate.Change, detail string) error {
+	err := s.conflict(c, detail)
+	err.Mend = "change the row where it was written, so that the mapping has a row for it, then mend what differs with: strangler data repair"
+	return err
+}
+
+func (s *Session) conflict(c migrate.Change, detail string) *migrate.ConflictError {
 	w := s.writers[c.Table]
 	key := c.Key
 	if key == nil {

@@ -11,9 +11,13 @@ import (
 )
 
 // ApplyEarly makes changes true for their keys, whatever rows are there, and
-// returns those that lack values for a row that is missing. They go one by one:
+// returns those that lack values for a row that is missing, in terms of the
+// target. They go one by one:
 // each statement says what it has found.
 func (s *Session) ApplyEarly(ctx context.Context, changes []migrate.Change) (missing []migrate.Change, err error) {
+	if changes, err = s.translate(ctx, changes); err != nil {
+		return nil, err
+	}
 	err = s.guarded(ctx, func() error {
 		missing = nil
 		if err := s.forget(ctx); err != nil {
@@ -32,7 +36,7 @@ func (s *Session) ApplyEarly(ctx context.Context, changes []migrate.Change) (mis
 	return missing, err
 }
 
-// Fill inserts whole rows where none has their key, and raises the horizon.
+// Fill inserts whole rows of the target where none has their key, and raises the horizon.
 func (s *Session) Fill(ctx context.Context, rows []migrate.Change, horizon capability.Position) error {
 	return s.guarded(ctx, func() error {
 		var steps []step
@@ -64,7 +68,7 @@ func (s *Session) earlySteps(ctx context.Context, c migrate.Change, missing func
 		}
 	}
 	if c.Kind == migrate.ChangeTruncate {
-		return []step{{sql: s.truncate(c), judge: s.plain}}, nil
+		return s.truncate(c), nil
 	}
 	w := s.writers[c.Table]
 	if c.Kind == migrate.ChangeDelete || c.Moved {

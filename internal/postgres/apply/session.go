@@ -147,6 +147,10 @@ func (s *Session) Commit(ctx context.Context, changes []migrate.Change, position
 
 // send sends a batch of changes, and the position behind them.
 func (s *Session) send(ctx context.Context, changes []migrate.Change, position *capability.Position) error {
+	changes, err := s.translate(ctx, changes)
+	if err != nil {
+		return err
+	}
 	return s.guarded(ctx, func() error { return s.batch(ctx, changes, position) })
 }
 

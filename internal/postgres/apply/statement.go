@@ -59,9 +59,10 @@ func newWriter(m migrate.Mapping, equals map[string]string, ordered bool) *Write
 func (w *Writer) Statement(c migrate.Change) (sql string, params [][]byte) {
 	switch c.Kind {
 	case migrate.ChangeInsert:
-		return w.insert(c)
+		sql, params := w.insert(c)
+		return w.kept(sql), params
 	case migrate.ChangeDelete:
-		return "DELETE FROM " + w.table + w.whereKey(1), c.Key
+		return "DELETE FROM " + w.table + w.whereKey(1) + w.guard(), c.Key
 	default:
 		return w.update(c)
 	}
@@ -74,6 +75,23 @@ func (w *Writer) insert(c migrate.Change) (string, [][]byte) {
 		marks[i], params[i] = fmt.Sprintf("$%d", i+1), v.Text
 	}
 	return fmt.Sprintf("INSERT INTO %s (%s)%s VALUES (%s)", w.table, strings.Join(w.columns, ", "), w.overriding(), strings.Join(marks, ", ")), params
+}
+
+// guard is what a row must fulfil, besides its key, to be written at all.
+func (w *Writer) guard() string {
+	if w.mapping.Guard == nil {
+		return ""
+	}
+	return " AND (" + w.mapping.Guard.SQL + ")"
+}
+
+// kept is a statement that counts only the rows that fulfil the guard when they
+// are written: others would be there for nobody, and are found to be missing.
+func (w *Writer) kept(sql string) string {
+	if w.mapping.Guard == nil {
+		return sql
+	}
+	return "WITH kept AS (" + sql + " RETURNING *) SELECT FROM kept WHERE (" + w.mapping.Guard.SQL + ")"
 }
 
 func (w *Writer) overriding() string {
@@ -111,12 +129,12 @@ func (w *Writer) update(c migrate.Change) (string, [][]byte) {
 		params = append(params, v.Text)
 		set = append(set, fmt.Sprintf("%s = $%d", w.columns[i], len(params)))
 	}
-	where := w.whereKey(len(params) + 1)
+	where := w.whereKey(len(params)+1) + w.guard()
 	params = append(params, c.Key...)
 	if len(set) == 0 { // nothing to change, but the row must be there
 		return "SELECT FROM " + w.table + where + " FOR UPDATE", params
 	}
-	return "UPDATE " + w.table + " SET " + strings.Join(set, ", ") + where, params
+	return w.kept("UPDATE " + w.table + " SET " + strings.Join(set, ", ") + where), params
 }
 
 // movesFixed says whether an update changes an identity column of the key.
@@ -149,7 +167,10 @@ func (w *Writer) rewrite(c migrate.Change) (string, [][]byte) {
 		params = append(params, c.Values[i].Text)
 		values = append(values, fmt.Sprintf("$%d", len(params)))
 	}
-	sql := fmt.Sprintf("WITH gone AS (DELETE FROM %s%s RETURNING *) INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM gone",
-		w.table, w.whereKey(len(params)+1), w.table, strings.Join(names, ", "), strings.Join(values, ", "))
-	return sql, append(params, c.Key...)
+	gone := fmt.Sprintf("WITH gone AS (DELETE FROM %s%s RETURNING *)", w.table, w.whereKey(len(params)+1)+w.guard())
+	insert := fmt.Sprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM gone", w.table, strings.Join(names, ", "), strings.Join(values, ", "))
+	if kept, ok := strings.CutPrefix(w.kept(insert), "WITH"); ok { // one WITH for both
+		return gone + "," + kept, append(params, c.Key...)
+	}
+	return gone + " " + insert, append(params, c.Key...)
 }

@@ -189,7 +189,7 @@ func (f *feed) describe(ctx context.Context, now time.Time) error {
 	var number int16
 	_, err = pgx.ForEachRow(rows, []any{&root, &id, &relation.Schema, &relation.Name, &c.Name, &number, &c.Type, &c.Modifier, &c.Key}, func() error {
 		s := shapes[id]
-		s.ID, s.Relation, s.Identity = id, relation, 'd'
+		s.ID, s.Relation, s.Identity, s.Whole = id, relation, 'd', true
 		s.Columns = append(s.Columns, c)
 		shapes[id], roots[id] = s, root
 		numbers[id] = append(numbers[id], number)

@@ -1,0 +1,47 @@
+package postgres
+
+import (
+	"fmt"
+	"strings"
+
+	"strangler/internal/postgres/quote"
+	"strangler/migrate"
+)
+
+// selectSQL is the query of a selection from its own rows, for COPY: the table is
+// known by alias, conditions and order may be empty.
+func selectSQL(s migrate.Selection, alias, condition, order string) string {
+	sql := "SELECT " + terms(s, alias) + " FROM ONLY " + quote.Relation(s.Relation) + " AS " + alias + conditions("WHERE", condition, s.Where)
+	if order != "" {
+		sql += " ORDER BY " + order
+	}
+	return sql
+}
+
+// terms lists what is selected. Expressions write the names of columns bare, and
+// get names that no column has: PostgreSQL would find theirs in an ORDER BY.
+func terms(s migrate.Selection, alias string) string {
+	list := make([]string, len(s.Terms))
+	for i, term := range s.Terms {
+		if term.SQL == "" {
+			list[i] = alias + "." + quote.Ident(term.Column)
+		} else {
+			list[i] = fmt.Sprintf(`(%s) AS "strangler term %d"`, term.SQL, i)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// conditions joins those that are there behind a word, or says nothing.
+func conditions(word string, list ...string) string {
+	var all []string
+	for _, condition := range list {
+		if condition != "" {
+			all = append(all, "("+condition+")")
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return " " + word + " " + strings.Join(all, " AND ")
+}

@@ -1,0 +1,77 @@
+package migrate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"strangler/capability"
+)
+
+// under is what a legacy column is on the extracted side: the one that it moves
+// to, or that both sides generate; empty where it stays behind, or others are
+// computed from it.
+func (p Pair) under(c Column, renames map[string]string) string {
+	as := c.Name
+	if renamed, ok := renames[c.Name]; ok {
+		as = renamed
+	}
+	to, there := p.Extracted.Column(as)
+	moves := slices.Contains(p.Columns, ColumnPair{c.Name, as})
+	if moves || there && (c.Generated || to.Generated) && !p.computes(c.Name, as) || !there && c.Generated {
+		return as
+	}
+	return ""
+}
+
+// fills says whether the mapping writes a column of the extracted table.
+func (p Pair) fills(extracted string) bool {
+	return contains(p.Forward, extracted) || slices.ContainsFunc(p.Columns, func(c ColumnPair) bool { return c.Extracted == extracted })
+}
+
+// overComputed says whether a constraint of the extracted table is over a column
+// that is computed.
+func (t *trial) overComputed(u Unique) bool {
+	return slices.ContainsFunc(u.Columns, func(name string) bool { return contains(t.Forward, name) })
+}
+
+// mapped remarks on what the mapping leaves behind, or cannot bring back.
+func (t *trial) mapped() {
+	if t.Mode == capability.Copy {
+		return
+	}
+	for _, c := range t.Legacy.Columns {
+		moves := slices.ContainsFunc(t.Columns, func(p ColumnPair) bool { return p.Legacy == c.Name })
+		_, there := t.Extracted.Column(t.names[c.Name])
+		t.note(!moves && !there && !c.Generated && !contains(t.Reverse, c.Name), "", "column %s of the legacy table stays behind: a row that comes back keeps what it has there, and one that extracted inserts gets the default", c.Name)
+	}
+	t.note(t.Lossy, "", "the way back may lose something (reverse: lossy): a verification compares only what goes from the owner to the other side")
+	t.note(t.Where != nil, "", "rows of the legacy table for which this is not true stay where they are, and so does whoever writes them: the gate shuts the whole table")
+}
+
+// whole says why changes read from the log must bring old rows whole, on the side
+// that they come from; empty: they need not.
+func (p Pair) whole(from capability.Side) string {
+	m := p.Direct(from)
+	if m.Where != nil {
+		return "a row is known to enter or leave what moves only by its old values"
+	}
+	for _, c := range m.Computed {
+		if len(c.Inputs) > 1 && len(c.Large) > 0 {
+			return fmt.Sprintf("%s is computed from %s, and an update that leaves a large value alone does not send it", c.Column, strings.Join(c.Inputs, ", "))
+		}
+	}
+	return ""
+}
+
+// identity refuses a replica identity that brings too little of old rows.
+func (p *planner) identity(pair Pair, side capability.Side, f Facts) {
+	if side == capability.Extracted && pair.Mode == capability.Copy || p.captures[side].kind != capability.CaptureWAL || f.ReplicaID == "f" {
+		return
+	}
+	if why := pair.whole(side); why != "" {
+		p.refuse(capability.Problem{Path: "data.tables." + pair.Legacy.Relation.String(), Line: p.line(pair.Legacy.Relation),
+			Message: fmt.Sprintf("the log of the %s database does not bring old rows of %s whole: %s", side, pair.On(side).Relation, why),
+			Mend:    "ALTER TABLE " + pair.On(side).SQL() + " REPLICA IDENTITY FULL;"})
+	}
+}
