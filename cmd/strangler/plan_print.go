@@ -65,12 +65,13 @@ func (c *cli) planTables(plan migrate.Plan, problems []capability.Problem) {
 	}
 	c.out.table(rows)
 	for _, t := range plan.Tables {
-		if len(t.Renames)+len(t.Notes)+len(t.Reasons) == 0 {
+		lines := mappingLines(t)
+		if len(lines)+len(t.Notes)+len(t.Reasons) == 0 {
 			continue
 		}
 		c.out.line("  " + c.out.bold(t.Table))
-		if len(t.Renames) > 0 {
-			c.paragraph("    ", "columns: "+renames(t.Renames))
+		for _, text := range lines {
+			c.paragraph("    ", text)
 		}
 		for _, problem := range problems {
 			if ofTable(problem) == t.Table {
@@ -95,6 +96,31 @@ func ofTable(p capability.Problem) string {
 		return ""
 	}
 	return migrate.ParseRelation(name).String()
+}
+
+// mappingLines tells what becomes of a table's rows and columns.
+func mappingLines(t migrate.TablePlan) []string {
+	var lines []string
+	if t.Where != "" {
+		lines = append(lines, "rows: where "+t.Where)
+	}
+	if len(t.Renames) > 0 {
+		lines = append(lines, "columns: "+renames(t.Renames))
+	}
+	for _, computed := range t.Computed {
+		way := "computed"
+		if computed.Side == capability.Legacy {
+			way = "on the way back"
+		}
+		lines = append(lines, fmt.Sprintf("%s, %s: %s = %s", way, computed.Type, computed.Column, computed.SQL))
+	}
+	if len(t.Omitted) > 0 {
+		lines = append(lines, "stay behind: "+strings.Join(t.Omitted, ", "))
+	}
+	if t.Lossy {
+		lines = append(lines, "the way back may lose something (reverse: lossy)")
+	}
+	return lines
 }
 
 func renames(columns map[string]string) string {

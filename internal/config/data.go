@@ -4,8 +4,6 @@ import (
 	"math"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"strangler/capability"
 )
 
@@ -96,7 +94,15 @@ func (s *section) table() (capability.Table, bool) {
 	table.As = table.Table
 	set(s, "as", &table.As, value.relation)
 	set(s, "mode", &table.Mode, words(capability.Move, capability.Copy))
-	set(s, "columns", &table.Columns, value.columns)
+	if v, ok := s.take("columns"); ok {
+		v.columns(&table)
+	}
+	set(s, "omit", &table.Omit, func(v value) ([]string, bool) { return v.omitted(table) })
+	set(s, "where", &table.Where, value.text)
+	set(s, "reverse", &table.Lossy, func(v value) (bool, bool) {
+		_, ok := v.oneOf("lossy")
+		return ok, ok
+	})
 	s.close()
 	return table, ok
 }
@@ -124,38 +130,6 @@ func (v value) relation() (string, bool) {
 // more than quotes around it.
 func identifier(name string) bool {
 	return strings.TrimSpace(name) == name && name != "" && len(name) <= 63 && !strings.ContainsAny(name, `"'()`+"\x00")
-}
-
-func (v value) columns() (map[string]string, bool) {
-	if v.node.Kind != yaml.MappingNode {
-		v.problem("is "+kindOf(v.node)+", not renames", "write {legacy_name: extracted_name}")
-		return nil, false
-	}
-	s := v.read.section(v.path, v.node)
-	columns, taken := map[string]string{}, map[string]bool{}
-	for _, key := range s.keys {
-		column, ok := s.take(key.Value)
-		if !ok {
-			continue
-		}
-		if column.node.Kind == yaml.MappingNode {
-			column.problem("is not there yet: columns are renamed, not computed", "write the column's name on the extracted side")
-			continue
-		}
-		name, ok := column.text()
-		switch {
-		case !ok:
-		case strings.ContainsAny(name, "()'|:+*/"):
-			column.problem("is not there yet: columns are renamed, not computed", "write the column's name on the extracted side")
-		case !identifier(name) || !identifier(key.Value):
-			column.problem("is no name of a column", "write it as the database shows it, without quotes of SQL")
-		case taken[name]:
-			column.problem("is the new name of two columns", "give each its own")
-		default:
-			columns[key.Value], taken[name] = name, true
-		}
-	}
-	return columns, true
 }
 
 func (v value) border() []capability.Border {

@@ -79,6 +79,18 @@ data:
     - {table: sales.orders, as: orders}
     - {table: Invoice, as: invoices, columns: {InvoiceId: id}}
     - {table: countries, mode: copy}
+    - table: people
+      as: persons
+      where: deleted_at IS NULL
+      columns:
+        born: birthday
+        full_name:
+          forward: "first || ' ' || last"
+          reverse: {first: "split_part(full_name, ' ', 1)", last: "split_part(full_name, ' ', 2)"}
+        origin: {constant: legacy}
+        rank: {constant: 7}
+      omit: [note]
+      reverse: lossy
   border: [{constraint: payments_order_id_fkey, at_switch: drop}]
   sequences: {gap: 0}
   capture: trigger
@@ -126,8 +138,14 @@ data:
 				{Table: "sales.orders", As: "orders", Mode: capability.Move, Line: 39},
 				{Table: "Invoice", As: "invoices", Mode: capability.Move, Columns: map[string]string{"InvoiceId": "id"}, Line: 40},
 				{Table: "countries", As: "countries", Mode: capability.Copy, Line: 41},
+				{Table: "people", As: "persons", Mode: capability.Move, Columns: map[string]string{"born": "birthday"}, Line: 42, Where: "deleted_at IS NULL", Omit: []string{"note"}, Lossy: true,
+					Computed: []capability.Computed{
+						{Column: "full_name", Forward: "first || ' ' || last", Reverse: []capability.Reverse{{Column: "first", SQL: "split_part(full_name, ' ', 1)"}, {Column: "last", SQL: "split_part(full_name, ' ', 2)"}}, Line: 48},
+						{Column: "origin", Constant: "legacy", Line: 50},
+						{Column: "rank", Constant: "7", Line: 51},
+					}},
 			},
-			Border: []capability.Border{{Constraint: "payments_order_id_fkey", AtSwitch: capability.BorderDrop, Line: 42}},
+			Border: []capability.Border{{Constraint: "payments_order_id_fkey", AtSwitch: capability.BorderDrop, Line: 54}},
 		},
 	}
 	if !reflect.DeepEqual(d, want) {
@@ -221,8 +239,19 @@ func TestDocumentProblems(t *testing.T) {
 		{"no postgres", smallest + "data: {database: 'mysql://u:geheim@h/d', tables: [{table: a}]}\n", `4: data.database: is no connection string of PostgreSQL`},
 		{"table twice", smallest + "data: {database: '${URL}', tables: [{table: a}, {table: public.a, as: b}]}\n", `data.tables[1]: names a table that is listed already: public.a`},
 		{"two to one", smallest + "data: {database: '${URL}', tables: [{table: a}, {table: b, as: a}]}\n", `data.tables[1]: maps a second table to a`},
-		{"where", smallest + "data: {database: '${URL}', tables: [{table: a, where: 'x > 1'}]}\n", `data.tables[0].where = "x > 1": is not there yet`},
-		{"expression", smallest + "data: {database: '${URL}', tables: [{table: a, columns: {x: lower(x)}}]}\n", `data.tables[0].columns.x = "lower(x)": is not there yet`},
+		{"filter", smallest + "data: {database: '${URL}', tables: [{table: a, filter: 'x > 1'}]}\n", `data.tables[0].filter = "x > 1": is called where`},
+		{"where", smallest + "data: {database: '${URL}', tables: [{table: a, where: [x]}]}\n", `data.tables[0].where: is a list, not text`},
+		{"expression", smallest + "data: {database: '${URL}', tables: [{table: a, columns: {x: lower(x)}}]}\n", `data.tables[0].columns.x = "lower(x)": is an expression where a name is wanted`},
+		{"filled twice", smallest + "data: {database: '${URL}', tables: [{table: a, columns: {y: x, x: {constant: 1}}}]}\n", `data.tables[0].columns.x: fills a column that another one fills: x`},
+		{"nothing to fill it", smallest + "data: {database: '${URL}', tables: [{table: a, columns: {x: {reverse: {y: x}}}}]}\n", `data.tables[0].columns.x: does not say where its values come from`},
+		{"two ways to fill it", smallest + "data: {database: '${URL}', tables: [{table: a, columns: {x: {forward: y, constant: 1}}}]}\n", `data.tables[0].columns.x: has both forward and constant`},
+		{"way back of a constant", smallest + "data: {database: '${URL}', tables: [{table: a, columns: {x: {constant: 1, reverse: {y: x}}}}]}\n", `data.tables[0].columns.x.reverse: stands beside a constant`},
+		{"constant", smallest + "data: {database: '${URL}', tables: [{table: a, columns: {x: {constant: [1]}}}]}\n", `data.tables[0].columns.x.constant: is a list, not a value`},
+		{"word of a column", smallest + "data: {database: '${URL}', tables: [{table: a, columns: {x: {forwards: y, constant: 1}}}]}\n", `data.tables[0].columns.x.forwards: is an unknown key; did you mean forward?`},
+		{"reverse", smallest + "data: {database: '${URL}', tables: [{table: a, columns: {x: {forward: y, reverse: y}}}]}\n", `data.tables[0].columns.x.reverse = "y": is text, not columns of the legacy table`},
+		{"lossy", smallest + "data: {database: '${URL}', tables: [{table: a, reverse: yes}]}\n", `data.tables[0].reverse`},
+		{"omit twice", smallest + "data: {database: '${URL}', tables: [{table: a, omit: [x, x]}]}\n", `data.tables[0].omit[1] = "x": is listed twice`},
+		{"omit and rename", smallest + "data: {database: '${URL}', tables: [{table: a, columns: {x: y}, omit: [x]}]}\n", `data.tables[0].omit[0] = "x": is renamed under columns`},
 		{"at_switch", smallest + "data: {database: '${URL}', tables: [{table: a}], border: [{constraint: k}]}\n", `4: data.border[0].at_switch: is missing`},
 		{"capture", smallest + "data: {database: '${URL}', tables: [{table: a}], capture: log}\n", `4: data.capture = "log"`},
 		{"rate", smallest + "data: {database: '${URL}', tables: [{table: a}], rate: 0}\n", `4: data.rate = "0": is out of range`},

@@ -23,14 +23,12 @@ var misplaced = map[string]hint{
 	"resilience.breakers":             {"is the operator's, not a bound", "write `breakers: {extracted: open}` at the left margin"},
 
 	"rollout.guards":       {"is not there yet: a rollout is not guarded", "take it out"},
-	"data.tables[].where":  {allRows, "take it out"},
-	"data.tables[].filter": {allRows, "take it out"},
+	"data.tables[].filter": {"is called where", "write `where: deleted_at IS NULL`"},
 }
 
 const (
 	ofCapability    = "belongs to the capability, not to a route"
 	belowResilience = "write it in the document's own resilience section"
-	allRows         = "is not there yet: all rows of a table belong to one capability"
 )
 
 var placeForm = regexp.MustCompile(`\[\d+\]`)
