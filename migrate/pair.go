@@ -65,8 +65,7 @@ func (m *matching) computed() {
 	}
 	for _, c := range m.Reverse {
 		from, _ := m.Legacy.Column(c.Column)
-		as := m.name(c.Column)
-		_, moves := m.Extracted.Column(as)
+		as, _, moves := m.target(c.Column)
 		switch {
 		case from.Generated:
 			m.report(c.Column, fmt.Sprintf("column %q of %s is generated there, and cannot be written", c.Column, m.Legacy.Relation), "take it out of reverse:")
@@ -76,12 +75,20 @@ func (m *matching) computed() {
 	}
 }
 
-// name is what a legacy column is called on the extracted side.
-func (m *matching) name(column string) string {
+// target is what a legacy column is called on the extracted side, and the column
+// there, unless another one was given that name.
+func (m *matching) target(column string) (string, Column, bool) {
 	if as, ok := m.doc.Columns[column]; ok {
-		return as
+		to, ok := m.Extracted.Column(as)
+		return as, to, ok
 	}
-	return column
+	for _, as := range m.doc.Columns {
+		if as == column {
+			return column, Column{}, false
+		}
+	}
+	to, ok := m.Extracted.Column(column)
+	return column, to, ok
 }
 
 // forward says whether an extracted column is computed.
@@ -98,8 +105,7 @@ func inputs(list []Computed, column string) bool {
 
 // column decides what becomes of one column of the legacy table.
 func (m *matching) column(c Column) {
-	as := m.name(c.Name)
-	to, ok := m.Extracted.Column(as)
+	as, to, ok := m.target(c.Name)
 	_, renamed := m.doc.Columns[c.Name]
 	switch {
 	case slices.Contains(m.doc.Omit, c.Name):
@@ -114,7 +120,7 @@ func (m *matching) column(c Column) {
 	case m.forward(as), !ok && (contains(m.Reverse, c.Name) || inputs(m.Forward, c.Name)):
 		m.stays(c)
 	case !ok:
-		m.report(c.Name, fmt.Sprintf("the extracted table %s has no column %q", m.Extracted.Relation, as), "add it there, rename it under columns:, or leave it behind by `omit: ["+c.Name+"]`")
+		m.report(c.Name, fmt.Sprintf("the extracted table %s has no column %q for it", m.Extracted.Relation, as), "add it there, rename it under columns:, or leave it behind by `omit: ["+c.Name+"]`")
 	case c.Generated || to.Generated:
 		m.filled[as] = true // each side computes its own; verified like the rest
 	case c.Type != to.Type:

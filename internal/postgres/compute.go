@@ -11,14 +11,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"strangler/internal/postgres/quote"
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 )
 
 // converted are the types that an expression's result is converted to by itself,
 // as an INSERT would. Not those that a conversion cuts to a length: the one of an
 // expression does that without a word, where an INSERT refuses.
-var converted = []string{"smallint", "integer", "bigint", "real", "double precision", "numeric", "text", "character varying", "date", "json", "jsonb", "bytea", "uuid", "boolean", "inet",
-	"timestamp without time zone", "timestamp with time zone", "time without time zone", "time with time zone", "interval"}
+var converted = []string{"smallint", "integer", "bigint", "real", "double precision", "numeric", "text", "character varying", "date", "json", "jsonb", "bytea", "uuid", "boolean", "inet", "time", "interval"}
 
 // Compute reads an expression over a row of columns. PostgreSQL is asked for all
 // of it, in a transaction that is undone: that it is one expression, immutable,
@@ -43,19 +43,35 @@ func (d *Database) Compute(ctx context.Context, row []migrate.Column, sql, as st
 		}
 		if as == "" || as == own {
 			e, err = generate(ctx, tx, len(row), 0, sql, own)
-			return err
+			return unusable(err)
 		}
-		base, _, _ := strings.Cut(as, "(")
-		if !slices.Contains(converted, as) && !(base != "character varying" && slices.Contains(converted, base)) && !strings.HasPrefix(as, "time") && !strings.HasPrefix(as, "interval") {
-			return &migrate.ExpressionError{Reason: fmt.Sprintf("it is of type %s, and the column is of type %s", own, as), Mend: fmt.Sprintf("write (%s)::%s, if that is meant, or give both the same type", sql, as)}
+		another := &migrate.ExpressionError{Reason: fmt.Sprintf("it is of type %s, and %s is wanted", own, as), Mend: fmt.Sprintf("write (%s)::%s, if that is meant, or give both the same type", sql, as)}
+		if !converts(as) {
+			return another
 		}
-		if _, err = generate(ctx, tx, len(row), 0, sql, as); err != nil { // as an INSERT would convert it
-			return err
+		_, err = generate(ctx, tx, len(row), 0, sql, as) // as an INSERT would convert it
+		if sqlstate.Of(err) == "42804" {
+			return another
+		}
+		if err != nil {
+			return unusable(err)
 		}
 		e, err = generate(ctx, tx, len(row), 1, "("+sql+"\n)::"+as, as)
-		return err
+		return unusable(err)
 	})
 	return e, err
+}
+
+// converts says whether results are converted to a type by themselves.
+func converts(to string) bool {
+	base, _, bounded := strings.Cut(to, "(")
+	switch {
+	case strings.HasPrefix(to, "time"): // the bound is within: timestamp(3) without time zone
+		base = "time"
+	case strings.HasPrefix(to, "interval"):
+		base = "interval"
+	}
+	return slices.Contains(converted, base) && (base != "character varying" || !bounded)
 }
 
 // Constant returns a value as an expression: the text that the type writes for it.
@@ -115,7 +131,7 @@ func ownType(ctx context.Context, tx pgx.Tx, sql string) (own string, err error)
 func generate(ctx context.Context, tx pgx.Tx, row, n int, sql, as string) (migrate.Expression, error) {
 	name := fmt.Sprintf("strangler value %d", n)
 	if _, err := tx.Exec(ctx, fmt.Sprintf("ALTER TABLE pg_temp.strangler_row ADD COLUMN %s %s GENERATED ALWAYS AS (%s\n) STORED", quote.Ident(name), as, sql)); err != nil {
-		return migrate.Expression{}, unusable(err)
+		return migrate.Expression{}, err
 	}
 	e := migrate.Expression{Type: as}
 	var columns int
