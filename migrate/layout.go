@@ -18,6 +18,7 @@ type layout struct {
 	missing  []Definition // tables that the extracted database lacks
 	all      []Definition // every table, in the order of the document
 	problems []capability.Problem
+	unread   []capability.Problem // those of problems that are about expressions
 }
 
 // surveyed is a database whose tables are matched with another's.
@@ -55,7 +56,7 @@ func survey(ctx context.Context, doc capability.Document, legacy, extracted surv
 		if err != nil {
 			return l, err
 		}
-		l.problems = append(l.problems, problems...)
+		l.problems, l.unread = append(l.problems, problems...), append(l.unread, located(doc, problems)...)
 		definition := Definition{From: here[i], To: to[i], Rename: t.Columns, Mode: t.Mode, Exists: there[i].Kind != "", Omit: left(t, here[i]), Computed: expressions.forward}
 		l.all = append(l.all, definition)
 		if !definition.Exists {

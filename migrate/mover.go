@@ -232,6 +232,9 @@ func (m *Mover) DDL(ctx context.Context) (DDL, error) {
 	if err != nil || len(l.missing) == 0 {
 		return DDL{Statements: []string{}}, err
 	}
+	if len(l.unread) > 0 { // columns would be missing, and made never
+		return DDL{}, l.unread[0]
+	}
 	return m.Legacy.Define(ctx, l.all)
 }
 

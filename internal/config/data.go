@@ -74,9 +74,9 @@ func (v value) tables() []capability.Table {
 		switch {
 		case !ok:
 		case from[qualified(table.Table)]:
-			item.problem("names a table that is listed already: "+table.Table, "take one out")
+			item.problem("names a table that is listed already: "+table.Table, "take one out; one table to two is not there yet")
 		case to[qualified(table.As)]:
-			item.problem("maps a second table to "+table.As, "give it another name by `as`")
+			item.problem("maps a second table to "+table.As, "give it another name by `as`; two tables to one is not there yet")
 		default:
 			from[qualified(table.Table)], to[qualified(table.As)] = true, true
 			tables = append(tables, table)

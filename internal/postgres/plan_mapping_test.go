@@ -99,6 +99,20 @@ func TestPlanRefusesMappings(t *testing.T) {
 	}
 }
 
+// TestNoTableIsMadeOfHalfAMapping: it would be there without the column for good.
+func TestNoTableIsMadeOfHalfAMapping(t *testing.T) {
+	t.Parallel()
+	table := forwards("now()::text")
+	table.Table, table.Line = "t", 8
+	m := newMigration(t, capability.CaptureWAL, mapFrom, &capability.Data{State: capability.DataRunning, TableLine: 7, Tables: []capability.Table{table}})
+	if _, err := m.Create(t.Context()); err == nil || !strings.Contains(err.Error(), "routes/orders.yaml:9") || !strings.Contains(err.Error(), "not immutable") {
+		t.Errorf("made: %v", err)
+	}
+	if ask[bool](m, capability.Extracted, `SELECT to_regclass('t') IS NOT NULL`) {
+		t.Error("the table is there")
+	}
+}
+
 // anew makes the tables of both databases, in place of those that were there, and
 // a mover of one of them.
 func (m *migration) anew(legacy, extracted string, table capability.Table) *migrate.Mover {

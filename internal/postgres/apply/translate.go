@@ -63,7 +63,9 @@ func (s *Session) translates(c migrate.Change) bool {
 // them, and what they come to. They are known by the numbers of the changes.
 type images struct {
 	mapping migrate.Mapping
-	inputs  []int // of the taken columns, those that are looked at
+	taken   []string
+	inputs  []int   // of the taken columns, those that are looked at
+	of      [][]int // by computed column, those that it is computed from
 	olds    []image
 	news    map[string][]image // by what is computed of them
 	forms   []string           // of news, in the order of their first image
@@ -77,11 +79,14 @@ type image struct {
 }
 
 func newImages(m migrate.Mapping) *images {
-	im := &images{mapping: m, news: map[string][]image{}, was: map[int]bool{}, becomes: map[int][][]byte{}}
-	for at, name := range m.Taken() {
+	im := &images{mapping: m, taken: m.Taken(), news: map[string][]image{}, was: map[int]bool{}, becomes: map[int][][]byte{}}
+	im.of = make([][]int, len(m.Computed))
+	for at, name := range im.taken {
 		looked := m.Where != nil && slices.Contains(m.Where.Inputs, name)
-		for _, c := range m.Computed {
-			looked = looked || slices.Contains(c.Inputs, name)
+		for i, c := range m.Computed {
+			if slices.Contains(c.Inputs, name) {
+				im.of[i], looked = append(im.of[i], at), true
+			}
 		}
 		if looked {
 			im.inputs = append(im.inputs, at)
@@ -107,14 +112,11 @@ func (im *images) add(change int, c migrate.Change) {
 // form says of each column that is computed whether the change sets it: '0' where
 // its inputs did not change and were not sent.
 func (im *images) form(c migrate.Change) string {
-	form := make([]byte, len(im.mapping.Computed))
-	taken := im.mapping.Taken()
-	for i, computed := range im.mapping.Computed {
+	form := make([]byte, len(im.of))
+	for i, inputs := range im.of {
 		form[i] = '1'
-		for _, input := range computed.Inputs {
-			if c.Values[slices.Index(taken, input)].Unchanged { // then all of them are
-				form[i] = '0'
-			}
+		if slices.ContainsFunc(inputs, func(at int) bool { return c.Values[at].Unchanged }) { // then all of them are
+			form[i] = '0'
 		}
 	}
 	return string(form)
@@ -177,9 +179,8 @@ func (im *images) sql(form string) string {
 	m := im.mapping
 	arrays, names := []string{"$1::text[]"}, []string{"change"}
 	columns, terms := []string{`u.change AS "strangler change"`}, []string{`s."strangler change"`}
-	taken := m.Taken()
 	for i, at := range im.inputs {
-		column, _ := m.From.Column(taken[at])
+		column, _ := m.From.Column(im.taken[at])
 		typed := fmt.Sprintf("u.v%d::%s", i, column.Type)
 		if column.Collation != "" {
 			typed += " COLLATE " + column.Collation
