@@ -20,8 +20,8 @@ func TestPlanIsRead(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs PostgreSQL")
 	}
-	h := newHouse(t, "orders", "  tables:\n    - table: orders\n      columns: {note: remark}\n    - {table: lines, as: items}\n    - {table: countries, mode: copy}\n")
-	h.sql(capability.Legacy, `CREATE TABLE countries (code text PRIMARY KEY); CREATE TABLE customers (id int PRIMARY KEY, orders int);
+	h := newHouse(t, "orders", "  tables:\n    - table: orders\n      columns: {note: remark}\n    - {table: lines, as: items}\n    - {table: countries, mode: copy, where: code <> 'XX', omit: [flag], columns: {label: {forward: \"'= ' || code\"}}}\n")
+	h.sql(capability.Legacy, `CREATE TABLE countries (code text PRIMARY KEY, flag text); ALTER TABLE countries REPLICA IDENTITY FULL; CREATE TABLE customers (id int PRIMARY KEY, orders int);
 		CREATE TABLE orders (id bigserial PRIMARY KEY, customer int REFERENCES customers ON DELETE CASCADE, note text UNIQUE);
 		CREATE TABLE lines (order_id bigint REFERENCES orders, n int, PRIMARY KEY (order_id, n));
 		CREATE VIEW recent AS SELECT * FROM orders;
@@ -50,7 +50,13 @@ func TestPlanIsRead(t *testing.T) {
 	}
 	h.types("data", "plan", "orders", "--create")
 	h.write("routes/orders.yaml", strings.Replace(h.read("routes/orders.yaml"), "  tables:", "  border: [{constraint: orders_customer_fkey, at_switch: drop}]\n  tables:", 1))
-	t.Log(h.types("data", "plan", "orders"))
+	out = h.types("data", "plan", "orders")
+	t.Log(out)
+	for _, want := range []string{"    rows: where (code <> 'XX'::text)\n", "    computed, text: label = ('= '::text || code)\n", "    stay behind: flag\n", "    columns: note becomes remark\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("nothing of %q", want)
+		}
+	}
 	var answer struct {
 		Plan struct {
 			Tables []map[string]any `json:"tables"`
