@@ -134,13 +134,17 @@ func testWhatTheMappingCannotDoStopsTheStream(t *testing.T, kind capability.Capt
 		statement string
 		want      string
 	}{
-		"an expression fails":          {capability.Legacy, `UPDATE parts SET id = id + 1000 WHERE id < 15; UPDATE parts SET n = 0 WHERE id = 17`, "division by zero"},
-		"it fails on the way back":     {capability.Extracted, `UPDATE parts SET inverse = 0 WHERE id = 17`, "division by zero"},
-		"a row that does not move":     {capability.Extracted, `INSERT INTO parts VALUES (100, 'live', 84)`, "duplicate key"},
-		"it would not be one of them":  {capability.Extracted, `UPDATE parts SET state = 'dead' WHERE id = 17`, "where: (state <> 'dead'::text)"},
-		"many would not":               {capability.Extracted, `UPDATE parts SET state = 'dead'`, "where: (state <> 'dead'::text)"},
-		"a new one is none of them":    {capability.Extracted, `INSERT INTO parts VALUES (18001, 'dead', 84)`, "where: (state <> 'dead'::text)"},
-		"many new ones are not either": {capability.Extracted, `INSERT INTO parts SELECT n, 'dead', 84 FROM generate_series(200, 220) n`, "where: (state <> 'dead'::text)"},
+		"an expression fails":               {capability.Legacy, `UPDATE parts SET id = id + 1000 WHERE id < 15; UPDATE parts SET n = 0 WHERE id = 17`, "division by zero"},
+		"it fails on the way back":          {capability.Extracted, `UPDATE parts SET inverse = 0 WHERE id = 17`, "division by zero"},
+		"a row that does not move":          {capability.Extracted, `INSERT INTO parts VALUES (100, 'live', 84)`, "duplicate key"},
+		"it would not be one of them":       {capability.Extracted, `UPDATE parts SET state = 'dead' WHERE id = 17`, "where: (state <> 'dead'::text)"},
+		"many would not":                    {capability.Extracted, `UPDATE parts SET state = 'dead'`, "where: (state <> 'dead'::text)"},
+		"a new one is none of them":         {capability.Extracted, `INSERT INTO parts VALUES (18001, 'dead', 84)`, "where: (state <> 'dead'::text)"},
+		"it deletes one that does not move": {capability.Extracted, `DELETE FROM parts WHERE id = 100`, "the row to delete is missing"},
+		"it updates one that does not move": {capability.Extracted, `UPDATE parts SET inverse = 42 WHERE id = 100`, "the row to update is missing"},
+		"it deletes many":                   {capability.Extracted, `DELETE FROM parts WHERE id < 10 OR id = 100`, "the row to delete is missing"},
+		"it updates many":                   {capability.Extracted, `UPDATE parts SET inverse = 42 WHERE id < 10 OR id = 100`, "the row to update is missing"},
+		"many new ones are not either":      {capability.Extracted, `INSERT INTO parts SELECT n, 'dead', 84 FROM generate_series(200, 220) n`, "where: (state <> 'dead'::text)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -160,6 +164,9 @@ func testWhatTheMappingCannotDoStopsTheStream(t *testing.T, kind capability.Capt
 				return ask[string](m, test.owner.Other(), `SELECT md5(string_agg(p::text, ',' ORDER BY id)) FROM parts p`)
 			}
 			before := digest()
+			if strings.Contains(test.statement, "id = 100") { // as if a mover had been wrong
+				m.rogue(capability.Extracted, `INSERT INTO parts (id, state, inverse) VALUES (100, 'live', 84)`)
+			}
 			m.exec(test.owner, test.statement)
 			select {
 			case err := <-ended:
