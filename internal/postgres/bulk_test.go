@@ -190,9 +190,19 @@ func TestBulksNameTheConflict(t *testing.T) {
 }
 
 // BenchmarkApply is changes a second through one session, a commit for each 2000:
-// updates of a hundred thousand rows, and as many inserts.
+// updates of a hundred thousand rows, and as many inserts; and the same where one
+// column is computed.
 func BenchmarkApply(b *testing.B) {
+	b.Run("plain", func(b *testing.B) { benchmarkApply(b, false) })
+	b.Run("computed", func(b *testing.B) { benchmarkApply(b, true) })
+}
+
+func benchmarkApply(b *testing.B, computed bool) {
 	f := newFlow(b, capability.CaptureWAL, bulkTables, bulkTables, capability.Table{Table: "plain"}, capability.Table{Table: "slots"})
+	if last := &f.pairs[0]; computed {
+		last.Columns = last.Columns[:len(last.Columns)-1]
+		last.Forward = []migrate.Computed{{Column: "pad", Expression: migrate.Expression{SQL: "(pad || '!'::text)", Type: "text", Inputs: []string{"pad"}}}}
+	}
 	f.prepare(capability.Legacy)
 	f.exec(capability.Extracted, `INSERT INTO plain SELECT i, 'p', 0, '' FROM generate_series(1, 100000) i`)
 	session, err := f.databases[capability.Extracted].Applier(b.Context(), f.name, capability.Legacy, 1, f.mappings(capability.Legacy))
