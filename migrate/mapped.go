@@ -37,9 +37,11 @@ func (t *trial) overComputed(u Unique) bool {
 
 // mapped remarks on what the mapping leaves behind, or cannot bring back.
 func (t *trial) mapped() {
+	t.empty(capability.Extracted, t.Forward)
 	if t.Mode == capability.Copy {
 		return
 	}
+	t.empty(capability.Legacy, t.Reverse)
 	for _, c := range t.Legacy.Columns {
 		moves := slices.ContainsFunc(t.Columns, func(p ColumnPair) bool { return p.Legacy == c.Name })
 		_, there := t.Extracted.Column(t.names[c.Name])
@@ -47,6 +49,16 @@ func (t *trial) mapped() {
 	}
 	t.note(t.Lossy, "", "the way back may lose something (reverse: lossy): a verification compares only what goes from the owner to the other side")
 	t.note(t.Where != nil, "", "rows of the legacy table for which this is not true stay where they are, and so does whoever writes them: the gate shuts the whole table")
+}
+
+// empty tells of columns that take no NULL, which only rows can tell of what is
+// computed.
+func (t *trial) empty(side capability.Side, computed []Computed) {
+	for _, c := range computed {
+		column, _ := t.On(side).Column(c.Column)
+		t.note(column.NotNull && !c.Constant, fmt.Sprintf("ALTER TABLE %s ALTER %s DROP NOT NULL", t.On(side).SQL(), sqlName(c.Column)),
+			"column %s is NOT NULL on the %s side and computed: where that gives NULL it stops %s", c.Column, side, stops(side))
+	}
 }
 
 // whole says why changes read from the log must bring old rows whole, on the side

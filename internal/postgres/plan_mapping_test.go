@@ -189,6 +189,9 @@ func TestTablesAreMadeThroughTheMapping(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
+	if notes := fmt.Sprint(plan.Tables[1].Notes); !strings.Contains(notes, "column a is NOT NULL on the legacy side and computed") || !strings.Contains(notes, "column secret of the legacy table stays behind") {
+		t.Errorf("notes: %s", notes)
+	}
 	if u := plan.Tables[1]; u.Where != "(id > 0)" || !slices.Equal(u.Omitted, []string{"a", "secret", "price", "place"}) || len(u.Computed) != 5 || u.Verdict != migrate.VerdictNoted {
 		t.Errorf("plan: %+v", u)
 	}
