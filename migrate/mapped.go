@@ -84,6 +84,6 @@ func (p *planner) identity(pair Pair, side capability.Side, f Facts) {
 	if why := pair.whole(side); why != "" {
 		p.refuse(capability.Problem{Path: "data.tables." + pair.Legacy.Relation.String(), Line: p.line(pair.Legacy.Relation),
 			Message: fmt.Sprintf("the log of the %s database does not bring old rows of %s whole: %s", side, pair.On(side).Relation, why),
-			Mend:    "ALTER TABLE " + pair.On(side).SQL() + " REPLICA IDENTITY FULL;"})
+			Mend:    "ALTER TABLE " + pair.On(side).SQL() + " REPLICA IDENTITY FULL"})
 	}
 }

@@ -75,8 +75,8 @@ var mappingRefusals = []struct {
 	{name: "computed and generated", table: forwards("a"), extract: `ALTER TABLE t DROP x, ADD x text GENERATED ALWAYS AS ('x' || n) STORED;`, want: "ALTER TABLE public.t ALTER x DROP EXPRESSION"},
 	{name: "where is no condition", table: func() capability.Table { t := forwards("a"); t.Where = "n"; return t }(), want: "where: it is of type integer, and boolean is wanted"},
 	{name: "where of the time", table: func() capability.Table { t := forwards("a"); t.Where = "at < now()"; return t }(), want: "where: generation expression is not immutable"},
-	{name: "where without old rows", table: func() capability.Table { t := forwards("a"); t.Where = "n > 1"; return t }(), legacy: `ALTER TABLE t REPLICA IDENTITY DEFAULT;`, want: "ALTER TABLE public.t REPLICA IDENTITY FULL;"},
-	{name: "large inputs", table: forwards("a || b"), legacy: `ALTER TABLE t REPLICA IDENTITY DEFAULT;`, want: "ALTER TABLE public.t REPLICA IDENTITY FULL;"},
+	{name: "where without old rows", table: func() capability.Table { t := forwards("a"); t.Where = "n > 1"; return t }(), legacy: `ALTER TABLE t REPLICA IDENTITY DEFAULT;`, want: "ALTER TABLE public.t REPLICA IDENTITY FULL"},
+	{name: "large inputs", table: forwards("a || b"), legacy: `ALTER TABLE t REPLICA IDENTITY DEFAULT;`, want: "ALTER TABLE public.t REPLICA IDENTITY FULL"},
 	{name: "large inputs on the way back", table: backwards("x || n"), extract: `ALTER TABLE t REPLICA IDENTITY DEFAULT;`, want: "the log of the extracted database does not bring old rows of t whole"},
 }
 
