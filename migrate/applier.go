@@ -46,6 +46,7 @@ type transaction struct {
 	skip    bool // its changes are applied already, or came from the other side
 	early   bool // it commits before the horizon
 	markers []string
+	emptied []int // tables that were truncated by the last changes
 }
 
 // group is one transaction on the target.
@@ -102,8 +103,11 @@ func (a *applier) take(ctx context.Context, item item) error {
 	case Shape:
 		return a.shapes.learn(e)
 	case Message:
-		if e.Prefix == markerPrefix {
+		switch e.Prefix {
+		case markerPrefix:
 			a.tx.markers = append(a.tx.markers, e.Content)
+		case truncatedPrefix:
+			return a.partitionTruncated(e.Content)
 		}
 		return nil
 	case Row:
@@ -155,6 +159,7 @@ func (a *applier) row(ctx context.Context, r Row, bytes int) error {
 	if a.tx.skip {
 		return nil
 	}
+	a.tx.emptied = nil
 	c, err := a.shapes.row(r)
 	if err != nil {
 		return err
@@ -198,6 +203,7 @@ func (a *applier) truncate(t Truncate) error {
 		return err
 	}
 	a.group.emptied = true
+	a.tx.emptied = append(a.tx.emptied, c.Tables...)
 	a.group.add(c, 0, a.tx)
 	return nil
 }

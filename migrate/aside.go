@@ -46,9 +46,12 @@ type Asides interface {
 	BuildProgress(ctx context.Context, relations []Relation) (string, error)
 }
 
-// passKeys is the first pass that reads rows of several tables: it wants
-// statistics.
-const passKeys = 3
+// Passes whose statements lock several tables, or partitions, and go one by one;
+// of the second, which reads rows of several tables, the planner wants statistics.
+const (
+	passPartitioned = 3
+	passKeys        = 4
+)
 
 // setAside frees the targets of what is made again after the copy.
 func (m *Mover) setAside(ctx context.Context, l layout) error {
@@ -114,7 +117,7 @@ func (m *Mover) rebuild(ctx context.Context, targets []Relation) error {
 func (m *Mover) build(ctx context.Context, b *building, asides []Aside) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(builders)
-	if asides[0].Pass == passKeys {
+	if pass := asides[0].Pass; pass == passPartitioned || pass == passKeys {
 		group.SetLimit(1)
 	}
 	for _, a := range asides {

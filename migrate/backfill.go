@@ -31,6 +31,7 @@ var errOld = errors.New("the backfill's snapshot is old")
 // filling is one run of a backfill, under one snapshot after the other.
 type filling struct {
 	mover   *Mover
+	pairs   []Pair
 	tables  []Mapping
 	move    Move
 	writers []Writer
@@ -49,7 +50,7 @@ type first func(ctx context.Context, w Writer) (Anchor, Move, error)
 // long as the stream is there, nothing of what is finished is copied again. It
 // returns where the move stands.
 func (m *Mover) backfill(ctx context.Context, l layout, move Move, begin first) (_ Move, err error) {
-	f := &filling{mover: m, tables: mappings(l.pairs, capability.Legacy), move: move, age: cmp.Or(m.SnapshotAge, snapshotAge), bytes: cmp.Or(m.ChunkBytes, chunkBytes),
+	f := &filling{mover: m, pairs: l.pairs, tables: mappings(l.pairs, capability.Legacy), move: move, age: cmp.Or(m.SnapshotAge, snapshotAge), bytes: cmp.Or(m.ChunkBytes, chunkBytes),
 		tally: &tally{started: time.Now(), limited: m.Document.Data.Rate > 0}, pace: &pace{rate: m.Document.Data.Rate, start: time.Now()}}
 	var anchor Anchor
 	defer func() { err = errors.Join(err, f.close(anchor)) }()
@@ -63,7 +64,7 @@ func (m *Mover) backfill(ctx context.Context, l layout, move Move, begin first) 
 	}
 	for lost := false; ; lost = true {
 		var todo *pendings
-		measure := func() (err error) { todo, err = f.measure(ctx); return err }
+		measure := func() (err error) { todo, err = f.measure(ctx, begin != nil); return err }
 		if err := f.patiently(ctx, lost, measure); err != nil {
 			return f.move, err
 		}
@@ -72,8 +73,9 @@ func (m *Mover) backfill(ctx context.Context, l layout, move Move, begin first) 
 		m.mu.Unlock()
 		// The snapshot comes after the measuring: so a table that is rewritten in
 		// between is noticed.
+		first := begin != nil
 		switch {
-		case begin != nil:
+		case first:
 			anchor, f.move, err = begin(ctx, f.writers[0])
 			begin = nil
 		case !todo.empty():
@@ -86,7 +88,12 @@ func (m *Mover) backfill(ctx context.Context, l layout, move Move, begin first) 
 		}
 		m.enter(capability.PhaseBackfill)
 		if anchor != nil {
-			err = f.under(ctx, anchor, todo)
+			if err = f.known(ctx, anchor, todo, first); err == nil {
+				err = f.under(ctx, anchor, todo)
+			}
+		}
+		if err == nil {
+			err = f.whole(ctx)
 		}
 		switch {
 		case err == nil:
@@ -96,8 +103,10 @@ func (m *Mover) backfill(ctx context.Context, l layout, move Move, begin first) 
 			return f.move, err
 		}
 		m.log.Info("the backfill goes on with a new snapshot", "why", err)
-		if err := anchor.Close(); err != nil {
-			m.log.Debug("closing the old snapshot failed", "error", err)
+		if anchor != nil {
+			if err := anchor.Close(); err != nil {
+				m.log.Debug("closing the old snapshot failed", "error", err)
+			}
 		}
 		anchor = nil
 	}
@@ -113,40 +122,57 @@ func (f *filling) close(anchor Anchor) (err error) {
 	return err
 }
 
-// measure returns what is to be copied.
-func (f *filling) measure(ctx context.Context) (*pendings, error) {
+// measure returns what is to be copied. Anew, what an earlier attempt has finished
+// does not count: its rows are about to be cleared away.
+func (f *filling) measure(ctx context.Context, anew bool) (*pendings, error) {
 	m := f.mover
-	done, err := m.Extracted.Chunks(ctx, m.Document.Name)
-	if err != nil {
-		return nil, err
+	var done map[Relation][]Chunk
+	if !anew {
+		var err error
+		if done, err = m.Extracted.Chunks(ctx, m.Document.Name); err != nil {
+			return nil, err
+		}
 	}
 	todo := newPendings()
 	var counts []*tallied
 	for i, mapping := range f.tables {
-		extent, err := m.Legacy.Extent(ctx, mapping.From.Relation)
+		leaves, err := m.Legacy.Extents(ctx, mapping.From.Relation)
 		if err != nil {
 			return nil, err
 		}
-		finished := done[mapping.To.Relation]
-		rest := remaining(i, extent, finished, f.bytes)
-		if len(rest) > 0 && slices.ContainsFunc(finished, func(c Chunk) bool { return c.File != extent.File }) {
-			// What is not copied may be in blocks that are.
-			m.log.Info("the table was rewritten and is copied anew", "table", mapping.From.Relation.String())
-			if err := m.Extracted.ForgetChunks(ctx, m.Document.Name, mapping.To.Relation); err != nil {
+		count := &tallied{name: mapping.From.Relation.String(), estimate: mapping.From.Rows}
+		for _, leaf := range leaves {
+			finished, rest, err := f.unfinished(ctx, i, leaf, done[mapping.To.Relation])
+			if err != nil {
 				return nil, err
 			}
-			finished, rest = nil, remaining(i, extent, nil, f.bytes)
-		}
-		count := &tallied{name: mapping.From.Relation.String(), extent: extent, estimate: mapping.From.Rows}
-		for _, c := range finished {
-			count.rows += c.Rows
-			count.done += extent.within(c)
+			count.add(leaf, finished)
+			todo.add(i, rest, leaf)
 		}
 		counts = append(counts, count)
-		todo.add(rest, extent)
 	}
 	f.tally.measure(counts)
 	return todo, nil
+}
+
+// unfinished divides what is to be copied of a leaf. Done are the table's chunks;
+// finished are those of them that still count.
+func (f *filling) unfinished(ctx context.Context, table int, leaf Extent, done []Chunk) (finished, rest []Chunk, err error) {
+	for _, c := range done {
+		if c.Leaf == leaf.Leaf || c.Leaf == (Relation{}) { // recorded by a version that knew no leaves
+			finished = append(finished, c)
+		}
+	}
+	rest = remaining(table, leaf, finished, f.bytes)
+	if len(rest) > 0 && slices.ContainsFunc(finished, func(c Chunk) bool { return c.File != leaf.File }) {
+		// What is not copied may be in blocks that are.
+		f.mover.log.Info("the table was rewritten and is copied anew", "table", leaf.Leaf.String())
+		if err := f.mover.Extracted.ForgetChunks(ctx, f.mover.Document.Name, f.tables[table].To.Relation, leaf.Leaf); err != nil {
+			return nil, nil, err
+		}
+		return nil, remaining(table, leaf, nil, f.bytes), nil
+	}
+	return finished, rest, nil
 }
 
 // patiently tries something again where a snapshot was just lost: the source may

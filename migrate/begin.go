@@ -72,8 +72,17 @@ func (m *Mover) fill(ctx context.Context, l layout, move Move) (Move, error) {
 	if err := m.setAside(ctx, l); err != nil {
 		return move, err
 	}
-	if move, err = m.backfill(ctx, l, move, begin); err != nil {
-		return move, err
+	for {
+		filled, err := m.backfill(ctx, l, move, begin)
+		if !errors.Is(err, errParted) {
+			move = filled
+			if err != nil {
+				return move, err
+			}
+			break
+		}
+		m.log.Warn("the backfill starts over", "why", err)
+		begin = func(ctx context.Context, w Writer) (Anchor, Move, error) { return m.start(ctx, l, move, w) }
 	}
 	move.Phase = capability.PhaseCompleting
 	return move, m.Extracted.SaveMove(ctx, m.Document.Name, move)
@@ -194,6 +203,10 @@ func (m *Mover) prepareReverse(ctx context.Context, l layout) error {
 		return fmt.Errorf("the reverse stream of %s has no progress in the legacy database, although extracted has been open: changes may be lost; compare with: strangler data verify %s", m.Document.Name, m.Document.Name)
 	}
 	if err := m.dropStream(ctx, capability.Extracted); err != nil {
+		return err
+	}
+	// Before there is a stream: what is attached in between counts as news.
+	if _, err := m.knows(ctx, capability.Extracted, moved, ""); err != nil {
 		return err
 	}
 	snapshot, err := m.captures[capability.Extracted].CreateStream(ctx, relations(moved, capability.Extracted), false)

@@ -134,6 +134,9 @@ func (p *planner) captureNotes(facts Facts, side capability.Side) (notes []Remar
 func (p *planner) unlog(facts *Facts, side capability.Side) {
 	if p.captures[side].kind == capability.CaptureTrigger {
 		facts.ReplicaID = "d"
+		for i := range facts.Partitions {
+			facts.Partitions[i].Unnamed = false
+		}
 	}
 }
 

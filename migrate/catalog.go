@@ -27,9 +27,12 @@ type Catalog interface {
 
 // Facts are what a plan must know of a table besides its columns.
 type Facts struct {
-	Filled       bool     // has at least one row
-	Unlogged     bool     // or temporary: its changes are not in the log
-	Partition    bool     // is a partition of another table
+	Filled       bool   // has at least one row
+	Unlogged     bool   // or temporary: its changes are not in the log
+	Partition    bool   // is a partition of another table
+	Root         string // that table, as statements write it
+	Partitions   []PartitionFacts
+	Default      bool     // some partition takes every row
 	Inherits     bool     // has parents or children by inheritance
 	Family       []string // parents and children, by inheritance or as partitions
 	Forced       string   // the role of the mover, where row level security hides rows even from the owner
@@ -46,6 +49,14 @@ type Facts struct {
 	Checks       []Check
 	Uniques      []Unique // besides the primary key
 	Total        int64    // bytes on disk, with indexes
+}
+
+// PartitionFacts are what matters of one partition of a table.
+type PartitionFacts struct {
+	Name     string   // as statements write it
+	Unlogged bool     // its changes are not in the log
+	Unnamed  bool     // the log does not name its rows by the primary key
+	Always   []string // triggers of its own that fire for the mover's writes as well
 }
 
 // Check is one CHECK constraint.

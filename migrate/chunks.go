@@ -17,8 +17,8 @@ const chunkBytes = 48 << 20
 // no index is needed, and no order of keys has to mean the same to two servers. A
 // range is at least one block, which is at most some 200 rows, however large the
 // values are that they have stored apart: ranges of keys would not cut that
-// finer. Partitioned and foreign tables, which have no blocks of their own, are
-// refused by the plan.
+// finer. A partitioned table has no blocks of its own: its partitions are copied
+// leaf by leaf.
 
 // blocksPerChunk is how many blocks of a table make a chunk.
 func blocksPerChunk(e Extent, bytes int64) int64 {
@@ -37,7 +37,7 @@ func remaining(table int, e Extent, done []Chunk, bytes int64) []Chunk {
 			if high >= min(end, e.Blocks) {
 				high = end
 			}
-			list = append(list, Chunk{Table: table, Low: low, High: high, File: e.File})
+			list = append(list, Chunk{Table: table, Leaf: e.Leaf, Low: low, High: high, File: e.File})
 		}
 	}
 	for _, c := range done {
@@ -51,7 +51,7 @@ func remaining(table int, e Extent, done []Chunk, bytes int64) []Chunk {
 // within is how many blocks of the measured table a chunk has.
 func (e Extent) within(c Chunk) int64 { return max(0, min(c.High, e.Blocks)-min(c.Low, e.Blocks)) }
 
-// pendings hands chunks out to the workers: of the table that the fewest workers
+// pendings hands chunks out to the workers: of the leaf that the fewest workers
 // are at, and among those of the one with the most left.
 type pendings struct {
 	mu      sync.Mutex
@@ -61,6 +61,7 @@ type pendings struct {
 }
 
 type pendingTable struct {
+	table  int
 	chunks []Chunk
 	extent Extent
 	blocks int64     // not finished
@@ -70,13 +71,28 @@ type pendingTable struct {
 
 func newPendings() *pendings { return &pendings{changed: make(chan struct{})} }
 
-// add takes a table's chunks up, before any is taken.
-func (p *pendings) add(chunks []Chunk, e Extent) {
-	t := &pendingTable{chunks: chunks, extent: e}
+// add takes a leaf's chunks up, before any is taken.
+func (p *pendings) add(table int, chunks []Chunk, e Extent) {
+	t := &pendingTable{table: table, chunks: chunks, extent: e}
 	for _, c := range chunks {
 		t.blocks += e.within(c)
 	}
 	p.tables = append(p.tables, t)
+}
+
+// of finds what a chunk belongs to. The caller has the lock.
+func (p *pendings) of(c Chunk) *pendingTable {
+	i := slices.IndexFunc(p.tables, func(t *pendingTable) bool { return t.table == c.Table && t.extent.Leaf == c.Leaf })
+	return p.tables[i] // chunks are taken from there
+}
+
+// leaves are all that were taken up.
+func (p *pendings) leaves() []Relation {
+	list := make([]Relation, len(p.tables))
+	for i, t := range p.tables {
+		list[i] = t.extent.Leaf
+	}
+	return list
 }
 
 // empty says that there is nothing to copy.
@@ -160,7 +176,7 @@ func (t *pendingTable) left() int64 { return t.blocks * (t.extent.Bytes / max(t.
 // finished takes a chunk off its table.
 func (p *pendings) finished(c Chunk) {
 	p.change(func() {
-		t := p.tables[c.Table]
+		t := p.of(c)
 		t.active--
 		t.blocks -= t.extent.within(c)
 	})
@@ -169,7 +185,7 @@ func (p *pendings) finished(c Chunk) {
 // giveBack returns a chunk that is to be tried again, not before a time.
 func (p *pendings) giveBack(c Chunk, after time.Time) {
 	p.change(func() {
-		t := p.tables[c.Table]
+		t := p.of(c)
 		t.active--
 		t.chunks = append(t.chunks, c)
 		t.after = after

@@ -80,8 +80,8 @@ func TestWorkersSpreadOverTables(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPendings()
 		for i, blocks := range []int64{10, 30, 20} {
-			e := Extent{Blocks: blocks, Bytes: blocks * chunkBytes / 10}
-			p.add(remaining(i, e, nil, chunkBytes), e)
+			e := Extent{Leaf: Relation{"public", string(rune('a' + i))}, Blocks: blocks, Bytes: blocks * chunkBytes / 10}
+			p.add(i, remaining(i, e, nil, chunkBytes), e)
 		}
 		take := func() Chunk {
 			c, ok, err := p.take(t.Context())
@@ -127,7 +127,7 @@ func TestWorkersSpreadOverTables(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		q := newPendings()
-		q.add([]Chunk{{}}, Extent{})
+		q.add(0, []Chunk{{}}, Extent{})
 		q.giveBack(Chunk{}, time.Now().Add(time.Hour))
 		q.tables[0].after = time.Now().Add(time.Hour)
 		if _, _, err := q.take(ctx); !errors.Is(err, context.Canceled) {

@@ -12,20 +12,22 @@ import (
 // Chunk is a range of a table's blocks in the source, copied in one transaction
 // of the target.
 type Chunk struct {
-	Table     int   // index of the mapping
-	Low, High int64 // blocks; High is not in it
-	File      int64 // of the table on disk: with another one the blocks are others
-	Rows      int64 // copied, of one that is finished
+	Table     int      // index of the mapping
+	Leaf      Relation // that has the blocks: the table, or one of its partitions
+	Low, High int64    // blocks; High is not in it
+	File      int64    // of the table on disk: with another one the blocks are others
+	Rows      int64    // copied, of one that is finished
 }
 
 // LastBlock as a chunk's High means: to the end, however far the table has grown.
 const LastBlock = math.MaxInt32
 
-// Extent is a table's size on disk.
+// Extent is the size on disk of a table, or of one of its partitions.
 type Extent struct {
+	Leaf   Relation
 	Blocks int64 // without TOAST
 	Bytes  int64 // with it, without indexes
-	File   int64 // changes when the table is rewritten or truncated
+	File   int64 // changes when it is rewritten or truncated
 }
 
 // What may keep a chunk from being read.
@@ -55,10 +57,12 @@ type Copied interface {
 	// name, or with no name the present.
 	OpenSnapshot(ctx context.Context, snapshot string) (Anchor, error)
 	// ReadChunk writes the selection of a chunk's rows, one line each in the text
-	// form of COPY, as the snapshot sees them. It blocks as long as w does.
+	// form of COPY, as the snapshot sees them. Its relation is the chunk's leaf. It
+	// blocks as long as w does.
 	ReadChunk(ctx context.Context, w io.Writer, snapshot string, from Selection, chunk Chunk) (rows int64, err error)
-	// Extent says how large a table is now.
-	Extent(ctx context.Context, from Relation) (Extent, error)
+	// Extents says how large a table is now: itself, or each partition that has rows
+	// of its own, by name.
+	Extents(ctx context.Context, from Relation) ([]Extent, error)
 }
 
 // Anchor is a session that keeps a snapshot, which others import by its name.
@@ -78,8 +82,8 @@ type Filled interface {
 	// Chunks returns the chunks of a capability that are finished, with their
 	// tables by the names in the target.
 	Chunks(ctx context.Context, name string) (map[Relation][]Chunk, error)
-	// ForgetChunks strikes off all chunks of a table: it is copied anew.
-	ForgetChunks(ctx context.Context, name string, into Relation) error
+	// ForgetChunks strikes off all chunks of a leaf: it is copied anew.
+	ForgetChunks(ctx context.Context, name string, into, leaf Relation) error
 	// Analyze brings the planner's statistics up to date.
 	Analyze(ctx context.Context, relations []Relation) error
 }

@@ -67,7 +67,9 @@ func (c *copying) copy(ctx context.Context, w Writer, chunk Chunk) (err error) {
 	}
 	out := &counted{Writer: writer, ctx: ctx, table: chunk.Table, tally: c.tally, pace: c.pace}
 	read.Go(func() {
-		_, err := c.from.ReadChunk(ctx, out, c.snapshot, mapping.Source(), chunk)
+		rows := mapping.Source()
+		rows.Relation = chunk.Leaf
+		_, err := c.from.ReadChunk(ctx, out, c.snapshot, rows, chunk)
 		writer.CloseWithError(note(err)) // nil ends the target's COPY
 	})
 	_, err = w.WriteChunk(ctx, reader, mapping, chunk, c.merge)

@@ -13,6 +13,7 @@ type Database interface {
 	Calculator
 	Definer
 	Copied
+	Partitioned
 	Filled
 	Asides
 	Rows

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 
 	"golang.org/x/sync/errgroup"
 
@@ -43,11 +44,17 @@ func (m *Mover) follow(ctx context.Context, l layout) error {
 		m.following = nil
 		m.mu.Unlock()
 	}()
+	// What came or went with a partition while nobody looked is told before more is
+	// written; what keeps it from being looked at shows again in the streams.
+	if halt := new(HaltError); errors.As(m.repartitioned(ctx, l), &halt) {
+		return halt
+	}
 	m.enter(capability.PhaseFollowing)
 	for _, d := range f.directions {
 		group.Go(func() error { return d.stream.Run(ctx) })
 		group.Go(func() error { return d.recheck.run(ctx) })
 	}
+	group.Go(func() error { return m.watchPartitions(ctx, l) })
 	return group.Wait()
 }
 

@@ -68,7 +68,20 @@ func (m *Mover) VerifyChanged(ctx context.Context, from capability.Side) (mismat
 	if err == nil {
 		err = m.undisturbed()
 	}
+	if err == nil {
+		err = m.unparted(ctx)
+	}
 	return mismatches, err
+}
+
+// unparted fails where rows have come or gone with a partition and nobody has
+// noticed yet: the set of changed rows does not have them.
+func (m *Mover) unparted(ctx context.Context) error {
+	f, err := m.followed()
+	if err != nil {
+		return err
+	}
+	return m.repartitioned(ctx, f.layout)
 }
 
 // undisturbed fails where a full verification has begun and not ended well: it

@@ -65,9 +65,10 @@ func judge(p Pair, renames map[string]string, here, there Facts, begun bool) ver
 func (t *trial) ordinary(side capability.Side, f Facts) {
 	table := t.On(side)
 	name, alter := fmt.Sprintf("%s in the %s database", table.Relation, side), "ALTER TABLE "+table.SQL()+" "
-	t.refuse(table.Kind == "p", "move tables that are not partitioned; this version does not follow partitions", "%s is partitioned (partitions: %s)", name, listed(f.Family))
-	t.refuse(table.Kind != "r" && table.Kind != "p", "leave it out", "%s is no ordinary table", name)
-	t.refuse(f.Partition || f.Inherits, "leave it out; this version does not follow inheritance", "%s is a partition, or has parents or children: %s", name, strings.Join(f.Family, ", "))
+	t.refuse(table.Kind != "r" && table.Kind != kindPartitioned, "leave it out", "%s is no ordinary table", name)
+	t.refuse(f.Partition, fmt.Sprintf("name the table itself: %s; it moves with all of its partitions", f.Root), "%s is a partition of %s", name, f.Root)
+	t.refuse(f.Inherits, "ALTER TABLE … NO INHERIT, or partition the table (PARTITION BY), or leave it out: what tables inherit from each other is not followed", "%s has parents or children by inheritance: %s", name, strings.Join(f.Family, ", "))
+	t.partitions(side, f)
 	t.refuse(f.Unlogged, alter+"SET LOGGED", "%s is unlogged: its changes are in no log", name)
 	t.refuse(f.Forced != "", "ALTER ROLE "+f.Forced+" BYPASSRLS", "row level security may hide rows of %s from the mover", name)
 	t.refuse(f.Subscribed, "DROP SUBSCRIPTION, or ALTER SUBSCRIPTION … REFRESH PUBLICATION after the table has left it", "%s is fed by a subscription, whose writes pass every guard", name)
@@ -76,6 +77,20 @@ func (t *trial) ordinary(side capability.Side, f Facts) {
 	t.refuse(len(f.Invalid) > 0, "REINDEX INDEX "+strings.Join(f.Invalid, "; REINDEX INDEX "), "indexes of %s are not valid", name)
 	t.refuse(len(f.Rules) > 0, each(f.Rules, "DROP RULE %s ON "+table.SQL()), "rules rewrite writes to %s: %s", name, strings.Join(f.Rules, ", "))
 	t.refuse(len(f.Always) > 0, each(f.Always, alter+"ENABLE TRIGGER %s"), "triggers of %s fire for the mover's writes as well (ENABLE ALWAYS or REPLICA): %s", name, strings.Join(f.Always, ", "))
+}
+
+// partitions refuses what keeps a partition's rows from being followed.
+func (t *trial) partitions(side capability.Side, f Facts) {
+	for _, p := range f.Partitions {
+		name := fmt.Sprintf("partition %s of %s in the %s database", p.Name, t.On(side).Relation, side)
+		t.refuse(p.Unlogged, "ALTER TABLE "+p.Name+" SET LOGGED", "%s is unlogged: its changes are in no log", name)
+		t.refuse(p.Unnamed, "ALTER TABLE "+p.Name+" REPLICA IDENTITY DEFAULT", "the log does not name rows of %s by the primary key", name)
+		t.refuse(len(p.Always) > 0, each(p.Always, "ALTER TABLE "+p.Name+" ENABLE TRIGGER %s"), "triggers of %s fire for the mover's writes as well (ENABLE ALWAYS or REPLICA): %s", name, strings.Join(p.Always, ", "))
+	}
+	other := t.On(side.Other())
+	t.note(t.On(side).Kind == kindPartitioned && !f.Default && (side == capability.Extracted || t.Mode == capability.Move),
+		fmt.Sprintf("CREATE TABLE … PARTITION OF %s DEFAULT; -- or make new partitions there before the %s side needs them", t.On(side).SQL(), side.Other()),
+		"a row of %s that fits no partition on the %s side stops %s", other.Relation, side, stops(side))
 }
 
 // each writes a statement for every name.

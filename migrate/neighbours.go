@@ -12,6 +12,13 @@ import (
 // dependents tells who else uses the tables that move, and what becomes of that.
 func (p *planner) dependents(ctx context.Context, legacy, _ Database) error {
 	inside := p.inside()
+	partitions, err := legacy.Partitions(ctx, inside, "")
+	if err != nil {
+		return err
+	}
+	for _, part := range partitions { // whose names others may use as well
+		inside = append(inside, part.Relation)
+	}
 	known, err := legacy.Dependents(ctx, inside)
 	if err != nil {
 		return err

@@ -106,6 +106,9 @@ func (m *Mover) recoverStream(ctx context.Context, from capability.Side, pairs [
 		return err
 	}
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
+	if _, err := m.knows(ctx, from, pairs, snapshot.Name); err != nil {
+		return err
+	}
 	here, err := source.OpenRows(ctx, snapshot.Name)
 	if err != nil {
 		return err

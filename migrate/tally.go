@@ -29,8 +29,9 @@ type tally struct {
 // apart: they are copied again if the chunk is.
 type tallied struct {
 	name          string
-	extent        Extent
-	done          int64 // blocks
+	extent        Extent   // of all leaves together
+	leaves        []Extent // none where a table is one itself
+	done          int64    // blocks
 	rows, pending int64
 	estimate      int64 // rows, by statistics: while nothing is copied
 }
@@ -74,7 +75,7 @@ func (t *tally) end(c Chunk, rows int64, committed bool) {
 	entry.pending -= rows
 	if committed {
 		entry.rows += rows
-		entry.done += entry.extent.within(c)
+		entry.done += entry.within(c)
 	}
 }
 
@@ -91,6 +92,27 @@ func (t *tally) finish() {
 	for _, table := range t.tables {
 		table.done = table.extent.Blocks
 	}
+}
+
+// add takes a leaf up, with what is done of it.
+func (t *tallied) add(leaf Extent, finished []Chunk) {
+	t.leaves = append(t.leaves, leaf)
+	t.extent.Blocks += leaf.Blocks
+	t.extent.Bytes += leaf.Bytes
+	for _, c := range finished {
+		t.rows += c.Rows
+		t.done += leaf.within(c)
+	}
+}
+
+// within is how many blocks a chunk has of its leaf.
+func (t *tallied) within(c Chunk) int64 {
+	for _, leaf := range t.leaves {
+		if leaf.Leaf == c.Leaf {
+			return leaf.within(c)
+		}
+	}
+	return t.extent.within(c)
 }
 
 func (t *tallied) bytesDone() int64 {

@@ -15,51 +15,69 @@ import (
 
 // secondarySQL finds what hangs on tables and can be taken off for a copy: their
 // foreign keys, and every index but the primary key's, with the constraint that
-// it stands for. $1 are the tables. What a table that stays refers to is left
-// out. Each is told as the statements that make it again, by pass, and by the one
-// that drops it: a unique constraint as its index and what makes a constraint of
-// it, so that indexes of one table can be built side by side; a foreign key as
-// one that claims nothing of the rows that are there, and its validation.
+// it stands for. $1 are the tables, which stand for their partitions too. What a
+// table that stays refers to is left out. Each is told as the statements that make
+// it again, by pass, and by the one that drops it: a unique constraint as its index
+// and what makes a constraint of it, so that indexes of one table, or of several
+// partitions, can be built side by side; a foreign key as one that claims nothing
+// of the rows that are there, and its validation, where PostgreSQL takes that
+// apart. What a partitioned table has goes with its partitions' parts of it, and
+// takes these up when it is made again; where one has come meanwhile, it makes it.
 const secondarySQL = `
-WITH targets AS (SELECT oid FROM unnest($1::text[]) AS w(name) CROSS JOIN LATERAL (SELECT w.name::regclass::oid) r(oid)),
+WITH targets AS (SELECT oid, max(depth) AS depth FROM (
+		SELECT w.name::regclass::oid AS oid, 0 AS depth FROM unnest($1::text[]) AS w(name)
+		UNION ALL SELECT p.relid, p.level FROM unnest($1::text[]) AS w(name) CROSS JOIN LATERAL pg_partition_tree(w.name::regclass) p) t GROUP BY oid),
 found AS (
 	SELECT i.indexrelid AS oid, i.indrelid AS relation, c.relname::text AS name, x.oid AS con, x.contype, x.conname::text, i.indisclustered AS clustered,
 	       coalesce(t.spcname::text, '') AS tablespace, format('%I.%I', n.nspname, c.relname) AS full_name, pg_get_indexdef(i.indexrelid) AS definition,
-	       CASE WHEN x.condeferrable THEN ' DEFERRABLE' ELSE '' END || CASE WHEN x.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END AS deferral
-	FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+	       CASE WHEN x.condeferrable THEN ' DEFERRABLE' ELSE '' END || CASE WHEN x.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END AS deferral,
+	       EXISTS (SELECT FROM pg_inherits WHERE inhrelid = i.indexrelid) AS attached, c.relkind = 'I' AS partitioned, i.indisunique, r.depth,
+	       format('%I.%I', tn.nspname, tc.relname) AS table_name
+	FROM targets r JOIN pg_index i ON i.indrelid = r.oid JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+	JOIN pg_class tc ON tc.oid = i.indrelid JOIN pg_namespace tn ON tn.oid = tc.relnamespace
 	LEFT JOIN pg_constraint x ON x.conindid = i.indexrelid AND x.contype IN ('u', 'x') AND x.conrelid = i.indrelid
 	LEFT JOIN pg_tablespace t ON t.oid = c.reltablespace
-	WHERE i.indrelid IN (TABLE targets) AND NOT i.indisprimary AND NOT i.indisreplident AND i.indisvalid
-	  AND NOT EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = i.indexrelid AND f.conrelid NOT IN (TABLE targets))
+	WHERE NOT i.indisprimary AND NOT i.indisreplident AND i.indisvalid
+	  AND NOT EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = i.indexrelid AND f.conrelid NOT IN (SELECT oid FROM targets))
 	  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.deptype = 'e')),
 keys AS (
-	SELECT k.oid, k.conrelid AS relation, k.conname::text AS name, pg_get_constraintdef(k.oid) AS definition, k.convalidated
-	FROM pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid IN (TABLE targets)),
-told (pass, kind, relation, name, statement, tablespace, drops, turn) AS (
-	SELECT 1, 'index', relation, name, definition, tablespace, CASE WHEN con IS NULL THEN format('DROP INDEX %s', full_name) END, 3
-	FROM found WHERE contype IS DISTINCT FROM 'x'
+	SELECT k.oid, k.conrelid AS relation, k.conname::text AS name, pg_get_constraintdef(k.oid) AS definition, k.convalidated,
+	       k.convalidated AND c.relkind <> 'p' AS apart -- added first and validated then
+	FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid IN (SELECT oid FROM targets)),
+told (pass, kind, relation, name, statement, tablespace, drops, turn, depth) AS (
+	SELECT 1, 'index', relation, name, definition, tablespace, CASE WHEN con IS NULL AND NOT attached THEN format('DROP INDEX %s', full_name) END, 3, depth
+	FROM found WHERE contype IS DISTINCT FROM 'x' AND NOT partitioned
 	UNION ALL
 	SELECT 2, CASE contype WHEN 'x' THEN 'exclusion constraint' ELSE 'unique constraint' END, relation, conname,
 	       format('ALTER TABLE %s ADD CONSTRAINT %I ', relation::regclass, conname)
 	       || CASE contype WHEN 'x' THEN pg_get_constraintdef(con) ELSE format('UNIQUE USING INDEX %I%s', name, deferral) END
 	       || coalesce(format('; COMMENT ON CONSTRAINT %I ON %s IS %L', conname, relation::regclass, obj_description(con, 'pg_constraint')), ''),
-	       tablespace, format('ALTER TABLE %s DROP CONSTRAINT %I', relation::regclass, conname), 2
-	FROM found WHERE con IS NOT NULL
+	       tablespace, CASE WHEN NOT attached THEN format('ALTER TABLE %s DROP CONSTRAINT %I', relation::regclass, conname) END, 2, depth
+	FROM found WHERE con IS NOT NULL AND NOT partitioned
 	UNION ALL
-	SELECT 2, 'index property', relation, name, statement, '', NULL, 4 FROM found CROSS JOIN LATERAL (
+	SELECT 3, 'unique constraint', relation, conname, format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation::regclass, conname, pg_get_constraintdef(con))
+	       || coalesce(format('; COMMENT ON CONSTRAINT %I ON %s IS %L', conname, relation::regclass, obj_description(con, 'pg_constraint')), ''),
+	       tablespace, CASE WHEN NOT attached THEN format('ALTER TABLE %s DROP CONSTRAINT %I', relation::regclass, conname) END, 2, depth
+	FROM found WHERE con IS NOT NULL AND partitioned
+	UNION ALL
+	SELECT 3, 'index', relation, name, format('CREATE %sINDEX %I ON %s ', u, name, table_name) || substr(definition, 1 + length(format('CREATE %sINDEX %I ON ONLY %s ', u, name, table_name))),
+	       tablespace, CASE WHEN NOT attached THEN format('DROP INDEX %s', full_name) END, 3, depth
+	FROM found CROSS JOIN LATERAL (SELECT CASE WHEN indisunique THEN 'UNIQUE ' ELSE '' END) k(u) WHERE con IS NULL AND partitioned
+	UNION ALL
+	SELECT CASE WHEN partitioned THEN 3 ELSE 2 END, 'index property', relation, name, statement, '', NULL, 4, depth FROM found CROSS JOIN LATERAL (
 		SELECT format('ALTER TABLE %s CLUSTER ON %I', relation::regclass, name) WHERE clustered
 		UNION ALL SELECT format('COMMENT ON INDEX %s IS %L', full_name, obj_description(oid, 'pg_class')) WHERE obj_description(oid, 'pg_class') IS NOT NULL
 		UNION ALL SELECT format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %s', full_name, attnum, attstattarget) FROM pg_attribute WHERE attrelid = oid AND attstattarget >= 0
 	) p(statement)
 	UNION ALL
-	SELECT 3, 'foreign key', relation, name, format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation::regclass, name, definition) || CASE WHEN convalidated THEN ' NOT VALID' ELSE '' END
+	SELECT 4, 'foreign key', relation, name, format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation::regclass, name, definition) || CASE WHEN apart THEN ' NOT VALID' ELSE '' END
 	       || coalesce(format('; COMMENT ON CONSTRAINT %I ON %s IS %L', name, relation::regclass, obj_description(oid, 'pg_constraint')), ''),
-	       '', format('ALTER TABLE %s DROP CONSTRAINT %I', relation::regclass, name), 1
+	       '', format('ALTER TABLE %s DROP CONSTRAINT %I', relation::regclass, name), 1, 0
 	FROM keys
 	UNION ALL
-	SELECT 4, 'foreign key', relation, name, format('ALTER TABLE %s VALIDATE CONSTRAINT %I', relation::regclass, name), '', NULL, 5 FROM keys WHERE convalidated)
+	SELECT 5, 'foreign key', relation, name, format('ALTER TABLE %s VALIDATE CONSTRAINT %I', relation::regclass, name), '', NULL, 5, 0 FROM keys WHERE apart)
 SELECT 0::bigint AS id, pass, kind, n.nspname::text, c.relname::text, t.name, t.statement, t.tablespace, coalesce(t.drops, '')
-FROM told t JOIN pg_class c ON c.oid = t.relation JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY turn, pass, 4, 5, 6, 7`
+FROM told t JOIN pg_class c ON c.oid = t.relation JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY turn, pass, depth DESC, 4, 5, 6, 7`
 
 // Secondary lists what could be set aside.
 func (d *Database) Secondary(ctx context.Context, relations []migrate.Relation) ([]migrate.Aside, error) {
@@ -136,10 +154,9 @@ func (d *Database) SetAside(ctx context.Context, name string, relations []migrat
 // referable makes sure that foreign keys that are dropped can be made again.
 func referable(ctx context.Context, tx pgx.Tx, relations []migrate.Relation) error {
 	var mend *string
-	err := tx.QueryRow(ctx, `
+	err := tx.QueryRow(ctx, membersSQL+`
 		SELECT string_agg(DISTINCT format('GRANT REFERENCES ON %s TO %I', k.confrelid::regclass, current_user), '; ')
-		FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE k.contype = 'f' AND (n.nspname, c.relname) IN (SELECT * FROM unnest($1::name[], $2::name[])) AND NOT has_table_privilege(k.confrelid, 'REFERENCES')`,
+		FROM pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid IN (SELECT oid FROM members) AND NOT has_table_privilege(k.confrelid, 'REFERENCES')`,
 		schemas(relations), names(relations)).Scan(&mend)
 	if err == nil && mend != nil {
 		err = fmt.Errorf("the mover's role could not make their foreign keys again: %s", *mend)
@@ -194,11 +211,11 @@ func (d *Database) Build(ctx context.Context, a migrate.Aside) error {
 // BuildProgress tells what is being built in this database, and how far it is.
 func (d *Database) BuildProgress(ctx context.Context, relations []migrate.Relation) (string, error) {
 	var text string
-	err := d.pool.QueryRow(ctx, `
+	err := d.pool.QueryRow(ctx, membersSQL+`
 		SELECT coalesce(string_agg(format('%s: %s%s', c.relname, p.phase, ' ' || CASE WHEN p.tuples_total > 0 THEN 100 * p.tuples_done / p.tuples_total
 		                                                                        WHEN p.blocks_total > 0 THEN 100 * p.blocks_done / p.blocks_total END || '%'), ', ' ORDER BY p.pid), '')
-		FROM pg_stat_progress_create_index p JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE p.datname = current_database() AND (n.nspname, c.relname) IN (SELECT * FROM unnest($1::name[], $2::name[]))`, schemas(relations), names(relations)).Scan(&text)
+		FROM pg_stat_progress_create_index p JOIN pg_class c ON c.oid = p.relid
+		WHERE p.datname = current_database() AND p.relid IN (SELECT oid FROM members)`, schemas(relations), names(relations)).Scan(&text)
 	if err != nil {
 		return "", fmt.Errorf("look at indexes that are built in %s database: %w", d.side, err)
 	}

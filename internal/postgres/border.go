@@ -125,8 +125,16 @@ func (d *Database) RestoreForeignKey(ctx context.Context, name string, k migrate
 		return err
 	}
 	if len(there) == 0 {
+		if err := d.restoreInPartitions(ctx, k); err != nil {
+			return err
+		}
 		definition := strings.TrimSuffix(k.Definition, " NOT VALID") + " NOT VALID"
 		script := fmt.Sprintf("ALTER TABLE ONLY %s ADD CONSTRAINT %s %s", quote.Relation(k.From), quote.Ident(k.Name), definition)
+		if only, err := d.only(ctx, k.From); err != nil {
+			return err
+		} else if only == "" { // a partitioned table's takes no NOT VALID
+			script = fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s %s", quote.Relation(k.From), quote.Ident(k.Name), strings.TrimSuffix(k.Definition, " NOT VALID"))
+		}
 		if err := d.briefly(ctx, fmt.Sprintf("restore foreign key %s of %s", k.Name, k.From), script); err != nil {
 			return err
 		}
@@ -141,6 +149,36 @@ func (d *Database) RestoreForeignKey(ctx context.Context, name string, k migrate
 		name, k.From.Schema, k.From.Name, k.Name)
 	if err != nil {
 		return fmt.Errorf("forget foreign key %s of %s: %w", k.Name, k.From, err)
+	}
+	return nil
+}
+
+// restoreInPartitions makes the constraint on each partition that has rows, one
+// after the other. That of their table cannot be NOT VALID: it takes up those that
+// are there, and reads nothing then.
+func (d *Database) restoreInPartitions(ctx context.Context, k migrate.ForeignKey) error {
+	partitions, err := d.Partitions(ctx, []migrate.Relation{k.From}, "")
+	if err != nil {
+		return err
+	}
+	for _, p := range partitions {
+		if !p.Leaf {
+			continue
+		}
+		table, name := quote.Relation(p.Relation), quote.Ident(k.Name)
+		var there bool
+		if err := d.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = $1 AND conname = $2)`, p.ID, k.Name).Scan(&there); err != nil {
+			return fmt.Errorf("restore foreign key %s of %s: %w", k.Name, p.Relation, err)
+		}
+		if !there {
+			script := fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s %s NOT VALID", table, name, strings.TrimSuffix(k.Definition, " NOT VALID"))
+			if err := d.briefly(ctx, fmt.Sprintf("restore foreign key %s of %s", k.Name, p.Relation), script); err != nil {
+				return err
+			}
+		}
+		if _, err := d.pool.Exec(ctx, `ALTER TABLE `+table+` VALIDATE CONSTRAINT `+name); err != nil {
+			return fmt.Errorf("validate foreign key %s of partition %s (it is enforced for new rows; mend the old ones): %w", k.Name, p.Relation, sqlstate.Describe(err))
+		}
 	}
 	return nil
 }

@@ -42,6 +42,9 @@ type logCapture struct {
 
 // CreateStream makes publication and slot.
 func (c logCapture) CreateStream(ctx context.Context, relations []migrate.Relation, export bool) (migrate.Snapshot, error) {
+	if err := c.tellTruncations(ctx, c.name, relations); err != nil {
+		return migrate.Snapshot{}, err
+	}
 	return c.Database.CreateStream(ctx, c.name, relations, export)
 }
 
@@ -50,8 +53,13 @@ func (c logCapture) StreamExists(ctx context.Context) (bool, error) {
 	return c.Database.StreamExists(ctx, c.name)
 }
 
-// DropStream removes slot and publication.
-func (c logCapture) DropStream(ctx context.Context) error { return c.Database.DropStream(ctx, c.name) }
+// DropStream removes slot, publication, and the triggers on partitions.
+func (c logCapture) DropStream(ctx context.Context) error {
+	if err := c.Database.DropStream(ctx, c.name); err != nil {
+		return err
+	}
+	return c.forgetTruncations(ctx, c.name)
+}
 
 // Retained is the log behind the slot.
 func (c logCapture) Retained(ctx context.Context) (migrate.Retention, error) {

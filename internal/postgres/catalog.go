@@ -11,8 +11,7 @@ import (
 
 // tablesSQL describes tables, in the order asked; $1 and $2 name them.
 const tablesSQL = `
-	SELECT w.schema, w.name, coalesce(c.relkind::text, ''), coalesce(pg_table_size(c.oid), 0), coalesce(pg_relation_size(c.oid) / current_setting('block_size')::int, 0),
-	       coalesce(CASE WHEN c.reltuples < 0 THEN pg_table_size(c.oid) / 100 ELSE c.reltuples::bigint END, 0),
+	SELECT w.schema, w.name, coalesce(c.relkind::text, ''), coalesce(z.bytes, 0), coalesce(z.blocks, 0), coalesce(z.tuples, 0),
 	       ARRAY(SELECT a.attname::text FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k(attnum, n)
 	             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 	             WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY k.n),
@@ -26,6 +25,9 @@ const tablesSQL = `
 	        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
 	FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, i)
 	LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace) ON n.nspname = w.schema AND c.relname = w.name AND c.relkind IN ('r', 'p', 'f', 'v', 'm')
+	LEFT JOIN LATERAL (SELECT sum(pg_table_size(l.oid))::bigint AS bytes, (sum(pg_relation_size(l.oid)) / current_setting('block_size')::int)::bigint AS blocks,
+	                          sum(CASE WHEN l.reltuples < 0 THEN pg_table_size(l.oid) / 100 ELSE l.reltuples::bigint END)::bigint AS tuples
+	           FROM (SELECT c.oid AS o WHERE c.relkind <> 'p' UNION ALL SELECT relid FROM pg_partition_tree(c.oid) WHERE c.relkind = 'p' AND isleaf) m JOIN pg_class l ON l.oid = m.o) z ON true
 	ORDER BY w.i`
 
 // Tables describes tables by their catalog, in the order asked. A table that
@@ -45,16 +47,15 @@ func (d *Database) Tables(ctx context.Context, relations []migrate.Relation) ([]
 }
 
 // ForeignKeys returns the foreign keys with at least one end in the tables.
-// Those that a partition inherits are not told again.
+// Those that a partition inherits are not told again; what refers to a partition
+// refers to its table.
 func (d *Database) ForeignKeys(ctx context.Context, relations []migrate.Relation) ([]migrate.ForeignKey, error) {
-	rows, err := d.pool.Query(ctx, `
-		WITH wanted AS (SELECT c.oid FROM unnest($1::text[], $2::text[]) AS w(schema, name)
-			JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name)
+	rows, err := d.pool.Query(ctx, membersSQL+`, wanted AS (SELECT oid FROM members)
 		SELECT k.conname::text, fn.nspname::text, f.relname::text, tn.nspname::text, t.relname::text,
 		       k.confdeltype::text, k.confupdtype::text, pg_get_constraintdef(k.oid), k.convalidated
 		FROM pg_constraint k
 		JOIN pg_class f ON f.oid = k.conrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
-		JOIN pg_class t ON t.oid = k.confrelid JOIN pg_namespace tn ON tn.oid = t.relnamespace
+		JOIN pg_class t ON t.oid = coalesce((SELECT root FROM members WHERE oid = k.confrelid LIMIT 1), k.confrelid) JOIN pg_namespace tn ON tn.oid = t.relnamespace
 		WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.conrelid IN (TABLE wanted) OR k.confrelid IN (TABLE wanted))
 		ORDER BY 2, 3, 1`, schemas(relations), names(relations))
 	if err != nil {

@@ -65,6 +65,9 @@ func openChunk(ctx context.Context, session *pgconn.PgConn, snapshot string, fro
 	}
 	results, err := session.Exec(ctx, `LOCK TABLE ONLY `+quote.Relation(from)+` IN ACCESS SHARE MODE; SELECT r::oid, pg_relation_filenode(r) FROM (SELECT `+quote.Literal(quote.Relation(from))+`::regclass AS r) t`).ReadAll()
 	if err != nil {
+		if undefined(err) {
+			err = errors.Join(migrate.ErrRewritten, err) // dropped, as a partition may be
+		}
 		return 0, err
 	}
 	row := results[1].Rows[0]
@@ -80,30 +83,50 @@ func selectChunk(s migrate.Selection, chunk migrate.Chunk) string {
 	if chunk.High < migrate.LastBlock {
 		where += fmt.Sprintf(` AND ctid < '(%d,0)'::tid`, chunk.High)
 	}
-	return `COPY (` + selectSQL(s, "t", where, "") + `) TO STDOUT`
+	return `COPY (` + selectSQL(s, "ONLY ", "t", where, "") + `) TO STDOUT`
 }
 
-// Extent says how large a table is now.
-func (d *Database) Extent(ctx context.Context, from migrate.Relation) (e migrate.Extent, err error) {
-	err = d.pool.QueryRow(ctx, `SELECT pg_relation_size(r) / current_setting('block_size')::int, pg_table_size(r), pg_relation_filenode(r)::bigint
-		FROM (SELECT $1::text::regclass AS r) t`, quote.Relation(from)).Scan(&e.Blocks, &e.Bytes, &e.File)
+// Extents says how large a table is now, or each of its partitions that holds
+// rows.
+func (d *Database) Extents(ctx context.Context, from migrate.Relation) ([]migrate.Extent, error) {
+	rows, err := d.pool.Query(ctx, membersSQL+`
+		SELECT m.schema, m.name, pg_relation_size(m.oid) / current_setting('block_size')::int, pg_table_size(m.oid), pg_relation_filenode(m.oid)::bigint
+		FROM members m WHERE m.kind = 'r' ORDER BY 1, 2`, schemas([]migrate.Relation{from}), names([]migrate.Relation{from}))
 	if err != nil {
-		return e, fmt.Errorf("measure %s in %s database: %w", from, d.side, err)
+		return nil, fmt.Errorf("measure %s in %s database: %w", from, d.side, err)
 	}
-	return e, nil
+	extents, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e migrate.Extent, err error) {
+		var blocks, bytes, file *int64 // null where it was dropped meanwhile
+		err = row.Scan(&e.Leaf.Schema, &e.Leaf.Name, &blocks, &bytes, &file)
+		if err == nil && (blocks == nil || bytes == nil || file == nil) {
+			err = fmt.Errorf("%s was dropped", e.Leaf)
+		}
+		if err == nil {
+			e.Blocks, e.Bytes, e.File = *blocks, *bytes, *file
+		}
+		return e, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("measure %s in %s database: %w", from, d.side, err)
+	}
+	return extents, nil
 }
 
 // Chunks returns the finished chunks of a capability's backfill.
 func (d *Database) Chunks(ctx context.Context, name string) (map[migrate.Relation][]migrate.Chunk, error) {
-	rows, err := d.pool.Query(ctx, `SELECT relation, low, high, file, rows FROM strangler.chunk WHERE capability = $1 ORDER BY relation, low`, name)
+	rows, err := d.pool.Query(ctx, `SELECT relation, leaf, low, high, file, rows FROM strangler.chunk WHERE capability = $1 ORDER BY relation, low`, name)
 	if err != nil {
 		return nil, fmt.Errorf("read finished chunks of %s: %w", name, err)
 	}
 	chunks := map[migrate.Relation][]migrate.Chunk{}
-	var relation string
+	var relation, leaf string
 	var c migrate.Chunk
-	_, err = pgx.ForEachRow(rows, []any{&relation, &c.Low, &c.High, &c.File, &c.Rows}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&relation, &leaf, &c.Low, &c.High, &c.File, &c.Rows}, func() error {
 		r := migrate.ParseRelation(relation)
+		c.Leaf = migrate.Relation{}
+		if leaf != "" {
+			c.Leaf = migrate.ParseRelation(leaf)
+		}
 		chunks[r] = append(chunks[r], c)
 		return nil
 	})
@@ -113,9 +136,9 @@ func (d *Database) Chunks(ctx context.Context, name string) (map[migrate.Relatio
 	return chunks, nil
 }
 
-// ForgetChunks strikes off the finished chunks of one table.
-func (d *Database) ForgetChunks(ctx context.Context, name string, into migrate.Relation) error {
-	_, err := d.pool.Exec(ctx, `DELETE FROM strangler.chunk WHERE capability = $1 AND relation = $2`, name, chunkRelation(into))
+// ForgetChunks strikes off the finished chunks of one leaf of a table's source.
+func (d *Database) ForgetChunks(ctx context.Context, name string, into, leaf migrate.Relation) error {
+	_, err := d.pool.Exec(ctx, `DELETE FROM strangler.chunk WHERE capability = $1 AND relation = $2 AND leaf IN ($3, '')`, name, chunkRelation(into), chunkRelation(leaf))
 	if err != nil {
 		return fmt.Errorf("forget finished chunks of %s: %w", into, err)
 	}

@@ -29,8 +29,9 @@ func TestALostSnapshotIsToldFromALostConnection(t *testing.T) {
 	snapshot, err := d.OpenSnapshot(t.Context(), slots.Name)
 	m.must(err)
 	m.must(slots.Close())
-	extent, err := d.Extent(t.Context(), orders)
+	extents, err := d.Extents(t.Context(), orders)
 	m.must(err)
+	extent := extents[0]
 	chunk := migrate.Chunk{High: migrate.LastBlock, File: extent.File}
 	read := func(ctx context.Context, name string) (int64, error) {
 		return d.ReadChunk(ctx, io.Discard, name, migrate.Columns(orders, "id"), chunk)
@@ -79,8 +80,9 @@ func TestAChunkGivesWayToAChangeOfTheTable(t *testing.T) {
 	wide := migrate.Relation{Schema: "public", Name: "wide"}
 	snapshot, err := d.OpenSnapshot(t.Context(), "")
 	m.must(err)
-	extent, err := d.Extent(t.Context(), wide)
+	extents, err := d.Extents(t.Context(), wide)
 	m.must(err)
+	extent := extents[0]
 	slow := make(stalled)
 	done := make(chan error, 1)
 	go func() {

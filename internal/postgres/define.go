@@ -23,7 +23,7 @@ func (d *Database) Define(ctx context.Context, definitions []migrate.Definition)
 			f.wanted[definition.From.Relation] = definition
 		}
 	}
-	for _, step := range []func(context.Context) error{f.parts, f.tables, f.constraints, f.indexes, f.drops, f.renames, f.computed, f.foreignKeys, f.omissions} {
+	for _, step := range []func(context.Context) error{f.parts, f.tables, f.partitions, f.constraints, f.indexes, f.drops, f.renames, f.computed, f.foreignKeys, f.omissions} {
 		if err := step(ctx); err != nil {
 			return migrate.DDL{}, fmt.Errorf("define tables of %s database: %w", d.side, err)
 		}
@@ -139,6 +139,10 @@ func (f *definer) tables(ctx context.Context) error {
 		f.schema(s.Schema)
 		f.add("CREATE SEQUENCE IF NOT EXISTS %s AS %s %s", quote.Relation(s.Relation), s.Type, options(s))
 	}
+	partitioning, err := f.partitioning(ctx)
+	if err != nil {
+		return err
+	}
 	storage, err := f.storage(ctx)
 	if err != nil {
 		return err
@@ -156,7 +160,7 @@ func (f *definer) tables(ctx context.Context) error {
 			lines = append(lines, "\t"+column(c, identities[c.Name]))
 		}
 		f.schema(definition.To.Schema)
-		f.add("CREATE TABLE %s (\n%s\n)%s", quote.Relation(definition.To), strings.Join(lines, ",\n"), storage[relation])
+		f.add("CREATE TABLE %s (\n%s\n)%s", quote.Relation(definition.To), strings.Join(lines, ",\n"), partitioning[relation]+storage[relation])
 	}
 	for _, s := range sequences {
 		if s.Owned && !s.Identity {
@@ -170,7 +174,7 @@ func (f *definer) tables(ctx context.Context) error {
 func (f *definer) storage(ctx context.Context) (map[migrate.Relation]string, error) {
 	rows, err := f.database.pool.Query(ctx, `SELECT n.nspname::text, c.relname::text, (SELECT string_agg(format('%s = %L', option_name, option_value), ', ') FROM pg_options_to_table(c.reloptions))
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.reloptions IS NOT NULL AND c.relkind = 'r' AND (n.nspname, c.relname) IN (SELECT * FROM unnest($1::name[], $2::name[]))`, schemas(f.relations), names(f.relations))
+		WHERE c.reloptions IS NOT NULL AND c.relkind IN ('r', 'p') AND (n.nspname, c.relname) IN (SELECT * FROM unnest($1::name[], $2::name[]))`, schemas(f.relations), names(f.relations))
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +223,7 @@ func (f *definer) constraints(ctx context.Context) error {
 // catalog gives names the index, then the table, then everything else.
 func (f *definer) indexes(ctx context.Context) error {
 	return f.each(ctx, `SELECT w.schema, w.name, format('%s INDEX %I', CASE WHEN i.indisunique THEN 'CREATE UNIQUE' ELSE 'CREATE' END, c.relname),
-		substr(pg_get_indexdef(c.oid), 1 + length(format('%s INDEX %I ON %I.%I ', CASE WHEN i.indisunique THEN 'CREATE UNIQUE' ELSE 'CREATE' END, c.relname, w.schema, w.name)))
+		substr(pg_get_indexdef(c.oid), 1 + length(format('%s INDEX %I ON %s%I.%I ', CASE WHEN i.indisunique THEN 'CREATE UNIQUE' ELSE 'CREATE' END, c.relname, CASE c.relkind WHEN 'I' THEN 'ONLY ' ELSE '' END, w.schema, w.name)))
 		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, i)
 		JOIN pg_index i ON i.indrelid = format('%I.%I', w.schema, w.name)::regclass JOIN pg_class c ON c.oid = i.indexrelid
 		WHERE i.indisvalid AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = c.oid AND contype IN ('p', 'u', 'x'))

@@ -21,8 +21,7 @@ func (f *definer) omissions(ctx context.Context) error {
 			UNION ALL SELECT 8, 'persistence', 'UNLOGGED' WHERE c.relpersistence = 'u'
 			UNION ALL SELECT 9, 'replica identity', 'FULL' WHERE c.relreplident = 'f'
 			UNION ALL SELECT 10, 'indexes that are not valid', string_agg(indexrelid::regclass::text, ', ') FROM pg_index WHERE indrelid = t.oid AND NOT indisvalid
-			UNION ALL SELECT 11, 'partitioning', pg_get_partkeydef(t.oid) WHERE c.relkind = 'p'
-			UNION ALL SELECT 12, 'storage and statistics targets of columns', string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute a JOIN pg_type y ON y.oid = atttypid
+			UNION ALL SELECT 11, 'storage and statistics targets of columns', string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute a JOIN pg_type y ON y.oid = atttypid
 				WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped AND (attstorage <> typstorage OR attcompression <> '' OR coalesce(attstattarget, -1) >= 0)
 		) o WHERE o.names IS NOT NULL ORDER BY w.i, o.rank`, func(to migrate.Relation, kind, names string) {
 		f.omit("%s of %s: %s", kind, to, names)

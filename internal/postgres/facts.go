@@ -18,16 +18,21 @@ const factsSQL = `
 	SELECT json_build_object(
 		'Unlogged',   c.relpersistence <> 'p',
 		'Partition',  c.relispartition,
+		'Root',       (SELECT quote_ident(rn.nspname) || '.' || quote_ident(r.relname) FROM pg_partition_ancestors(c.oid) a JOIN pg_class r ON r.oid = a AND NOT r.relispartition JOIN pg_namespace rn ON rn.oid = r.relnamespace WHERE c.relispartition),
+		'Partitions', (SELECT coalesce(json_agg(json_build_object('Name', p.oid::regclass::text, 'Unlogged', p.relpersistence <> 'p', 'Unnamed', p.relkind <> 'p' AND p.relreplident IN ('n', 'i'),
+		                      'Always', ARRAY(SELECT tgname FROM pg_trigger WHERE tgrelid = p.oid AND tgparentid = 0 AND NOT tgisinternal AND tgenabled IN ('A', 'R') AND tgname NOT LIKE 'strangler\_%' ORDER BY 1)) ORDER BY p.oid::regclass::text), '[]')
+		                    FROM pg_class p WHERE p.oid = ANY(m.oids) AND p.oid <> c.oid),
+		'Default',    c.relkind = 'p' AND EXISTS (SELECT FROM pg_partitioned_table WHERE partrelid = c.oid AND (partdefid <> 0 OR partstrat = 'h')),
 		'Inherits',   c.relkind = 'r' AND NOT c.relispartition AND EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent)),
-		'Forced',     (SELECT quote_ident(rolname) FROM pg_roles WHERE rolname = current_user AND c.relrowsecurity AND c.relforcerowsecurity AND NOT rolsuper AND NOT rolbypassrls),
-		'Total',      pg_total_relation_size(c.oid),
+		'Forced',     (SELECT quote_ident(rolname) FROM pg_roles WHERE rolname = current_user AND NOT rolsuper AND NOT rolbypassrls AND EXISTS (SELECT FROM pg_class WHERE oid = ANY(m.oids) AND relrowsecurity AND relforcerowsecurity)),
+		'Total',      (SELECT sum(pg_total_relation_size(o)) FROM unnest(m.oids) o),
 		'Family',     ARRAY(SELECT f.oid::regclass::text FROM pg_inherits i JOIN pg_class f ON f.oid IN (i.inhrelid, i.inhparent) AND f.oid <> c.oid
 		                    WHERE c.oid IN (i.inhrelid, i.inhparent) AND f.relkind IN ('r', 'p', 'f') ORDER BY 1),
 		'Policies',   ARRAY(SELECT polname FROM pg_policy WHERE polrelid = c.oid ORDER BY 1),
 		'Publications', ARRAY(SELECT p.pubname FROM pg_publication p WHERE p.pubname NOT LIKE 'strangler\_%' AND (p.puballtables
 		                    OR EXISTS (SELECT FROM pg_publication_rel WHERE prpubid = p.oid AND prrelid = c.oid)
 		                    OR EXISTS (SELECT FROM pg_publication_namespace WHERE pnpubid = p.oid AND pnnspid = c.relnamespace)) ORDER BY 1),
-		'Subscribed', EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = c.oid),
+		'Subscribed', EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = ANY(m.oids)),
 		'ReplicaID',  c.relreplident,
 		'Rules',      ARRAY(SELECT rulename FROM pg_rewrite WHERE ev_class = c.oid AND c.relkind <> 'v' AND c.relkind <> 'm' ORDER BY 1),
 		'Always',     ARRAY(SELECT tgname FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled IN ('A', 'R')
@@ -49,10 +54,11 @@ const factsSQL = `
 		                    FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
 		                    WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary AND i.indisvalid),
 		'Deferred',   EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND NOT indimmediate),
-		'Invalid',    ARRAY(SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = c.oid AND NOT indisvalid ORDER BY 1)),
+		'Invalid',    ARRAY(SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = ANY(m.oids) AND NOT indisvalid ORDER BY 1)),
 	       c.relkind IN ('r', 'p') AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND NOT row_security_active(c.oid)
 	FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, i)
 	JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+	CROSS JOIN LATERAL (SELECT array_agg(o) AS oids FROM (SELECT c.oid AS o UNION SELECT relid FROM pg_partition_tree(c.oid) WHERE c.relkind = 'p') u) m
 	ORDER BY w.i`
 
 // Facts reads what a plan must know of existing tables besides their columns.

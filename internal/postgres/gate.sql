@@ -169,6 +169,31 @@ BEGIN
 END
 $add$;
 
+-- Tells, in the change stream, that a partition was truncated. Its row changes come
+-- as those of its root, but its truncation is not told of otherwise.
+CREATE OR REPLACE FUNCTION strangler.partition_truncated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $truncated$
+BEGIN
+	PERFORM pg_logical_emit_message(true, 'strangler_truncated', json_build_array(n.nspname, c.relname, TG_RELID::regclass::text)::text)
+	FROM pg_partition_ancestors(TG_RELID) r JOIN pg_class c ON c.oid = r AND c.relkind = 'p' AND NOT c.relispartition JOIN pg_namespace n ON n.oid = c.relnamespace;
+	RETURN NULL;
+END
+$truncated$;
+
+-- Has the truncations of all partitions of a table told, of every level.
+CREATE OR REPLACE FUNCTION strangler.tell_truncations(cap text, parent regclass)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $tell$
+DECLARE
+	r regclass;
+BEGIN
+	FOR r IN SELECT relid FROM pg_partition_tree(parent) WHERE relid <> parent ORDER BY 1 LOOP
+		CONTINUE WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = r AND tgname = left('strangler_truncated_' || cap, 63));
+		EXECUTE format('CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION strangler.partition_truncated(%L)', left('strangler_truncated_' || cap, 63), r, cap);
+	END LOOP;
+END
+$tell$;
+
 -- Only the role that made them calls these; writers meet nothing but the guard.
 REVOKE EXECUTE ON FUNCTION strangler.shut_gate(text, bigint, bigint, text, interval, text), strangler.seal_gate(text, bigint),
-	strangler.open_gate(text, bigint, bigint, text, bigint), strangler.disable_guard(text, bigint, regclass), strangler.add_guards(text, regclass) FROM PUBLIC;
+	strangler.open_gate(text, bigint, bigint, text, bigint), strangler.disable_guard(text, bigint, regclass), strangler.add_guards(text, regclass),
+	strangler.tell_truncations(text, regclass), strangler.partition_truncated() FROM PUBLIC;

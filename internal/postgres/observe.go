@@ -18,11 +18,16 @@ const (
 
 // observedSQL takes changes from the slot $1 and leaves of each transaction the
 // set of its tables. A call ends with a transaction, so none is counted in parts.
+// A partition counts as its table.
 const observedSQL = `
+	WITH parts AS MATERIALIZED (
+		SELECT quote_ident(ln.nspname) || '.' || quote_ident(l.relname) AS leaf, quote_ident(rn.nspname) || '.' || quote_ident(r.relname) AS root
+		FROM pg_class r JOIN pg_namespace rn ON rn.oid = r.relnamespace CROSS JOIN LATERAL pg_partition_tree(r.oid) p
+		JOIN pg_class l ON l.oid = p.relid JOIN pg_namespace ln ON ln.oid = l.relnamespace WHERE r.relkind = 'p' AND NOT r.relispartition)
 	SELECT tables, count(*) FROM (
-		SELECT array_agg(DISTINCT t ORDER BY t) AS tables
+		SELECT array_agg(DISTINCT coalesce(root, t) ORDER BY coalesce(root, t)) AS tables
 		FROM pg_logical_slot_get_changes($1, NULL, $2, 'skip-empty-xacts', '1', 'include-timestamp', '0') c
-		CROSS JOIN LATERAL regexp_split_to_table(substring(c.data FROM '^table (.+?): (?:INSERT|UPDATE|DELETE|TRUNCATE):'), ', ') t
+		CROSS JOIN LATERAL regexp_split_to_table(substring(c.data FROM '^table (.+?): (?:INSERT|UPDATE|DELETE|TRUNCATE):'), ', ') t LEFT JOIN parts ON leaf = t
 		WHERE c.data LIKE 'table %' GROUP BY c.xid::text
 	) transactions GROUP BY tables`
 

@@ -16,7 +16,7 @@ func TestObserveCountsWhatCrosses(t *testing.T) {
 	t.Parallel()
 	data := tables("orders", `Odd "Schema.a.b: "c"`)
 	data.Tables = append(data.Tables, capability.Table{Table: "countries", Mode: capability.Copy})
-	m := newMigration(t, capability.CaptureWAL, `CREATE SCHEMA "Odd ""Schema"; CREATE SCHEMA strangler; CREATE TABLE strangler.own (id int); CREATE TABLE orders (id int PRIMARY KEY); CREATE TABLE "Odd ""Schema"."a.b: ""c""" (id int PRIMARY KEY);
+	m := newMigration(t, capability.CaptureWAL, `CREATE SCHEMA "Odd ""Schema"; CREATE SCHEMA strangler; CREATE TABLE strangler.own (id int); CREATE TABLE orders (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE low PARTITION OF orders FOR VALUES FROM (0) TO (3); CREATE TABLE high PARTITION OF orders DEFAULT; CREATE TABLE "Odd ""Schema"."a.b: ""c""" (id int PRIMARY KEY);
 		CREATE TABLE countries (id int PRIMARY KEY); CREATE TABLE stock (id int PRIMARY KEY, n int); INSERT INTO stock VALUES (1, 1)`, data)
 	type answer struct {
 		o   migrate.Observation

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -166,4 +167,37 @@ func TestPlanComparesWhatTablesCall(t *testing.T) {
 	}
 	m.exec(capability.Extracted, `ALTER FUNCTION small(int) SET search_path = public`)
 	m.follows(m.mover(tables("t"), 2))
+}
+
+// TestPlanSeesWhoNamesPartitions: a view, a function, a trigger and a foreign key
+// that use one and not its table.
+func TestPlanSeesWhoNamesPartitions(t *testing.T) {
+	t.Parallel()
+	data := eventsData()
+	m := newEvents(t, capability.CaptureWAL, events+`
+		CREATE VIEW seen AS SELECT id FROM events_a_2;
+		CREATE FUNCTION purge() RETURNS void LANGUAGE sql AS 'DELETE FROM events_rest_1 WHERE at < 3';
+		CREATE TABLE totals (n int);
+		CREATE FUNCTION total() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE totals SET n = n + 1; RETURN NULL; END';
+		CREATE TRIGGER total AFTER INSERT ON events_b FOR EACH ROW EXECUTE FUNCTION total();
+		ALTER TABLE events_b ADD CONSTRAINT b_label UNIQUE (label);
+		CREATE TABLE badges (label text REFERENCES events_b (label))`, "", data)
+	plan, problems, err := m.Plan(t.Context())
+	m.must(err)
+	var uses []string
+	for _, d := range plan.Dependents {
+		uses = append(uses, fmt.Sprintf("%s %s %s %s", d.Kind, d.Name, d.Access, d.Table))
+	}
+	want := []string{"view public.seen reads and may write events_a_2", "function public.purge() writes events_rest_1", "trigger total writes totals"}
+	if !slices.Equal(uses, want) {
+		t.Errorf("%q", uses)
+	}
+	if len(problems) != 1 || !strings.Contains(problems[0].Error(), "badges_label_fkey from badges to events crosses the border") {
+		t.Errorf("%v", problems)
+	}
+	ddl, err := m.databases[capability.Legacy].Define(t.Context(), []migrate.Definition{{From: migrate.Table{Relation: migrate.Relation{Schema: "public", Name: "events"}}, To: migrate.Relation{Schema: "new", Name: "happenings"}}})
+	m.must(err)
+	if omitted := strings.Join(ddl.Omitted, "\n"); !strings.Contains(omitted, "what partition events_b of new.happenings has for itself: indexes, constraints, triggers") {
+		t.Errorf("omitted:\n%s", omitted)
+	}
 }

@@ -16,7 +16,9 @@ const rightsSQL = `
 WITH me AS (SELECT rolname, quote_ident(rolname) AS role, rolsuper, rolreplication FROM pg_roles WHERE rolname = current_user),
 wanted AS (SELECT c.oid, c.relowner, n.oid AS space, format('%I.%I', n.nspname, c.relname) AS name, n.nspname, c.relname
 	FROM unnest($1::text[], $2::text[]) AS w(schema, name)
-	JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name),
+	JOIN pg_namespace r ON r.nspname = w.schema JOIN pg_class x ON x.relnamespace = r.oid AND x.relname = w.name
+	CROSS JOIN LATERAL (SELECT x.oid AS o UNION SELECT relid FROM pg_partition_tree(x.oid)) m
+	JOIN pg_class c ON c.oid = m.o JOIN pg_namespace n ON n.oid = c.relnamespace),
 needed(function) AS (VALUES ('pg_replication_origin_create(text)'), ('pg_replication_origin_drop(text)'), ('pg_replication_origin_oid(text)'),
 	('pg_replication_origin_session_setup(text)'), ('pg_replication_origin_session_reset()'), ('pg_control_system()'), ('pg_control_checkpoint()'),
 	('pg_logical_emit_message(boolean, text, text)'), ('pg_current_wal_insert_lsn()'), ('pg_current_wal_flush_lsn()')),

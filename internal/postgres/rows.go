@@ -58,11 +58,15 @@ func (r *rowReader) Ordered(ctx context.Context, w io.Writer, s migrate.Selectio
 			}
 		}
 	}
+	var only string
+	if err := r.conn.QueryRow(ctx, onlySQL, quote.Relation(s.Relation)).Scan(&only); err != nil {
+		return fmt.Errorf("read %s in order: %w", s.Relation, err)
+	}
 	where := ""
 	if after != nil {
 		where = `(` + strings.Join(order, ", ") + `) > (` + strings.Join(values, ", ") + `)`
 	}
-	_, err := r.conn.PgConn().CopyTo(ctx, w, `COPY (`+selectSQL(s, "t", where, strings.Join(order, ", "))+`) TO STDOUT`)
+	_, err := r.conn.PgConn().CopyTo(ctx, w, `COPY (`+selectSQL(s, only, "t", where, strings.Join(order, ", "))+`) TO STDOUT`)
 	if err != nil {
 		return fmt.Errorf("read %s in order: %w", s.Relation, err)
 	}
@@ -91,8 +95,12 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 		arrays[i], names[i] = fmt.Sprintf("$%d::text[]", i+1), fmt.Sprintf(`"strangler key %d"`, i+1)
 		on[i] = fmt.Sprintf("t.%s = u.%s::%s", quote.Ident(k.Name), names[i], k.Type)
 	}
-	found, err := d.pool.Query(ctx, `SELECT u."strangler row", t.xmin::text || t.ctid::text, `+terms(s, "t")+
-		` FROM unnest(`+strings.Join(arrays, ", ")+`) WITH ORDINALITY AS u(`+strings.Join(names, ", ")+`, "strangler row") JOIN ONLY `+quote.Relation(s.Relation)+` AS t ON `+strings.Join(on, " AND ")+
+	only, err := d.only(ctx, s.Relation)
+	if err != nil {
+		return nil, err
+	}
+	found, err := d.pool.Query(ctx, `SELECT u."strangler row", t.xmin::text || t.ctid::text || t.tableoid::text, `+terms(s, "t")+
+		` FROM unnest(`+strings.Join(arrays, ", ")+`) WITH ORDINALITY AS u(`+strings.Join(names, ", ")+`, "strangler row") JOIN `+only+quote.Relation(s.Relation)+` AS t ON `+strings.Join(on, " AND ")+
 		conditions("WHERE", s.Where), args...)
 	if err != nil {
 		return nil, fmt.Errorf("read rows of %s in %s database: %w", s.Relation, d.side, err)

@@ -45,6 +45,23 @@ CREATE TABLE IF NOT EXISTS strangler.chunk (
 	PRIMARY KEY (capability, relation, low)
 );
 ALTER TABLE strangler.chunk ADD COLUMN IF NOT EXISTS file bigint NOT NULL DEFAULT 0;
+DO $$ BEGIN
+	IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'strangler.chunk'::regclass AND attname = 'leaf') THEN
+		-- The partition of the source's table that had the blocks, or the table itself.
+		ALTER TABLE strangler.chunk ADD leaf text NOT NULL DEFAULT '', DROP CONSTRAINT chunk_pkey, ADD PRIMARY KEY (capability, relation, leaf, low);
+	END IF;
+END $$;
+
+-- Of which partitions the captured tables of this database consist, as far as the
+-- stream from it knows their rows: see partitions.go.
+CREATE TABLE IF NOT EXISTS strangler.partition (
+	capability text NOT NULL,
+	root       oid NOT NULL,
+	partition  oid NOT NULL,
+	name       text NOT NULL,
+	since      text NOT NULL, -- the transaction and command that attached it
+	PRIMARY KEY (capability, partition)
+);
 
 -- What was taken off tables of this database for a backfill, and is to be made
 -- again: written in the transaction that drops it, deleted in the one that makes it.

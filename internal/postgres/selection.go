@@ -8,10 +8,11 @@ import (
 	"strangler/migrate"
 )
 
-// selectSQL is the query of a selection from its own rows, for COPY: the table is
-// known by alias, conditions and order may be empty.
-func selectSQL(s migrate.Selection, alias, condition, order string) string {
-	sql := "SELECT " + terms(s, alias) + " FROM ONLY " + quote.Relation(s.Relation) + " AS " + alias + conditions("WHERE", condition, s.Where)
+// selectSQL is the query of a selection for COPY: from the table's own rows where
+// only says so, or from its partitions'. It is known by alias; conditions and order
+// may be empty.
+func selectSQL(s migrate.Selection, only, alias, condition, order string) string {
+	sql := "SELECT " + terms(s, alias) + " FROM " + only + quote.Relation(s.Relation) + " AS " + alias + conditions("WHERE", condition, s.Where)
 	if order != "" {
 		sql += " ORDER BY " + order
 	}

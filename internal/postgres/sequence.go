@@ -80,8 +80,12 @@ func (d *Database) Extreme(ctx context.Context, s migrate.Sequence) (value int64
 	if s.Increment < 0 {
 		function = "min"
 	}
+	only, err := d.only(ctx, s.Table)
+	if err != nil {
+		return 0, false, err
+	}
 	var extreme *int64
-	err = d.pool.QueryRow(ctx, `SELECT `+function+`(`+quote.Ident(s.Column)+`)::bigint FROM ONLY `+quote.Relation(s.Table)).Scan(&extreme)
+	err = d.pool.QueryRow(ctx, `SELECT `+function+`(`+quote.Ident(s.Column)+`)::bigint FROM `+only+quote.Relation(s.Table)).Scan(&extreme)
 	if err != nil {
 		return 0, false, fmt.Errorf("find the last %s of %s in %s database: %w", s.Column, s.Table, d.side, err)
 	}

@@ -105,9 +105,9 @@ func (w *rowWriter) WriteChunk(ctx context.Context, r io.Reader, mapping migrate
 			}
 		}
 		// Somebody who was killed may have finished the chunk since it was looked for.
-		_, err = tx.Exec(ctx, `INSERT INTO strangler.chunk (capability, relation, low, high, rows, file) VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (capability, relation, low) DO UPDATE SET high = excluded.high, rows = excluded.rows, file = excluded.file`,
-			w.capability, chunkRelation(mapping.To.Relation), chunk.Low, chunk.High, rows, chunk.File)
+		_, err = tx.Exec(ctx, `INSERT INTO strangler.chunk (capability, relation, leaf, low, high, rows, file) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (capability, relation, leaf, low) DO UPDATE SET high = excluded.high, rows = excluded.rows, file = excluded.file`,
+			w.capability, chunkRelation(mapping.To.Relation), chunkRelation(chunk.Leaf), chunk.Low, chunk.High, rows, chunk.File)
 		return err
 	})
 	if err != nil {
@@ -147,17 +147,19 @@ func clearTables(ctx context.Context, tx pgx.Tx, relations []migrate.Relation) e
 		tables[i] = quote.Relation(r)
 	}
 	var referred bool
-	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f'
-		AND confrelid = ANY($1::text[]::regclass[]) AND conrelid <> ALL($1::text[]::regclass[]))`, tables).Scan(&referred)
+	// A partitioned table is emptied with its partitions, whose keys are its own.
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND conparentid = 0
+		AND confrelid = ANY($1::text[]::regclass[]) AND conrelid <> ALL($1::text[]::regclass[])),
+		ARRAY(SELECT CASE WHEN relkind = 'p' THEN '' ELSE 'ONLY ' END || t FROM unnest($1::text[]) t JOIN pg_class ON oid = t::regclass)`, tables).Scan(&referred, &tables)
 	if err != nil {
 		return err
 	}
 	if !referred {
-		_, err := tx.Exec(ctx, `TRUNCATE ONLY `+strings.Join(tables, ", ONLY "))
+		_, err := tx.Exec(ctx, `TRUNCATE `+strings.Join(tables, ", "))
 		return err
 	}
 	for _, table := range tables {
-		if _, err := tx.Exec(ctx, `DELETE FROM ONLY `+table); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM `+table); err != nil {
 			return err
 		}
 	}

@@ -53,6 +53,13 @@ func (s *Session) explain(c migrate.Change, err error) error {
 	if !errors.As(err, &refusal) {
 		return s.plain(0, err)
 	}
+	if refusal.Code == "23514" && refusal.ConstraintName == "" { // of a CHECK it has the name
+		table := s.writers[c.Table].table
+		return &migrate.HaltError{
+			Reason: fmt.Sprintf("a row fits no partition of %s in the %s database: %s", s.writers[c.Table].mapping.To.Relation, s.side, sqlstate.Discreet(refusal)),
+			Mend:   fmt.Sprintf("make one there (CREATE TABLE … PARTITION OF %s …), and the stream goes on with the row", table),
+		}
+	}
 	switch refusal.Code[:2] {
 	case "22", "23", "42":
 		return s.conflict(c, "cannot "+verb(c.Kind)+": "+sqlstate.Discreet(refusal))
