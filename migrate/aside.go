@@ -168,6 +168,11 @@ func asideNames(asides []Aside) []string {
 // asides notes in the plan what a backfill will set aside.
 func (p *planner) asides(ctx context.Context, _, extracted Database) error {
 	asides, err := extracted.Secondary(ctx, relations(p.layout.pairs, capability.Extracted))
+	asides = slices.DeleteFunc(asides, func(a Aside) bool { // rows are known by it
+		return slices.ContainsFunc(p.layout.pairs, func(pair Pair) bool {
+			return pair.Extracted.Relation == a.Table && pair.Extracted.KeyIndex == a.Name
+		})
+	})
 	if err != nil || len(asides) == 0 || p.plan.Begun {
 		return err
 	}

@@ -69,6 +69,9 @@ func (m *Mover) fill(ctx context.Context, l layout, move Move) (Move, error) {
 			return move, err
 		}
 	}
+	if err := m.identify(ctx, capability.Extracted, l.pairs); err != nil {
+		return move, err
+	}
 	if err := m.setAside(ctx, l); err != nil {
 		return move, err
 	}
@@ -157,6 +160,9 @@ func (m *Mover) start(ctx context.Context, l layout, move Move, w Writer) (Ancho
 		return nil, move, err
 	}
 	if err := w.Empty(ctx, relations(l.pairs, capability.Extracted)); err != nil {
+		return nil, move, err
+	}
+	if err := m.identify(ctx, capability.Legacy, l.pairs); err != nil {
 		return nil, move, err
 	}
 	snapshot, err := m.captures[capability.Legacy].CreateStream(ctx, relations(l.pairs, capability.Legacy), true)

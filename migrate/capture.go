@@ -88,10 +88,11 @@ func (m *Mover) choose(ctx context.Context, move *Move) error {
 	if err != nil {
 		return err
 	}
+	m.kinds = map[capability.Side]capability.Capture{}
 	move.Capture, m.captures = map[capability.Side]capability.Capture{}, map[capability.Side]Capture{}
 	for _, side := range capability.Sides {
 		kind := choices[side].kind
-		move.Capture[side] = kind
+		move.Capture[side], m.kinds[side] = kind, kind
 		m.captures[side] = m.databases[side].Capture(kind, m.Document.Name)
 	}
 	return nil
@@ -133,7 +134,7 @@ func (p *planner) captureNotes(facts Facts, side capability.Side) (notes []Remar
 // unlog takes out of facts what matters only where a log names the rows.
 func (p *planner) unlog(facts *Facts, side capability.Side) {
 	if p.captures[side].kind == capability.CaptureTrigger {
-		facts.ReplicaID = "d"
+		facts.ReplicaID = ""
 		for i := range facts.Partitions {
 			facts.Partitions[i].Unnamed = false
 		}

@@ -39,7 +39,9 @@ type Facts struct {
 	Subscribed   bool     // fed by a native subscription, whose apply fires no ordinary triggers
 	Invalid      []string // indexes that are not valid
 	Deferred     bool     // its primary key is deferrable, and so identifies no row in the log
-	ReplicaID    string   // of pg_class: d, n, f, i
+	ReplicaID    string   // of pg_class: d, n, f, i; empty where no log has to name rows
+	ReplicaIndex string   // for i: that index
+	Primary      *Unique  // the primary key, if there is one
 	Rules        []string // rewrite rules
 	Always       []string // triggers that fire for the mover's writes as well
 	Ordinary     []string // triggers that fire for applications only

@@ -14,6 +14,7 @@ type Database interface {
 	Definer
 	Copied
 	Partitioned
+	Identified
 	Filled
 	Asides
 	Rows

@@ -39,7 +39,8 @@ type Options struct {
 type Mover struct {
 	Options
 	databases map[capability.Side]Database
-	captures  map[capability.Side]Capture // chosen by Run, and read by what it calls
+	captures  map[capability.Side]Capture            // chosen by Run, and read by what it calls
+	kinds     map[capability.Side]capability.Capture // theirs
 	log       *slog.Logger
 	throttle  *throttle
 	retention retention

@@ -32,15 +32,15 @@ func (t *trial) narrower() {
 	for legacy, extracted := range t.names {
 		back[extracted] = legacy
 	}
-	for _, u := range t.there.Uniques {
+	for _, u := range t.strict() {
 		if t.overComputed(u) {
 			t.note(true, "", "%s (%s) is over columns that are computed: two rows that the legacy table allows, and that come to the same, would stop the stream", u.Name, u.Definition)
-		} else if !covered(u, t.Legacy.Key, t.here.Uniques, t.names) && !t.null(u) {
+		} else if !covered(u, t.Legacy, t.here.Uniques, t.names) && !t.null(u) {
 			t.refuse(true, t.widen(u, back), "%s exists only on the extracted side (%s): two rows that the legacy table allows would stop the stream", u.Name, u.Definition)
 		}
 	}
 	for _, u := range t.here.Uniques {
-		t.note(t.Mode == capability.Move && !covered(u, t.Extracted.Key, t.there.Uniques, back), "",
+		t.note(t.Mode == capability.Move && !covered(u, t.Extracted, t.there.Uniques, back), "",
 			"%s exists only on the legacy side (%s): two rows that the extracted table allows would stop the stream back", u.Name, u.Definition)
 		i := slices.IndexFunc(t.there.Uniques, func(other Unique) bool { return alike(u, other, t.names) })
 		t.refuse(i >= 0 && u.Deferrable && !t.there.Uniques[i].Deferrable, t.deferred(u, i),
@@ -55,6 +55,18 @@ func (t *trial) narrower() {
 		t.notNull(capability.Extracted, b, a)
 		t.notNull(capability.Legacy, a, b)
 	}
+}
+
+// strict is what the extracted table refuses rows by, besides the key that both
+// have: its primary key as well, where that is another one and is filled by us.
+func (t *trial) strict() []Unique {
+	key := t.there.Primary
+	if key == nil || t.Extracted.KeyIndex == "" || slices.ContainsFunc(key.Columns, func(name string) bool {
+		return !slices.ContainsFunc(t.Columns, func(p ColumnPair) bool { return p.Extracted == name })
+	}) {
+		return t.there.Uniques
+	}
+	return append(slices.Clone(t.there.Uniques), *key)
 }
 
 // stops says which way a row is stopped that one side refuses.
@@ -118,9 +130,12 @@ func (t *trial) deferred(u Unique, i int) string {
 // covered says whether rows that a table allows, by its key and its constraints,
 // can never break a constraint of the other one. Names are the table's columns
 // on the other side.
-func covered(strict Unique, key []string, loose []Unique, names map[string]string) bool {
-	primary := Unique{Columns: key, Whole: true, NullsEqual: true}
-	return slices.ContainsFunc(append([]Unique{primary}, loose...), func(l Unique) bool { return alike(l, strict, names) || implies(l, strict, names) })
+func covered(strict Unique, by Table, loose []Unique, names map[string]string) bool {
+	keys := []Unique{{Columns: by.Key, Whole: true, NullsEqual: true}}
+	for _, c := range by.Candidates {
+		keys = append(keys, Unique{Columns: c.Columns, Whole: true, NullsEqual: true})
+	}
+	return slices.ContainsFunc(append(keys, loose...), func(l Unique) bool { return alike(l, strict, names) || implies(l, strict, names) })
 }
 
 // alike says whether two constraints are the same under the new names.

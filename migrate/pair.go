@@ -35,6 +35,7 @@ func newPair(doc capability.Table, legacy, extracted Table, e expressed) (Pair, 
 		}
 	}
 	m.back()
+	m.chooseKey()
 	m.problems = append(m.problems, m.keyProblems(doc)...)
 	return m.Pair, m.problems
 }
@@ -173,20 +174,6 @@ func (m *matching) back() {
 				"write `reverse: {"+lost[0]+": …}` beside `forward:`, or `reverse: lossy` for the table if it may be lost")
 		}
 	}
-}
-
-func (p Pair) keyProblems(doc capability.Table) []capability.Problem {
-	path := "data.tables." + doc.Table
-	if len(p.Legacy.Key) == 0 {
-		return []capability.Problem{{Path: path, Line: doc.Line, Value: p.Legacy.String(), Message: "the table has no primary key, so its rows cannot be told apart",
-			Mend: "add one (ALTER TABLE … ADD PRIMARY KEY), or leave the table out"}}
-	}
-	if m := p.Direct(capability.Legacy); !slices.Equal(sorted(m.ToKey), sorted(p.Extracted.Key)) {
-		return []capability.Problem{{Path: path, Line: doc.Line, Value: strings.Join(p.Extracted.Key, ", "),
-			Message: fmt.Sprintf("the primary key of the extracted table %s is not that of the legacy table (%s)", p.Extracted.Relation, strings.Join(p.Legacy.Key, ", ")),
-			Mend:    "give both tables the same key columns"}}
-	}
-	return nil
 }
 
 func sorted(names []string) []string {

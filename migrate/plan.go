@@ -158,6 +158,7 @@ func (p *planner) tables(ctx context.Context, legacy, extracted Database) error 
 				t.Where = pair.Where.SQL
 			}
 			p.unlog(&there[j], capability.Extracted)
+			t.Identity = identity(pair.Legacy.Key, here[i].ReplicaID)
 			p.identity(pair, capability.Legacy, here[i])
 			p.identity(pair, capability.Extracted, there[j])
 			v := judge(pair, d.Rename, here[i], there[j], p.plan.Begun)
@@ -209,8 +210,6 @@ func identity(key []string, replica string) string {
 		return "whole row (FULL)"
 	case replica == "n":
 		return "none"
-	case replica == "i":
-		return "an index"
 	case len(key) == 0:
 		return "no key"
 	}

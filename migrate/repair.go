@@ -101,6 +101,9 @@ func (m *Mover) recoverStream(ctx context.Context, from capability.Side, pairs [
 	if err := m.dropStream(ctx, from); err != nil {
 		return err
 	}
+	if err := m.identify(ctx, from, pairs); err != nil {
+		return err
+	}
 	snapshot, err := capture.CreateStream(ctx, relations(pairs, from), true)
 	if err != nil {
 		return err

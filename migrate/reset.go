@@ -43,6 +43,9 @@ func (m *Mover) Reset(ctx context.Context, dry bool, report func(capability.Prog
 		{"restore the border's foreign keys", m.RestoreBorder},
 		{"drop the forward stream", func(ctx context.Context) error { return m.dropStream(ctx, capability.Legacy) }},
 		{"drop the reverse stream", func(ctx context.Context) error { return m.dropStream(ctx, capability.Extracted) }},
+		{"let the logs name rows as before", func(ctx context.Context) error {
+			return errors.Join(m.Legacy.Unidentify(ctx, name), m.Extracted.Unidentify(ctx, name))
+		}},
 		{"empty the extracted tables", func(ctx context.Context) error { return m.emptyAgain(ctx, found) }},
 		{"make the extracted tables' indexes and constraints again", m.giveBack},
 		{"forget the move in the extracted database", func(ctx context.Context) error { return m.Extracted.Forget(ctx, name) }},

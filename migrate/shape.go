@@ -101,9 +101,13 @@ func (s *shapes) sameTypes(before, now *fitted) error {
 func (s *shapes) fitIdentity(f *fitted) error {
 	m := s.mappings[f.table]
 	mend := fmt.Sprintf("restore the primary key (%v) and run ALTER TABLE %s REPLICA IDENTITY DEFAULT, then start over with `strangler data reset`", m.FromKey, m.From.Relation)
+	if m.From.KeyIndex != "" {
+		mend = fmt.Sprintf("run ALTER TABLE %s REPLICA IDENTITY USING INDEX %s, then start over with `strangler data reset`", m.From.Relation, m.From.KeyIndex)
+	}
+	whole := f.shape.Whole && m.From.KeyIndex != "" // whichever index it is
 	for _, name := range m.FromKey {
 		at := slices.IndexFunc(f.shape.Columns, func(c ShapeColumn) bool { return c.Name == name })
-		if at < 0 || !f.shape.Columns[at].Key {
+		if at < 0 || !f.shape.Columns[at].Key && !whole {
 			return s.halt(m.From.Relation, fmt.Sprintf("key column %q is not part of the replica identity any more", name), mend)
 		}
 		f.key = append(f.key, at)
@@ -112,7 +116,7 @@ func (s *shapes) fitIdentity(f *fitted) error {
 	if m.Where != nil && !f.shape.whole() {
 		return s.halt(m.From.Relation, "its old rows do not come whole any more, so that nobody can tell which of them were to move", fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL, then start over with `strangler data reset`", m.From.SQL()))
 	}
-	if f.shape.Identity == 'f' { // then every column is flagged, and old rows come whole
+	if f.shape.Identity == 'f' || whole { // then every column is flagged, and old rows come whole
 		return nil
 	}
 	for _, c := range f.shape.Columns {

@@ -46,12 +46,16 @@ type Table struct {
 	Relation
 	Kind    string // of pg_class: r, p (partitioned), ...
 	Columns []Column
-	// Key are the columns of the primary key, in key order: the identity of a
-	// row in the stream, in chunks and in verification.
-	Key   []string
-	Pages int64 // size on disk in blocks, for chunks
-	Rows  int64 // estimated
-	Bytes int64 // with TOAST, without indexes
+	// Key are the columns of the primary key, in key order, or of the index that
+	// stands for it: the identity of a row in the stream, in chunks and in
+	// verification.
+	Key      []string
+	KeyIndex string `json:",omitempty"` // that index; empty: the primary key's
+	// Candidates are the keys that would do, best first.
+	Candidates []Candidate `json:"-"`
+	Pages      int64       // size on disk in blocks, for chunks
+	Rows       int64       // estimated
+	Bytes      int64       // with TOAST, without indexes
 }
 
 // Column finds a column by name.

@@ -15,6 +15,11 @@ const tablesSQL = `
 	       ARRAY(SELECT a.attname::text FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k(attnum, n)
 	             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 	             WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY k.n),
+	       coalesce((SELECT json_agg(json_build_object('Index', x.relname, 'Primary', i.indisprimary, 'Columns', k.columns) ORDER BY i.indisprimary DESC, i.indisreplident DESC, i.indnkeyatts, x.relname)
+	        FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+	        CROSS JOIN LATERAL (SELECT array_agg(a.attname::text ORDER BY u.n) AS columns, bool_and(a.attnotnull) AS filled FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS u(attnum, n)
+	                            JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.attnum WHERE u.n <= i.indnkeyatts) k
+	        WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL AND k.filled AND (i.indisprimary OR c.relkind = 'r')), '[]'),
 	       (SELECT json_agg(json_build_object('Name', a.attname, 'Type', format_type(a.atttypid, a.atttypmod), 'NotNull', a.attnotnull, 'Generated', a.attgenerated <> '',
 	             'Identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'default' ELSE '' END,
 	             'Default', coalesce(pg_get_expr(f.adbin, f.adrelid), ''), 'Collation', CASE WHEN l.oid IS NULL THEN '' ELSE format('%I.%I', ln.nspname, l.collname) END) ORDER BY a.attnum)
@@ -38,7 +43,7 @@ func (d *Database) Tables(ctx context.Context, relations []migrate.Relation) ([]
 		return nil, fmt.Errorf("describe tables of %s database: %w", d.side, err)
 	}
 	tables, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t migrate.Table, err error) {
-		return t, row.Scan(&t.Schema, &t.Name, &t.Kind, &t.Bytes, &t.Pages, &t.Rows, &t.Key, &t.Columns)
+		return t, row.Scan(&t.Schema, &t.Name, &t.Kind, &t.Bytes, &t.Pages, &t.Rows, &t.Key, &t.Candidates, &t.Columns)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("describe tables of %s database: %w", d.side, err)

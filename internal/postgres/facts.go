@@ -34,6 +34,9 @@ const factsSQL = `
 		                    OR EXISTS (SELECT FROM pg_publication_namespace WHERE pnpubid = p.oid AND pnnspid = c.relnamespace)) ORDER BY 1),
 		'Subscribed', EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = ANY(m.oids)),
 		'ReplicaID',  c.relreplident,
+		'ReplicaIndex', (SELECT x.relname FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = c.oid AND i.indisreplident),
+		'Primary',    (SELECT json_build_object('Name', x.relname, 'Constraint', true, 'Whole', true, 'Definition', pg_get_constraintdef(k.oid), 'Columns', ARRAY(SELECT a.attname FROM unnest(k.conkey) WITH ORDINALITY AS u(attnum, n)
+		                    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.attnum ORDER BY u.n)) FROM pg_constraint k JOIN pg_class x ON x.oid = k.conindid WHERE k.conrelid = c.oid AND k.contype = 'p'),
 		'Rules',      ARRAY(SELECT rulename FROM pg_rewrite WHERE ev_class = c.oid AND c.relkind <> 'v' AND c.relkind <> 'm' ORDER BY 1),
 		'Always',     ARRAY(SELECT tgname FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled IN ('A', 'R')
 		                    AND tgname NOT IN ('strangler_guard', 'strangler_guard_truncate', 'strangler_capture', 'strangler_capture_truncate') ORDER BY 1),

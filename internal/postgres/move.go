@@ -57,7 +57,7 @@ func (d *Database) SaveMove(ctx context.Context, name string, m migrate.Move) er
 // Forget removes what this database remembers of a capability's move, the gate
 // excepted, and the origins of its writing sessions.
 func (d *Database) Forget(ctx context.Context, name string) error {
-	for _, table := range []string{"progress", "chunk", "partition", "move", "border"} {
+	for _, table := range []string{"progress", "chunk", "partition", "identity", "move", "border"} {
 		_, err := d.pool.Exec(ctx, `DELETE FROM strangler.`+table+` WHERE capability = $1`, name)
 		if err != nil && !undefined(err) {
 			return fmt.Errorf("forget %s in %s database: %w", name, d.side, err)

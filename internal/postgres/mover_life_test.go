@@ -200,7 +200,7 @@ func testResetTakesEverythingBack(t *testing.T, kind capability.Capture) {
 	if !slices.Equal(planned, steps) {
 		t.Errorf("the dry run said %q, and done was %q", planned, steps)
 	}
-	if len(steps) != 9 || ask[int](m, capability.Extracted, `SELECT count(*) FROM pg_index WHERE indrelid = 'orders'::regclass`) != 2 {
+	if len(steps) != 10 || ask[int](m, capability.Extracted, `SELECT count(*) FROM pg_index WHERE indrelid = 'orders'::regclass`) != 2 {
 		t.Errorf("steps: %q", steps)
 	}
 	for _, side := range capability.Sides {

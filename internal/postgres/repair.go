@@ -41,7 +41,7 @@ func (d *Database) OpenRepair(ctx context.Context, name string, from capability.
 		return nil, err
 	}
 	r := &repair{rowWriter: w, ctx: ctx, mapping: m}
-	if r.equals, err = apply.ForeignEquals(ctx, w.conn, m.To.Relation); err == nil {
+	if r.equals, err = apply.ForeignEquals(ctx, w.conn, m.To); err == nil {
 		for _, statement := range []string{
 			`CREATE TEMP TABLE strangler_put AS SELECT ` + quote.Idents(m.ToColumns) + ` FROM ` + quote.Relation(m.To.Relation) + ` WITH NO DATA`,
 			`CREATE TEMP TABLE strangler_gone AS SELECT ` + quote.Idents(m.ToKey) + ` FROM ` + quote.Relation(m.To.Relation) + ` WITH NO DATA`,

@@ -76,6 +76,15 @@ CREATE TABLE IF NOT EXISTS strangler.aside (
 	tablespace text NOT NULL DEFAULT ''
 );
 
+-- By what the log named the rows of a table before a move had them named by an
+-- index: relreplident of pg_class.
+CREATE TABLE IF NOT EXISTS strangler.identity (
+	capability text NOT NULL,
+	relation   oid NOT NULL,
+	before     text NOT NULL,
+	PRIMARY KEY (capability, relation)
+);
+
 -- Where a move stands; kept in the extracted database.
 CREATE TABLE IF NOT EXISTS strangler.move (
 	capability  text PRIMARY KEY,

@@ -62,11 +62,11 @@ func PassGuards(ctx context.Context, conn *pgx.Conn, name string) error {
 func NewWriters(ctx context.Context, conn *pgx.Conn, mappings []migrate.Mapping) ([]*Writer, error) {
 	writers := make([]*Writer, len(mappings))
 	for i, m := range mappings {
-		equals, err := ForeignEquals(ctx, conn, m.To.Relation)
+		equals, err := ForeignEquals(ctx, conn, m.To)
 		if err != nil {
 			return nil, err
 		}
-		ordered, err := excludes(ctx, conn, m.To.Relation)
+		ordered, err := excludes(ctx, conn, m.To)
 		if err != nil {
 			return nil, err
 		}
@@ -76,39 +76,40 @@ func NewWriters(ctx context.Context, conn *pgx.Conn, mappings []migrate.Mapping)
 }
 
 // excludes says whether an index of the table or of one of its partitions, other
-// than the primary key's, keeps rows from being there together.
-func excludes(ctx context.Context, conn *pgx.Conn, relation migrate.Relation) (bool, error) {
+// than the key's, keeps rows from being there together.
+func excludes(ctx context.Context, conn *pgx.Conn, table migrate.Table) (bool, error) {
 	var found bool
 	err := conn.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM pg_index i
-			WHERE (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary
-			  AND (i.indrelid = $1::text::regclass OR i.indrelid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))))`, quote.Relation(relation)).Scan(&found)
+		SELECT EXISTS (SELECT FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+			WHERE (i.indisunique OR i.indisexclusion) AND CASE WHEN $2::text = '' THEN NOT i.indisprimary ELSE x.relname <> $2::text END
+			  AND (i.indrelid = $1::text::regclass OR i.indrelid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))))`, quote.Relation(table.Relation), table.KeyIndex).Scan(&found)
 	if err != nil {
-		return false, fmt.Errorf("read indexes of %s: %w", relation, err)
+		return false, fmt.Errorf("read indexes of %s: %w", table.Relation, err)
 	}
 	return found, nil
 }
 
 // ForeignEquals finds the key columns whose equality is not PostgreSQL's own,
 // and the schema that its operator is in.
-func ForeignEquals(ctx context.Context, conn *pgx.Conn, relation migrate.Relation) (map[string]string, error) {
+func ForeignEquals(ctx context.Context, conn *pgx.Conn, table migrate.Table) (map[string]string, error) {
 	rows, err := conn.Query(ctx, `
 		SELECT a.attname, n.nspname
-		FROM pg_index i
+		FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
 		CROSS JOIN unnest(i.indkey::int2[], i.indclass::oid[]) AS k(attnum, opclass)
 		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 		JOIN pg_opclass c ON c.oid = k.opclass
 		JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype AND o.amopstrategy = 3
 		JOIN pg_operator p ON p.oid = o.amopopr
 		JOIN pg_namespace n ON n.oid = p.oprnamespace
-		WHERE i.indrelid = $1::text::regclass AND i.indisprimary AND n.nspname <> 'pg_catalog'`, quote.Relation(relation))
+		WHERE i.indrelid = $1::text::regclass AND CASE WHEN $2::text = '' THEN i.indisprimary ELSE x.relname = $2::text END AND n.nspname <> 'pg_catalog'`,
+		quote.Relation(table.Relation), table.KeyIndex)
 	if err != nil {
-		return nil, fmt.Errorf("read key of %s: %w", relation, err)
+		return nil, fmt.Errorf("read key of %s: %w", table.Relation, err)
 	}
 	equals := map[string]string{}
 	var column, schema string
 	if _, err := pgx.ForEachRow(rows, []any{&column, &schema}, func() error { equals[column] = schema; return nil }); err != nil {
-		return nil, fmt.Errorf("read key of %s: %w", relation, err)
+		return nil, fmt.Errorf("read key of %s: %w", table.Relation, err)
 	}
 	return equals, nil
 }
