@@ -106,6 +106,9 @@ func (d *Database) Extents(ctx context.Context, from migrate.Relation) ([]migrat
 		}
 		return e, err
 	})
+	if err == nil && len(extents) == 0 { // no partition, or no table
+		_, err = d.only(ctx, from)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("measure %s in %s database: %w", from, d.side, err)
 	}

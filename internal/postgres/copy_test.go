@@ -49,6 +49,9 @@ func TestALostSnapshotIsToldFromALostConnection(t *testing.T) {
 	if err := fmt.Errorf("read: %w", &pgconn.PgError{Code: "57014"}); slices.Contains(snapshotGone, sqlstate.Of(err)) {
 		t.Error("a cancelled statement is taken for a lost snapshot")
 	}
+	if _, err := d.Extents(t.Context(), migrate.Relation{Schema: "public", Name: "gone"}); err == nil {
+		t.Error("a table that is not there has a size")
+	}
 	m.exec(capability.Legacy, `VACUUM FULL orders`)
 	if _, err := read(t.Context(), snapshot.Name()); !errors.Is(err, migrate.ErrRewritten) {
 		t.Errorf("after every row has another place: %v", err)
