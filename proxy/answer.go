@@ -69,6 +69,7 @@ func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint
 	w.counted, w.stream = x.admitted != nil, &x.stream
 	x.replied.Store(isGRPC(x.request) && res.StatusCode == http.StatusOK)
 	w.forClient()
+	x.moves.Store(w.anew)
 	res.Body, x.answer = w, w
 }
 

@@ -197,6 +197,7 @@ func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http
 	out := x.addressed(req, e, to.rewrite, hints)
 	x.endpoint = e.Address()
 	x.attempts++
+	x.moves.Store(false) // a head has to come within the timeout
 	e.Begin()
 	panics := true
 	defer func() {

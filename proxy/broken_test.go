@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -153,6 +154,45 @@ func TestABodyThatStandsStillIsAFailure(t *testing.T) {
 	eventually(t, "its open time ends", func() bool { return s.breaker().State == breaker.HalfOpen })
 	read()
 	opened(2)
+}
+
+// A chunk that comes in small pieces, and so is not read as a whole for longer than the
+// timeout, does not stand still.
+func TestAChunkInPiecesDoesNotStandStill(t *testing.T) {
+	const timeout, pieces = 500 * time.Millisecond, 60
+	s := serve(t, onExtracted(), nil, nil, extractedAt(raw(t, func(conn net.Conn, _ *http.Request) {
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", pieces)
+		pace := time.NewTicker(2 * timeout / pieces)
+		defer pace.Stop()
+		for range pieces {
+			<-pace.C
+			if _, err := io.WriteString(conn, "."); err != nil {
+				return
+			}
+		}
+		_, _ = io.WriteString(conn, "\r\n0\r\n\r\n")
+	})), breakerAs(capability.Breaker{Ratio: 0.01, Requests: 1, Window: time.Minute, OpenFor: time.Minute, Trials: 1}),
+		func(_ *Options, d *capability.Document) { d.Resilience.Timeout = timeout })
+	a := s.get("/api/orders/1", "u")
+	if a.err != nil || a.body != strings.Repeat(".", pieces) {
+		t.Errorf("%d %q: %v", a.status, a.body, a.err)
+	}
+	if b := s.breaker(); b.State != breaker.Closed || b.Failures != 0 {
+		t.Errorf("breaker: %+v", b)
+	}
+}
+
+// Bytes of a head do not keep it waiting for longer than the timeout.
+func TestAHeadInPiecesIsBounded(t *testing.T) {
+	const timeout = 100 * time.Millisecond
+	s := serve(t, onExtracted(), nil, nil, extractedAt(raw(t, func(conn net.Conn, _ *http.Request) {
+		pace := time.NewTicker(timeout / 10)
+		defer pace.Stop()
+		for _, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\nX-Slow: "); err == nil; _, err = io.WriteString(conn, "a") {
+			<-pace.C
+		}
+	})), func(_ *Options, d *capability.Document) { d.Resilience.Timeout, d.Resilience.Fallback = timeout, false })
+	s.want(s.get("/api/orders/1", "u"), 504, "")
 }
 
 // A trial is not won with a head.

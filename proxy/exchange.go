@@ -45,6 +45,7 @@ type exchange struct {
 	writer  http.ResponseWriter // to the client; nil before the request is forwarded
 	offered []string            // protocols that the upstream may change to
 
+	moves   atomic.Bool // each byte of the answer that comes gives the side the whole timeout again
 	replied atomic.Bool // a gRPC call's answer has begun
 	stream  atomic.Bool // the call has shown to be a stream
 	giving  sync.Mutex  // held while something is given back, which a clock may do too
@@ -301,6 +302,13 @@ func (x *exchange) expire() {
 	}
 }
 
+// arrived hears of every byte that comes from the side over HTTP/1.1.
+func (x *exchange) arrived() {
+	if x.moves.Load() {
+		x.clock.restart()
+	}
+}
+
 // goesOn takes a call of gRPC for a stream from now on, which is over for a switch, holds
 // no place and may be silent, like an event stream. It may be called again.
 func (x *exchange) goesOn() {
@@ -358,7 +366,7 @@ func (p *Proxy) forward(x *exchange, rec *recorder) {
 		x.request.Trailer = http.Header{}
 	}
 	x.writer = rec
-	r := x.request.WithContext(ctx)
+	r := x.request.WithContext(pool.WithArrivals(ctx, x.arrived))
 	x.offer(r)
 	p.reverse.ServeHTTP(rec, r)
 }

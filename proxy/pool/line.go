@@ -42,6 +42,9 @@ func (l *line) exchange(req *http.Request, body *carried) (*http.Response, error
 	if l.shared && body != nil {
 		out, letGo = detachable(out)
 	}
+	if !l.shared {
+		l.wire.tell(arrivals(req.Context()))
+	}
 	l.awaited.Add(1)
 	res, err := l.roundTrip(out, body.parcel())
 	if l.awaited.Add(-1) == 0 && l.due.Swap(false) {

@@ -42,6 +42,7 @@ type wire struct {
 	phase   phase      // guarded by mu
 	reading bool       // guarded by mu
 	begun   int        // requests that were begun on it since it was idle first; guarded by mu
+	arrived func()     // is told of bytes of the present answer; nil: nobody is; guarded by mu
 }
 
 func newWire(conn net.Conn) *wire {
@@ -66,10 +67,17 @@ func (w *wire) end(mark int) {
 	switch {
 	case w.phase != busy || w.begun != mark:
 	case w.reading: // net/http was faster, or nothing was sent
-		w.phase = idle
+		w.phase, w.arrived = idle, nil
 	default:
-		w.phase = ended
+		w.phase, w.arrived = ended, nil
 	}
+}
+
+// tell has arrived called from now on until the answer is read to its end.
+func (w *wire) tell(arrived func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.arrived = arrived
 }
 
 // clean reports whether a request may be written to a connection that was parked.
@@ -87,7 +95,11 @@ func (w *wire) clean() bool {
 func (w *wire) Read(p []byte) (int, error) {
 	w.beginRead()
 	n, err := w.Conn.Read(p)
-	if !w.endRead(n, err) {
+	ours, arrived := w.endRead(n, err)
+	if n > 0 && arrived != nil {
+		arrived()
+	}
+	if !ours {
 		if tell := w.caught.Load(); tell != nil && !isFarewell(p[:n]) {
 			(*tell)()
 		}
@@ -111,15 +123,16 @@ func (w *wire) beginRead() {
 	}
 }
 
-// endRead reports whether what was read is for a request, or is an error.
-func (w *wire) endRead(n int, err error) bool {
+// endRead reports whether what was read is for a request, or is an error, and who is to
+// be told of it.
+func (w *wire) endRead(n int, err error) (ours bool, arrived func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.reading = false
 	if w.phase == idle && (n > 0 || err != nil) {
 		w.phase = spoiled
 	}
-	return n == 0 || w.phase != spoiled
+	return n == 0 || w.phase != spoiled, w.arrived
 }
 
 func (w *wire) Write(p []byte) (int, error) {
