@@ -8,13 +8,13 @@ import (
 
 // Scrub drops every header with which a client could speak for somebody else: all
 // forwarding headers, and those of dropped, of a peer that is not trusted, and of a
-// trusted one those spelled with an underscore, which no proxy writes but PHP, WSGI
-// and CGI read as the real ones. With trusted false nothing of the kind survives, in
+// trusted one those spelled with an underscore or a dot, which no proxy writes but PHP,
+// WSGI and CGI read as the real ones. With trusted false nothing of the kind survives, in
 // no spelling. What only this proxy says goes whoever sent it, and so do framing
-// headers with an underscore. It does not allocate.
+// headers with an underscore or a dot. It does not allocate.
 func Scrub(h http.Header, trusted bool, dropped Names) {
 	for name := range h {
-		if kind, underscored := forwarding(name, dropped); kind && (underscored || !trusted) {
+		if kind, goes := forwarding(name, dropped); kind && (goes || !trusted) {
 			delete(h, name)
 		}
 	}
@@ -23,7 +23,7 @@ func Scrub(h http.Header, trusted bool, dropped Names) {
 // Names are names of headers as spelled gives them.
 type Names map[string]bool
 
-// NewNames takes names in any case, and with '_' for any '-'.
+// NewNames takes names in any case, and with '_' or another mark for any '-'.
 func NewNames(names ...string) Names {
 	set := Names{}
 	for _, name := range names {
@@ -32,14 +32,16 @@ func NewNames(names ...string) Names {
 	return set
 }
 
-// spelled appends a name as a CGI backend compares it: without case, '_' being '-'.
+// spelled appends a name as a CGI backend compares it: without case, whatever is
+// neither letter nor digit being '-'. All make '_' of '-', lighttpd of everything, and
+// PHP of a dot that another server has left.
 func spelled(b []byte, name string) []byte {
 	for i := range len(name) {
 		c := name[i]
 		switch {
 		case 'A' <= c && c <= 'Z':
 			c |= 0x20
-		case c == '_':
+		case !alphanumeric(c):
 			c = '-'
 		}
 		b = append(b, c)
@@ -47,26 +49,40 @@ func spelled(b []byte, name string) []byte {
 	return b
 }
 
+func alphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// hyphenated reports whether a name is spelled as everybody does.
+func hyphenated(name string) bool {
+	for i := range len(name) {
+		if name[i] != '-' && !alphanumeric(name[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // forwarding reports whether a name is that of a forwarding header, in any case and
-// with '_' for any '-', and whether it must go whoever has sent it.
+// with another mark for any '-', and whether it must go whoever has sent it.
 func forwarding(name string, dropped Names) (kind, goes bool) {
 	if name == "" || len(dropped) == 0 && strings.IndexByte("cfprstwx", name[0]|0x20) < 0 {
 		return false, false // the first letters of all names below
 	}
-	underscored := strings.IndexByte(name, '_') >= 0
+	odd := !hyphenated(name)
 	var most [64]byte // of nearly all names
 	plain := spelled(most[:0], name)
 	switch {
 	case string(plain) == "proxy", bytes.HasPrefix(plain, []byte(ourFamily)):
 		return true, true
 	case forwardingNames[string(plain)], dropped[string(plain)]:
-		return true, underscored
+		return true, odd
 	case replacedNames[string(plain)]:
-		return underscored, underscored
+		return odd, odd
 	}
 	for _, family := range forwardingFamilies {
 		if bytes.HasPrefix(plain, []byte(family)) {
-			return true, underscored
+			return true, odd
 		}
 	}
 	return false, false
