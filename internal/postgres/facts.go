@@ -39,11 +39,11 @@ const factsSQL = `
 		                    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.attnum ORDER BY u.n)) FROM pg_constraint k JOIN pg_class x ON x.oid = k.conindid WHERE k.conrelid = c.oid AND k.contype = 'p'),
 		'Rules',      ARRAY(SELECT rulename FROM pg_rewrite WHERE ev_class = c.oid AND c.relkind <> 'v' AND c.relkind <> 'm' ORDER BY 1),
 		'Always',     ARRAY(SELECT tgname FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled IN ('A', 'R')
-		                    AND tgname NOT IN ('strangler_guard', 'strangler_guard_truncate', 'strangler_capture', 'strangler_capture_truncate') ORDER BY 1),
+		                    AND tgname NOT LIKE 'strangler\_%' ORDER BY 1),
 		'Ordinary',   ARRAY(SELECT tgname FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled = 'O'
-		                    AND tgname NOT IN ('strangler_guard', 'strangler_guard_truncate', 'strangler_capture', 'strangler_capture_truncate') ORDER BY 1),
+		                    AND tgname NOT LIKE 'strangler\_%' ORDER BY 1),
 		'Rewriting',  ARRAY(SELECT tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled = 'O'
-		                    AND t.tgname NOT IN ('strangler_guard', 'strangler_guard_truncate', 'strangler_capture', 'strangler_capture_truncate')
+		                    AND t.tgname NOT LIKE 'strangler\_%'
 		                    AND t.tgtype & 67 = 1 AND strpos(lower(p.prosrc), lower(c.relname)) > 0 ORDER BY 1), -- after, for each row
 		'Checks',     (SELECT coalesce(json_agg(json_build_object('Name', conname, 'Definition', pg_get_constraintdef(oid)) ORDER BY conname), '[]')
 		                    FROM pg_constraint WHERE conrelid = c.oid AND contype = 'c'),

@@ -22,7 +22,7 @@ func (m *migration) rogue(side capability.Side, statement string) {
 	// As if the mover itself had been wrong: no stream brings it back. The origin stays until the end: a stream that
 	// does not know it any more takes the write for its own side's.
 	origin := migrate.CopyOriginName(m.name, side.Other(), 99)
-	m.exec(side, `SET session_replication_role = replica; SELECT set_config('strangler.mover', capability || ':' || epoch, false) FROM strangler.gate;
+	m.exec(side, `SET session_replication_role = replica; SELECT set_config('strangler.mover', capability || ':' || epoch, false), set_config('strangler.applying', capability, false) FROM strangler.gate;
 		SELECT pg_replication_origin_create('`+origin+`') WHERE pg_replication_origin_oid('`+origin+`') IS NULL; SELECT pg_replication_origin_session_setup('`+origin+`'); `+statement)
 	m.t.Cleanup(func() {
 		m.exec(side, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = '`+origin+`'`)

@@ -10,6 +10,7 @@ import (
 
 	"strangler/capability"
 	"strangler/internal/postgres/apply"
+	"strangler/internal/postgres/outbox"
 	"strangler/migrate"
 )
 
@@ -32,7 +33,9 @@ var moverSettings = map[string]string{"session_replication_role": "replica", "ap
 // keeps two movers from writing at once; the second one gets SQLSTATE 55006. The
 // caller closes the connection.
 func (d *Database) moverSession(ctx context.Context, name string, from capability.Side) (*pgx.Conn, error) {
-	conn, err := d.connect(ctx, maps.Clone(moverSettings))
+	settings := maps.Clone(moverSettings)
+	settings[outbox.Applying] = name
+	conn, err := d.connect(ctx, settings)
 	if err != nil {
 		return nil, err
 	}

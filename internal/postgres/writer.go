@@ -12,6 +12,7 @@ import (
 
 	"strangler/capability"
 	"strangler/internal/postgres/apply"
+	"strangler/internal/postgres/outbox"
 	"strangler/internal/postgres/quote"
 	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
@@ -33,7 +34,7 @@ func (d *Database) OpenWriter(ctx context.Context, name string, from capability.
 }
 
 func (d *Database) openWriter(ctx context.Context, name string, from capability.Side, worker int) (*rowWriter, error) {
-	conn, err := d.connect(ctx, map[string]string{"application_name": "strangler " + name})
+	conn, err := d.connect(ctx, map[string]string{"application_name": "strangler " + name, outbox.Applying: name})
 	if err != nil {
 		return nil, err
 	}

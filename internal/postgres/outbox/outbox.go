@@ -33,6 +33,10 @@ import (
 //go:embed outbox.sql
 var Schema string
 
+// Applying is the setting by which a session that passes for a replica says of which
+// capability it brings changes from the other side: they are not sent back.
+const Applying = "strangler.applying"
+
 const (
 	lockTimeout  = "100ms" // what a writer may wait for while a trigger is made or dropped
 	lockPatience = 10 * time.Second

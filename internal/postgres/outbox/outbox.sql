@@ -73,35 +73,43 @@ $make$;
 
 -- Captures one table and its partitions. Rows are captured at commit, in the
 -- order of their changes: a trigger of the application's that changes the row it
--- is fired for would come in between otherwise. Whoever passes for a replica (the
--- mover does) fires none of these. Truncations are told of every partition apart.
+-- is fired for would come in between otherwise. Whoever passes for a replica fires
+-- them as well, as the mover of another capability that copies the table does; only
+-- what the capability's own mover brings from the other side is not sent back.
+-- Truncations are told of every partition apart.
 CREATE OR REPLACE FUNCTION strangler.add_capture(cap text, parent regclass)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $add$
 DECLARE
-	r regclass;
+	r     regclass;
+	rows  name := 'strangler_capture_' || cap; -- a table may be of several capabilities
+	whole name := 'strangler_truncate_' || cap;
+	-- Looked at when the row is written, so that nothing is put off that is left out.
+	others text := format($when$(current_setting('session_replication_role') <> 'replica' OR coalesce(current_setting('strangler.applying', true), '') <> %L)$when$, cap);
 BEGIN
 	FOR r IN SELECT parent UNION SELECT relid FROM pg_partition_tree(parent) ORDER BY 1 LOOP
 		EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', r);
 	END LOOP;
-	IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = parent AND tgname = 'strangler_capture') THEN
-		EXECUTE format('CREATE CONSTRAINT TRIGGER strangler_capture AFTER INSERT OR UPDATE OR DELETE ON %s
-			DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION strangler.%I()', parent, 'capture_' || cap);
+	IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = parent AND tgname = rows) THEN
+		EXECUTE format('CREATE CONSTRAINT TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s
+			DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN %s EXECUTE FUNCTION strangler.%I()', rows, parent, others, 'capture_' || cap);
+		EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', parent, rows);
 	END IF;
 	FOR r IN SELECT parent UNION SELECT relid FROM pg_partition_tree(parent) ORDER BY 1 LOOP
-		CONTINUE WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = r AND tgname = 'strangler_capture_truncate');
-		EXECUTE format('CREATE TRIGGER strangler_capture_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION strangler.%I()', r, 'capture_' || cap);
+		CONTINUE WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = r AND tgname = whole);
+		EXECUTE format('CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT WHEN %s EXECUTE FUNCTION strangler.%I()', whole, r, others, 'capture_' || cap);
+		EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', r, whole);
 	END LOOP;
 END
 $add$;
 
--- The captured tables, with the state of what captures them: what is not 'O' for
--- the rows of each partition has changed behind the mover's back.
+-- The captured tables, with the state of what captures them: what does not fire
+-- always for the rows of each partition has changed behind the mover's back.
 CREATE OR REPLACE FUNCTION strangler.captured(cap text)
 RETURNS TABLE (root oid, relation oid, rows boolean, truncations boolean) LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $captured$
 	SELECT r, m.relid,
-	       EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = m.relid AND t.tgname = 'strangler_capture'
-	               AND p.proname = 'capture_' || cap AND t.tgenabled = 'O'),
-	       EXISTS (SELECT FROM pg_trigger WHERE tgrelid = m.relid AND tgname = 'strangler_capture_truncate' AND tgenabled = 'O')
+	       EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = m.relid AND t.tgname = 'strangler_capture_' || cap
+	               AND p.proname = 'capture_' || cap AND t.tgenabled = 'A'),
+	       EXISTS (SELECT FROM pg_trigger WHERE tgrelid = m.relid AND tgname = 'strangler_truncate_' || cap AND tgenabled = 'A')
 	FROM strangler.outbox o, unnest(o.relations) r
 	CROSS JOIN LATERAL (SELECT r AS relid UNION SELECT relid FROM pg_partition_tree(r::regclass)) m
 	WHERE o.capability = cap

@@ -45,7 +45,7 @@ func (f *feed) checkTriggers(ctx context.Context) error {
 		return fmt.Errorf("look at triggers: %w", err)
 	}
 	if bare != "" {
-		return f.halt("does not get the changes of table " + bare + " any more: its trigger strangler_capture was dropped, disabled or changed")
+		return f.halt("does not get the changes of table " + bare + " any more: its trigger strangler_capture_" + f.box.name + " was dropped, disabled or changed")
 	}
 	for _, root := range lacking {
 		if err := f.box.briefly(ctx, `SELECT strangler.add_capture($1, $2::text::regclass)`, f.box.name, root); err != nil && !busy(err) {
