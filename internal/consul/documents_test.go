@@ -78,6 +78,30 @@ func TestAllDocumentsGone(t *testing.T) {
 	s.another(t).expect(t, "")
 }
 
+// Nobody removes states: where they vanish together with the documents, Consul has
+// lost its data, and what was served is served until somebody stores a document.
+func TestDataLostWithAllStatesIsNotBelieved(t *testing.T) {
+	s := newStore(t)
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	s.put(t, "a.yaml", "name a\n")
+	s.put(t, "b.yaml", "name b\n")
+	s.publish(t, "a", 1, 0)
+	s.expect(t, "a=0% b=0%")
+	s.lose(t, routes)
+	s.lose(t, effective)
+	s.expect(t, "a=0% b=0% !a.yaml !b.yaml !a")
+	now = now.Add(100 * s.bounds.patience)
+	s.expect(t, "a=0% b=0% !a.yaml !b.yaml !a")
+	s.another(t).expect(t, "a=0% b=0% !a.yaml !b.yaml !a")
+	s.publish(t, "a", 2, 0) // the controller's next change brings its state back, and no document
+	s.expect(t, "a=0% b=0% !a.yaml !b.yaml")
+	now = now.Add(100 * s.bounds.patience)
+	s.expect(t, "a=0% b=0% !a.yaml !b.yaml")
+	s.put(t, "b.yaml", "name b\n")
+	s.expect(t, "b=0%")
+}
+
 // The watch comes back by itself when the patience is over.
 func TestEmptinessIsBelievedWithoutAnotherChange(t *testing.T) {
 	s := newStore(t)
@@ -111,11 +135,11 @@ func TestRemovalDuringAMoveIsNotBelieved(t *testing.T) {
 	s.lose(t, "") // even everything, its state included
 	now = now.Add(time.Hour)
 	s.expect(t, "b=0% a=2% !z.yaml !b.yaml !a")
-	now = now.Add(time.Hour)
-	s.expect(t, "a=2% !z.yaml !a")
-	s.another(t).expect(t, "a=2% !z.yaml !a")
+	s.put(t, "c.yaml", "name c\n") // from then on somebody tells which documents there are
+	s.expect(t, "c=0% a=2% !z.yaml !a")
+	s.another(t).expect(t, "c=0% a=2% !z.yaml !a")
 	s.publish(t, "a", 2, 0) // the move was taken back
-	s.expect(t, "")
+	s.expect(t, "c=0%")
 }
 
 func TestDocumentsOfTheCommandLine(t *testing.T) {

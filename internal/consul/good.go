@@ -27,15 +27,18 @@ func (s *Store) lacks(current map[string][]byte) bool {
 
 // away returns the last good versions of the documents that Consul has no more and
 // that are served all the same: those that are needed, all of them while nobody says
-// which are, and for the time of our patience all of them when nothing is left.
+// which are, and for the time of our patience all of them when nothing is left. Where
+// all states are gone as well, which nobody ever removes, Consul has lost its data:
+// then they are kept until there is a document again.
 func (s *Store) away(current map[string][]byte, begun map[string]bool) (kept map[string][]byte, astray, emptiness []capability.Problem) {
 	kept = map[string][]byte{}
 	switch {
 	case len(current) > 0 || len(s.last.documents) == 0:
-		s.last.emptied = time.Time{}
+		s.last.emptied, s.last.wiped = time.Time{}, false
 	case s.last.emptied.IsZero():
 		s.last.emptied = s.now()
 	}
+	s.last.wiped = s.last.wiped || !s.last.emptied.IsZero() && len(s.last.states) > 0 && len(s.last.held) == len(s.last.states)
 	emptied := !s.last.emptied.IsZero() && s.now().Sub(s.last.emptied) < s.bounds.patience
 	_, unsaid := s.last.silent[effective]
 	for _, m := range s.folder.Missing(current, s.last.documents, begun) {
@@ -43,6 +46,8 @@ func (s *Store) away(current map[string][]byte, begun map[string]bool) (kept map
 		case m.Needed:
 			astray = append(astray, s.folder.Gone(m, s.savedAt(m.File)))
 		case unsaid:
+		case s.last.wiped:
+			emptiness = append(emptiness, s.folder.Away(m, "with all others and every state at once, as when consul has lost its data", s.savedAt(m.File), "; it is served until a document is there again"))
 		case emptied:
 			emptiness = append(emptiness, s.folder.Away(m, "with all others at once", s.savedAt(m.File), "; it is believed after "+s.bounds.patience.String()))
 		default:

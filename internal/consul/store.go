@@ -81,6 +81,7 @@ type last struct {
 	disk      map[string]map[string][]byte    // by directory: its files, as we have read or written them
 	silent    map[string]silence              // by folder; those that have an answer are not there
 	emptied   time.Time                       // since when no document is left; zero: some are
+	wiped     bool                            // the states went with them
 }
 
 // NewStore returns a store. It asks nothing and touches nothing on disk.
