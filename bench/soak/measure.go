@@ -37,12 +37,13 @@ func apart(a, b int) int { return max(a-b, b-a) }
 
 // What the readings may differ by. Goroutines and descriptors come and go with the strangler's own work: the connection
 // of the very question, a document that is being looked at, a registration that is being renewed. A leak of one in ten
-// thousand requests is above that. The heap may grow by a tenth; of a heap of a few MiB a tenth is less than one body's
-// buffers and the metrics' last new labels, hence the floor.
+// thousand requests is above that. The heap may grow by a tenth; of a heap of 1.4 MiB, as
+// a strangler with a dozen documents has, a tenth is less than a kept connection's buffers and what the profile of the first
+// reading has left behind, hence the floor.
 const (
 	spareGoroutines  = 6
 	spareDescriptors = 4
-	heapFloor        = 1 << 20
+	heapFloor        = 256 << 10
 )
 
 // read takes the figures as they are, but for the heap's.

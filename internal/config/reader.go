@@ -44,10 +44,11 @@ type decoded struct {
 
 // A store decodes what is there, what was good and what it will serve: three sets,
 // and one more for each of those that read other things of it. The versions that are
-// kept are at most twice as many as fit one generation.
+// kept are at most twice as many as fit one generation, which has room for two of each
+// document where there are many: a version that is not asked for again soon is waste.
 const (
 	keptSets   = 8
-	generation = 1000
+	generation = 32
 )
 
 // NewReader returns a Reader. check adds the problems that documents without one of
