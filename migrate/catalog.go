@@ -51,6 +51,11 @@ type Facts struct {
 	Checks       []Check
 	Uniques      []Unique // besides the primary key
 	Total        int64    // bytes on disk, with indexes
+	// Holds are, by column, the types that its type is made of: what is
+	// behind domains and within arrays, rows and ranges. Most columns have none.
+	Holds map[string][]string
+	// Unequal are columns of domains over enums, for which PostgreSQL has no equality.
+	Unequal []string
 }
 
 // PartitionFacts are what matters of one partition of a table.

@@ -24,11 +24,6 @@ func (v *verdicts) note(worth bool, mend, format string, args ...any) {
 	}
 }
 
-// untransferable are types whose values mean something only in the database that
-// they come from.
-var untransferable = []string{"oid", "regclass", "regproc", "regprocedure", "regoper", "regoperator", "regtype", "regrole", "regnamespace", "regconfig", "regdictionary", "regcollation",
-	"xid", "xid8", "cid", "tid", "lo", "public.lo"}
-
 // trial judges one pair by what the catalogs say of it.
 type trial struct {
 	verdicts
@@ -48,11 +43,7 @@ func judge(p Pair, renames map[string]string, here, there Facts, begun bool) ver
 	}
 	t.ordinary(capability.Legacy, here)
 	t.ordinary(capability.Extracted, there)
-	for _, c := range p.Columns {
-		column, _ := p.Legacy.Column(c.Legacy)
-		t.refuse(slices.Contains(untransferable, strings.TrimSuffix(column.Type, "[]")), "leave the table out, or keep the value in a column of another type: large objects as bytea, names as text",
-			"column %s is of type %s, whose values mean nothing in another database", c.Legacy, column.Type)
-	}
+	t.portable()
 	t.refuse(there.Filled && !begun, fmt.Sprintf("TRUNCATE %s; -- or, where an earlier move has left the rows: strangler data reset", p.Extracted.SQL()), "%s in the extracted database is not empty", p.Extracted.Relation)
 	t.generated()
 	t.narrower()

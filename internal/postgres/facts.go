@@ -26,6 +26,17 @@ const factsSQL = `
 		'Inherits',   c.relkind = 'r' AND NOT c.relispartition AND EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent)),
 		'Forced',     (SELECT quote_ident(rolname) FROM pg_roles WHERE rolname = current_user AND NOT rolsuper AND NOT rolbypassrls AND EXISTS (SELECT FROM pg_class WHERE oid = ANY(m.oids) AND relrowsecurity AND relforcerowsecurity)),
 		'Total',      (SELECT sum(pg_total_relation_size(o)) FROM unnest(m.oids) o),
+		'Holds',      (WITH RECURSIVE made(col, typ, depth) AS (
+		                      SELECT attname, atttypid, 0 FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+		                      UNION SELECT made.col, within.typ, 1 FROM made JOIN pg_type t ON t.oid = made.typ CROSS JOIN LATERAL (
+		                          SELECT t.typbasetype WHERE t.typtype = 'd'
+		                          UNION ALL SELECT t.typelem WHERE t.typsubscript = 'array_subscript_handler'::regproc
+		                          UNION ALL SELECT atttypid FROM pg_attribute WHERE attrelid = t.typrelid AND attnum > 0 AND NOT attisdropped
+		                          UNION ALL SELECT rngsubtype FROM pg_range WHERE t.oid IN (rngtypid, rngmultitypid)) AS within(typ))
+		                    SELECT coalesce(json_object_agg(col, types), '{}') FROM (SELECT col, json_agg(DISTINCT format_type(typ, NULL)) AS types FROM made WHERE depth > 0 GROUP BY col) h),
+		'Unequal',    ARRAY(WITH RECURSIVE behind(col, typ) AS (SELECT attname, atttypid FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+		                      UNION ALL SELECT col, typbasetype FROM behind JOIN pg_type t ON t.oid = typ WHERE typtype = 'd')
+		                    SELECT col FROM behind JOIN pg_type t ON t.oid = typ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = col WHERE t.typtype = 'e' AND a.atttypid <> typ ORDER BY 1),
 		'Family',     ARRAY(SELECT f.oid::regclass::text FROM pg_inherits i JOIN pg_class f ON f.oid IN (i.inhrelid, i.inhparent) AND f.oid <> c.oid
 		                    WHERE c.oid IN (i.inhrelid, i.inhparent) AND f.relkind IN ('r', 'p', 'f') ORDER BY 1),
 		'Policies',   ARRAY(SELECT polname FROM pg_policy WHERE polrelid = c.oid ORDER BY 1),

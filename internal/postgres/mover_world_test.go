@@ -30,7 +30,8 @@ type migration struct {
 	secondaries string
 	chunkBytes  int64
 	snapshotAge time.Duration
-	writers     uint64 // of restless; 0: two
+	writers     uint64                        // of restless; 0: two
+	reading     map[capability.Side]*pgx.Conn // of bytewise
 	restraint   capability.Restraint
 }
 
@@ -75,7 +76,7 @@ func newMigration(t testing.TB, kind capability.Capture, legacy string, data *ca
 // changes are expected to be read in one way.
 func newMigrationIn(t testing.TB, kind capability.Capture, from, to, legacy string, data *capability.Data) *migration {
 	t.Helper()
-	m := &migration{t: t, kind: kind, name: "cap-" + strings.ToLower(rand.Text()[:10]), databases: map[capability.Side]*Database{},
+	m := &migration{t: t, kind: kind, name: "cap-" + strings.ToLower(rand.Text()[:10]), databases: map[capability.Side]*Database{}, reading: map[capability.Side]*pgx.Conn{},
 		urls: map[capability.Side]string{capability.Legacy: from, capability.Extracted: to}}
 	for _, side := range capability.Sides {
 		d, err := Open(t.Context(), side, m.urls[side])
