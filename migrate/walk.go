@@ -20,6 +20,10 @@ type place struct {
 	after []string // nil: the table's beginning
 }
 
+// rewritesMost is how often in turn snapshots are taken again because a table was
+// truncated or rewritten before it was read.
+const rewritesMost = 20
+
 // group compares tables of one direction from where v stands, in stretches of one
 // position each.
 func (v *verification) group(ctx context.Context, from capability.Side, pairs []Pair) error {
@@ -28,9 +32,16 @@ func (v *verification) group(ctx context.Context, from capability.Side, pairs []
 		return ErrNotFollowing
 	}
 	all := mappings(pairs, from)
+	tries := 0
 	for at := v.at(from); at.table < len(all); {
+		before := *at
 		err := v.stretch(ctx, d, all, at)
+		if at.table > before.table {
+			tries = 0
+		}
 		switch {
+		case errors.Is(err, ErrRewritten) && tries < rewritesMost && ctx.Err() == nil:
+			tries++ // a snapshot from before a truncation shows an empty table
 		case err != nil && ctx.Err() != nil && (at.table > 0 || at.after != nil):
 			return err // to be gone on with
 		case err != nil:
@@ -61,14 +72,14 @@ func (v *verification) stretch(ctx context.Context, d *direction, all []Mapping,
 	for at.table < len(all) {
 		m := all[at.table]
 		extra, skipped := generated(m.Pair, v.mover.Document)
-		if at.after == nil {
-			v.status.Skipped = append(v.status.Skipped, skipped...)
-		}
 		c := newComparison(m, d.from, extra)
 		c.after = at.after
 		last, err := v.pair(ctx, d, source, target, c, old)
 		if err != nil {
 			return err
+		}
+		if at.after == nil {
+			v.status.Skipped = append(v.status.Skipped, skipped...)
 		}
 		if last != nil {
 			at.after = last

@@ -42,14 +42,22 @@ func (d *Database) OpenRows(ctx context.Context, snapshot string) (migrate.Reade
 }
 
 // Ordered writes the selected rows of a table in the order of the key, from behind the key
-// with the values of after on where that is not nil.
+// with the values of after on where that is not nil. The table is locked while it
+// is read and no longer, and is not read where its rows are not those of the
+// snapshot any more: a truncation is seen by snapshots that are older.
 func (r *rowReader) Ordered(ctx context.Context, w io.Writer, s migrate.Selection, key []migrate.KeyColumn, after []string) error {
 	order, values := make([]string, len(key)), make([]string, len(after))
 	for i, k := range key {
 		plain := k.Number() || k.Type == "uuid" // the order of uuid is that of its text
 		order[i] = quote.Ident(k.Name)
-		if !plain {
+		switch {
+		case plain:
+		case k.Type == "text", strings.HasPrefix(k.Type, "character varying"): // an index may serve
 			order[i] += `::text COLLATE pg_catalog."C"`
+		default:
+			// What COPY writes, which is not always what a cast to text makes: of inet,
+			// boolean and character, for example.
+			order[i] = `pg_catalog.concat(` + order[i] + `) COLLATE pg_catalog."C"`
 		}
 		if after != nil {
 			values[i] = quote.Literal(after[i])
@@ -58,19 +66,40 @@ func (r *rowReader) Ordered(ctx context.Context, w io.Writer, s migrate.Selectio
 			}
 		}
 	}
-	var only string
-	if err := r.conn.QueryRow(ctx, onlySQL, quote.Relation(s.Relation)).Scan(&only); err != nil {
+	only, err := r.lock(ctx, s.Relation)
+	if err != nil {
 		return fmt.Errorf("read %s in order: %w", s.Relation, err)
 	}
 	where := ""
 	if after != nil {
 		where = `(` + strings.Join(order, ", ") + `) > (` + strings.Join(values, ", ") + `)`
 	}
-	_, err := r.conn.PgConn().CopyTo(ctx, w, `COPY (`+selectSQL(s, only, "t", where, strings.Join(order, ", "))+`) TO STDOUT`)
+	_, err = r.conn.PgConn().CopyTo(ctx, w, `COPY (`+selectSQL(s, only, "t", where, strings.Join(order, ", "))+`) TO STDOUT`)
+	if err == nil {
+		_, err = r.conn.Exec(ctx, `ROLLBACK TO SAVEPOINT ordered`)
+	}
 	if err != nil {
 		return fmt.Errorf("read %s in order: %w", s.Relation, err)
 	}
 	return nil
+}
+
+// lock takes a table's lock, until the transaction goes back to the savepoint, and
+// holds the files that the table has now against those of the snapshot.
+func (r *rowReader) lock(ctx context.Context, table migrate.Relation) (only string, err error) {
+	if err := r.conn.QueryRow(ctx, onlySQL, quote.Relation(table)).Scan(&only); err != nil {
+		return "", err
+	}
+	if _, err := r.conn.PgConn().Exec(ctx, `SAVEPOINT ordered; LOCK TABLE `+only+quote.Relation(table)+` IN ACCESS SHARE MODE`).ReadAll(); err != nil {
+		return "", err
+	}
+	var whole bool
+	err = r.conn.QueryRow(ctx, `SELECT coalesce(bool_and(c.relfilenode = coalesce(pg_relation_filenode(c.oid), 0)), false) FROM pg_class c, (SELECT $1::text::regclass AS oid) t
+		WHERE c.oid = t.oid OR c.oid IN (SELECT relid FROM pg_partition_tree(t.oid))`, quote.Relation(table)).Scan(&whole)
+	if err == nil && !whole {
+		err = migrate.ErrRewritten
+	}
+	return only, err
 }
 
 // Close ends the session and gives the snapshot back.
@@ -85,7 +114,7 @@ func (r *rowReader) Close() error {
 func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate.KeyColumn, keys [][]string) ([]migrate.Found, error) {
 	arrays, names := make([]string, len(key)), make([]string, len(key))
 	on, args := make([]string, len(key)), []any{pgx.QueryResultFormats{pgx.TextFormatCode}}
-	for i, k := range key {
+	for i := range key {
 		values := make([]string, len(keys))
 		for j := range keys {
 			values[j] = keys[j][i]
@@ -93,7 +122,13 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 		args = append(args, values)
 		// Names that no column has: the selection's expressions write theirs bare.
 		arrays[i], names[i] = fmt.Sprintf("$%d::text[]", i+1), fmt.Sprintf(`"strangler key %d"`, i+1)
-		on[i] = fmt.Sprintf("t.%s = u.%s::%s", quote.Ident(k.Name), names[i], k.Type)
+	}
+	equals, err := d.equals(ctx, s.Relation, key)
+	if err != nil {
+		return nil, err
+	}
+	for i, k := range key {
+		on[i] = fmt.Sprintf("t.%s %s u.%s::%s", quote.Ident(k.Name), equals[i], names[i], k.Type)
 	}
 	only, err := d.only(ctx, s.Relation)
 	if err != nil {
@@ -125,4 +160,27 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 		return nil, fmt.Errorf("read rows of %s in %s database: %w", s.Relation, d.side, err)
 	}
 	return rows, nil
+}
+
+// equals are the operators by which unique indexes compare the columns of a key.
+// Those of an extension's type are not found through an empty search_path, or
+// another type's are, which find other rows.
+func (d *Database) equals(ctx context.Context, table migrate.Relation, key []migrate.KeyColumn) ([]string, error) {
+	list := make([]string, len(key))
+	for i, k := range key {
+		list[i] = "="
+		if !strings.Contains(k.Type, ".") { // built in: others are told with their schema
+			continue
+		}
+		err := d.pool.QueryRow(ctx, `SELECT coalesce(min(format('OPERATOR(%I.=)', n.nspname)), '=')
+			FROM pg_index i CROSS JOIN unnest(i.indkey::int2[], i.indclass::oid[]) AS k(attnum, opclass)
+			JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum JOIN pg_opclass c ON c.oid = k.opclass
+			JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype AND o.amopstrategy = 3
+			JOIN pg_operator p ON p.oid = o.amopopr JOIN pg_namespace n ON n.oid = p.oprnamespace
+			WHERE i.indrelid = $1::text::regclass AND i.indisunique AND a.attname = $2`, quote.Relation(table), k.Name).Scan(&list[i])
+		if err != nil {
+			return nil, fmt.Errorf("read key of %s in %s database: %w", table, d.side, err)
+		}
+	}
+	return list, nil
 }
