@@ -109,7 +109,8 @@ func (w *Writer) whereKey(first int) string {
 		if i == 0 {
 			word = " WHERE "
 		}
-		fmt.Fprintf(&b, "%s%s %s $%d", word, w.columns[at], w.equals[i], first+i)
+		// Compared with a row, a parameter without a type would be of no type of row.
+		fmt.Fprintf(&b, "%s%s %s $%d::%s", word, w.columns[at], w.equals[i], first+i, w.types[at])
 	}
 	return b.String()
 }
