@@ -5,7 +5,7 @@ PACKAGES := $(patsubst ././...,./...,$(patsubst %,./%/...,$(MODULES)))
 PROGRAMS := ./cmd/strangler ./legacy-monolith/cmd/shop ./extracted/orders/cmd/orders ./extracted/catalog/cmd/catalog ./bench/demo ./bench/soak ./bench/mover
 RACE     := $(if $(CI),-race)
 
-.PHONY: help build test race lint demo up soak bench-data
+.PHONY: help build test race random lint demo up soak bench-data
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: ## run every test; starts its own PostgreSQL and Consul, and builds each m
 
 race: ## run every test under the race detector
 	@$(MAKE) test RACE=-race
+
+random: ## move random tables under random writes, and kill the mover at random: FOR=5m, or SEED=… once more
+	STRANGLER_RANDOM=$(or $(FOR),$(if $(SEED),0s,5m)) STRANGLER_RANDOM_SEED=$(SEED) go test $(RACE) -count=1 -timeout 0 -v -run TestARandomWorkload ./internal/postgres
 
 lint: ## run the linter, which is built on first use, over every module
 	@cd tools/lint && GOWORK=off go build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint

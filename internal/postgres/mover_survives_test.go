@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -109,12 +110,28 @@ func TestMoverProcess(t *testing.T) {
 	m.gates = NewGates(m.name, m.databases[capability.Legacy], m.databases[capability.Extracted])
 	fence, err := strconv.ParseUint(os.Getenv("STRANGLER_TEST_FENCE"), 10, 64)
 	m.must(err)
-	for mover := m.mover(restlessData(), fence); ; {
+	data := &capability.Data{}
+	m.must(json.Unmarshal([]byte(os.Getenv("STRANGLER_TEST_DATA")), data))
+	for mover := m.mover(data, fence); ; {
 		if err := mover.Run(t.Context()); err != nil {
 			t.Log(err) // as a controller does, it tries again
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
+}
+
+// process starts a mover in a process of its own.
+func (m *migration) process(fence uint64, data *capability.Data) *process.Process {
+	m.t.Helper()
+	document, err := json.Marshal(data)
+	m.must(err)
+	cmd := exec.CommandContext(m.t.Context(), os.Args[0], "-test.run=^TestMoverProcess$", "-test.v")
+	cmd.Env = append(os.Environ(), "STRANGLER_TEST_MOVER="+m.name, fmt.Sprint("STRANGLER_TEST_FENCE=", fence), "STRANGLER_TEST_DATA="+string(document),
+		"STRANGLER_TEST_legacy="+m.urls[capability.Legacy], "STRANGLER_TEST_extracted="+m.urls[capability.Extracted])
+	cmd.Stdout, cmd.Stderr = m.t.Output(), m.t.Output()
+	child, err := process.Start(cmd, syscall.SIGKILL)
+	m.must(err)
+	return child
 }
 
 // TestABackfillSurvivesTheEndOfItsProcess, at any moment, again and again.
@@ -124,12 +141,7 @@ func TestABackfillSurvivesTheEndOfItsProcess(t *testing.T) {
 	stop := m.restless()
 	resumed := 0
 	for fence := uint64(2); m.move().Phase != capability.PhaseFollowing; fence++ {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMoverProcess$", "-test.v")
-		cmd.Env = append(os.Environ(), "STRANGLER_TEST_MOVER="+m.name, fmt.Sprint("STRANGLER_TEST_FENCE=", fence),
-			"STRANGLER_TEST_legacy="+m.urls[capability.Legacy], "STRANGLER_TEST_extracted="+m.urls[capability.Extracted])
-		cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
-		child, err := process.Start(cmd, syscall.SIGKILL)
-		m.must(err)
+		child := m.process(fence, restlessData())
 		// Some are killed in the middle of everything, and now and then one may come to an end.
 		life := time.Duration(100+rand.IntN(1200)) * time.Millisecond
 		if fence > 12 {
