@@ -187,7 +187,7 @@ func (m *migration) settled(from capability.Side) {
 func (m *migration) eventually(what string, is func() (bool, string)) {
 	m.t.Helper()
 	var last string
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		ok, state := is()
 		if ok {
 			return
