@@ -14,6 +14,7 @@ const (
 	// changed meanwhile is applied, indexes and constraints are made.
 	PhaseCompleting MovePhase = "completing"
 	PhaseFollowing  MovePhase = "following" // both streams run
+	PhaseWaiting    MovePhase = "waiting"   // they would, if somebody did what Error says; then it goes on by itself
 	PhaseRepairing  MovePhase = "repairing" // a target that cannot be followed to is compared and made equal
 	PhasePaused     MovePhase = "paused"
 	PhaseFailed     MovePhase = "failed" // Error says why and what to do

@@ -144,7 +144,7 @@ func (r *Reconciler) WaitData(ctx context.Context, phase capability.MovePhase, r
 				report(capability.Progress{State: "catching up:", Message: behind})
 			case s.Phase == phase:
 				return nil
-			case s.Phase == capability.PhaseFailed:
+			case s.Phase == capability.PhaseFailed, s.Phase == capability.PhaseWaiting:
 				return errors.New(s.Error)
 			case s.Backfill != nil && s.Phase == capability.PhaseBackfill:
 				b := s.Backfill

@@ -39,7 +39,11 @@ func Ready(o Observation, unverified int, now time.Time) capability.Readiness {
 	} else if v := capability.Decide(o.Gates[0], o.Gates[1]); v.Action != capability.ActionNone {
 		refuse("%s", v.Why)
 	}
-	if o.Data.Phase != capability.PhaseFollowing {
+	switch o.Data.Phase {
+	case capability.PhaseFollowing:
+	case capability.PhaseWaiting:
+		refuse("the data waits: %s", o.Data.Error)
+	default:
 		refuse("the data is not on both sides (%s); see: strangler data status %s", o.Data.Phase, o.Document.Name)
 	}
 	var lag capability.StreamStatus

@@ -125,6 +125,7 @@ func (a *applier) begin(ctx context.Context, b Begin, item item) error {
 		return fmt.Errorf("read change stream: a transaction at %s inside another", b.Commit)
 	}
 	if b.Commit < a.stored {
+		a.shapes.commit = b.Commit
 		a.tx = &transaction{begin: b, skip: true}
 		return nil
 	}
@@ -151,6 +152,7 @@ func (a *applier) begin(ctx context.Context, b Begin, item item) error {
 			return err
 		}
 	}
+	a.shapes.commit = b.Commit
 	a.tx = &transaction{begin: b, early: b.Commit < a.standing.horizonNow()}
 	return nil
 }

@@ -192,8 +192,8 @@ func (m *Mover) beginProgress(ctx context.Context, from capability.Side, at capa
 // prepareReverse makes the way back, once: while the extracted side has never
 // been open there is nothing on it that could be missed. A reverse stream that
 // is gone later is never made again by itself.
-func (m *Mover) prepareReverse(ctx context.Context, l layout) error {
-	moved := l.moved()
+func (m *Mover) prepareReverse(ctx context.Context, pairs []Pair) error {
+	moved := layout{pairs: pairs}.moved()
 	if len(moved) == 0 {
 		return nil
 	}

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"strangler/capability"
 )
@@ -25,8 +26,36 @@ func (m *Mover) complete(ctx context.Context, l layout, move Move) error {
 	if err := m.rebuild(ctx, relations(l.pairs, capability.Extracted)); err != nil {
 		return err
 	}
+	if err := m.unaltered(ctx, l.pairs); err != nil {
+		return err
+	}
+	if err := m.keep(ctx, record{Pairs: l.pairs}); err != nil {
+		return err
+	}
 	move.Phase, move.Horizon = capability.PhaseFollowing, horizon
 	return m.Extracted.SaveMove(ctx, m.Document.Name, move)
+}
+
+// unaltered makes sure that the tables are those that were copied, and notes the
+// files that they are in since.
+func (m *Mover) unaltered(ctx context.Context, pairs []Pair) error {
+	for _, side := range capability.Sides {
+		tables, err := m.databases[side].Look(ctx, relations(pairs, side))
+		if err != nil {
+			return err
+		}
+		for i, is := range tables {
+			was := &pairs[i].Legacy
+			if side == capability.Extracted {
+				was = &pairs[i].Extracted
+			}
+			if !sameTable(*was, is) {
+				return fmt.Errorf("table %s was altered in the %s database while it was copied", was.Relation, side)
+			}
+			was.File = is.File
+		}
+	}
+	return nil
 }
 
 // catchUp runs the forward stream to where the source is now, or to the horizon,

@@ -27,6 +27,13 @@ type Database interface {
 	Beginnings
 	Target
 	Strained
+	Watched
+}
+
+// Watched is a database whose tables may change while they are followed.
+type Watched interface {
+	// Look is Tables without sizes, and costs next to nothing.
+	Look(ctx context.Context, relations []Relation) ([]Table, error)
 }
 
 // Beginnings is a database as the place where streams end: what it has applied.

@@ -37,6 +37,10 @@ type Shape struct {
 	Relation Relation
 	Identity byte // pg_class.relreplident: d, n, f or i
 	Whole    bool // old rows come with all of their columns, whatever the identity is
+	// Numbered says that this is the table as its catalog has it now, with the numbers
+	// of its columns, and not as its next rows were written: these tell their width.
+	Numbered bool
+	Last     int16 // of a numbered one: Table.Last
 	Columns  []ShapeColumn
 }
 
@@ -50,6 +54,7 @@ type ShapeColumn struct {
 	Key      bool
 	Type     uint32 // of the source's pg_type
 	Modifier int32
+	Number   int16 // of a numbered Shape
 }
 
 // RowKind says what happened to a row.
@@ -70,6 +75,8 @@ type Row struct {
 	Kind     RowKind
 	Relation uint32
 	Old, New []Value
+	// Width is Table.Last when the row was written, for a numbered Shape; 0: not known.
+	Width int16
 }
 
 // Value is one column's value as text. Nil is NULL, which the empty text is not.

@@ -12,6 +12,7 @@ import (
 // following is the mover while both streams run.
 type following struct {
 	running    context.Context // ends with the streams
+	record     *record         // for the one who watches
 	layout     layout
 	directions map[capability.Side]*direction // by the side that changes come from
 }
@@ -28,16 +29,16 @@ type direction struct {
 
 // follow runs both streams until ctx ends or one of them ends for good, and
 // returns when both are gone.
-func (m *Mover) follow(ctx context.Context, l layout) error {
+func (m *Mover) follow(ctx context.Context, r *record) error {
 	group, ctx := errgroup.WithContext(ctx)
-	f := &following{running: ctx, layout: l, directions: map[capability.Side]*direction{}}
-	f.directions[capability.Legacy] = m.newDirection(capability.Legacy, l.pairs)
-	if moved := l.moved(); len(moved) > 0 {
-		f.directions[capability.Extracted] = m.newDirection(capability.Extracted, moved)
+	f := &following{running: ctx, record: r, layout: layout{pairs: r.Pairs}, directions: map[capability.Side]*direction{}}
+	f.directions[capability.Legacy] = m.newDirection(capability.Legacy, r.mappings(r.Pairs, capability.Legacy))
+	if moved := f.layout.moved(); len(moved) > 0 {
+		f.directions[capability.Extracted] = m.newDirection(capability.Extracted, r.mappings(moved, capability.Extracted))
 	}
 	m.mu.Lock()
 	// What an earlier run has verified may have changed without anybody counting.
-	m.following, m.verified = f, nil
+	m.following, m.verified, m.warning = f, nil, ""
 	m.mu.Unlock()
 	defer func() {
 		m.mu.Lock()
@@ -46,7 +47,7 @@ func (m *Mover) follow(ctx context.Context, l layout) error {
 	}()
 	// What came or went with a partition while nobody looked is told before more is
 	// written; what keeps it from being looked at shows again in the streams.
-	if halt := new(HaltError); errors.As(m.repartitioned(ctx, l), &halt) {
+	if halt := new(HaltError); errors.As(m.repartitioned(ctx, f.layout), &halt) {
 		return halt
 	}
 	m.enter(capability.PhaseFollowing)
@@ -54,7 +55,8 @@ func (m *Mover) follow(ctx context.Context, l layout) error {
 		group.Go(func() error { return d.stream.Run(ctx) })
 		group.Go(func() error { return d.recheck.run(ctx) })
 	}
-	group.Go(func() error { return m.watchPartitions(ctx, l) })
+	group.Go(func() error { return m.watchPartitions(ctx, f.layout) })
+	group.Go(func() error { return m.watch(ctx, f) })
 	return group.Wait()
 }
 
@@ -69,8 +71,8 @@ func (f *following) bind(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-func (m *Mover) newDirection(from capability.Side, pairs []Pair) *direction {
-	d := &direction{from: from, source: m.databases[from], target: m.databases[from.Other()], capture: m.captures[from], mappings: mappings(pairs, from)}
+func (m *Mover) newDirection(from capability.Side, mappings []Mapping) *direction {
+	d := &direction{from: from, source: m.databases[from], target: m.databases[from.Other()], capture: m.captures[from], mappings: mappings}
 	d.stream = NewStream(StreamOptions{Capability: m.Document.Name, From: from, Mappings: d.mappings, Source: d.capture, Target: d.target, Fence: m.Fence, Log: m.Log})
 	d.recheck = newRecheck(d, m.log)
 	return d

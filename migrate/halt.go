@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+
+	"strangler/capability"
 )
 
 // HaltError is why a stream has ended for good: trying again cannot heal it, and
@@ -16,6 +18,20 @@ type HaltError struct {
 // Error states reason and mend.
 func (e *HaltError) Error() string { return e.Reason + "; " + e.Mend }
 
+// ChangedError is why a stream has ended before a change: the table is another one
+// than the stream was made for. Nothing of the change was applied, and whoever makes
+// the stream anew, for the table as it is, goes on there.
+type ChangedError struct {
+	Table Relation
+	Side  capability.Side
+	What  string
+}
+
+// Error says what is different.
+func (e *ChangedError) Error() string {
+	return fmt.Sprintf("table %s has changed on the %s side: %s", e.Table, e.Side, e.What)
+}
+
 // ConflictError is a change that does not fit the target's rows: the row to
 // change is missing, or the row to insert is there. Somebody else has written to
 // the target, or source and target were never equal. Nothing of the source's
@@ -24,6 +40,7 @@ type ConflictError struct {
 	Table  Relation // of the target
 	Key    string   // KeyHash of the key's values
 	Detail string
+	Code   string // SQLSTATE of the target's refusal, if it was one
 	Mend   string // empty: look for another writer, and repair
 }
 

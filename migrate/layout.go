@@ -19,6 +19,13 @@ type layout struct {
 	all      []Definition // every table, in the order of the document
 	problems []capability.Problem
 	unread   []capability.Problem // those of problems that are about expressions
+	seen     []seen               // every table, whether it is there or not
+}
+
+// seen is one table of the document on both sides. What is not there has no Kind.
+type seen struct {
+	doc               capability.Table
+	legacy, extracted Table
 }
 
 // surveyed is a database whose tables are matched with another's.
@@ -47,11 +54,12 @@ func survey(ctx context.Context, doc capability.Document, legacy, extracted surv
 		refuse := func(message, mend string) {
 			l.problems = append(l.problems, capability.Problem{Path: "data.tables." + t.Table, Line: t.Line, Message: message, Mend: mend})
 		}
+		t.Mode = mode(t)
+		l.seen = append(l.seen, seen{doc: t, legacy: here[i], extracted: there[i]})
 		if here[i].Kind == "" {
 			refuse("the legacy database has no table "+from[i].String(), "write the name as the database has it, with its schema where that is not public")
 			continue
 		}
-		t.Mode = mode(t)
 		expressions, problems, err := express(ctx, t, here[i], there[i], legacy, extracted)
 		if err != nil {
 			return l, err
@@ -148,10 +156,9 @@ func (l layout) fingerprint() (string, error) {
 	pairs := slices.Clone(l.pairs)
 	for i := range pairs {
 		for _, t := range []*Table{&pairs[i].Legacy, &pairs[i].Extracted} {
-			t.Pages, t.Rows, t.Bytes = 0, 0, 0
-			t.Columns = slices.Clone(t.Columns)
-			for j := range t.Columns {
-				t.Columns[j].Default = ""
+			*t = Table{Relation: t.Relation, Kind: t.Kind, Columns: slices.Clone(t.Columns), Key: t.Key, KeyIndex: t.KeyIndex}
+			for j, c := range t.Columns {
+				t.Columns[j] = Column{Name: c.Name, Type: c.Type, NotNull: c.NotNull, Generated: c.Generated, Identity: c.Identity, Collation: c.Collation}
 			}
 		}
 	}

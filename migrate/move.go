@@ -16,6 +16,9 @@ type Move struct {
 	Snapshot    capability.Position                    // where the stream begins
 	Horizon     capability.Position                    // of the backfill; 0 while it has had one snapshot
 	VerifiedAt  time.Time                              // zero: never
+	// Layout are the tables that it follows, as the mover has written them down; empty
+	// while it does not follow, or was begun by an earlier version.
+	Layout []byte
 }
 
 // Moves is where moves are kept.
@@ -24,7 +27,9 @@ type Moves interface {
 	Install(ctx context.Context) error
 	// Move reads a move; found is false where none was begun.
 	Move(ctx context.Context, name string) (m Move, found bool, err error)
+	// SaveMove writes all of it but the layout.
 	SaveMove(ctx context.Context, name string, m Move) error
+	SaveLayout(ctx context.Context, name, fingerprint string, layout []byte) error
 	// Forget removes every record of the capability but its gate.
 	Forget(ctx context.Context, name string) error
 }

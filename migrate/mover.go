@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,6 +57,7 @@ type Mover struct {
 	building  *building                // of the last completion; guarded by mu
 	catching  *Stream                  // runs ahead of the building; guarded by mu
 	following *following               // nil while the streams do not run; guarded by mu
+	warning   string                   // what it will wait for; guarded by mu
 	recovered int64                    // rows that a recovery has mended, not told yet; guarded by mu
 }
 
@@ -114,25 +116,46 @@ func (m *Mover) run(ctx context.Context) error {
 
 // bring takes the move to where both streams run, and keeps them running.
 func (m *Mover) bring(ctx context.Context, l layout, move Move, found bool) (err error) {
+	var r record
 	switch {
-	case found && (move.Phase == capability.PhaseFollowing || move.Phase == capability.PhaseRepairing):
-		if err := m.unchanged(l, move); err != nil {
+	case found && move.Phase == capability.PhaseRepairing:
+		if err := m.recover(ctx, l, move); err != nil {
 			return err
 		}
-		if move.Phase == capability.PhaseRepairing {
-			if err := m.recover(ctx, l, move); err != nil {
-				return err
-			}
+	case found && move.Phase == capability.PhaseFollowing:
+		if r, err = m.resume(ctx, l, move); err != nil {
+			return err
 		}
 	default:
 		if l, err = m.begin(ctx, move, found); err != nil {
 			return err
 		}
 	}
-	if err := m.prepareReverse(ctx, l); err != nil {
+	if r.Pairs == nil {
+		r.Pairs = l.pairs
+	}
+	if err := m.prepareReverse(ctx, r.Pairs); err != nil {
 		return err
 	}
-	return m.follow(ctx, l)
+	return m.followAlong(ctx, r)
+}
+
+// resume returns the tables of a move that has followed, as they are to be followed
+// from here on.
+func (m *Mover) resume(ctx context.Context, l layout, move Move) (record, error) {
+	r, found, err := move.recorded()
+	if err != nil {
+		return r, err
+	}
+	if found {
+		return m.adapt(ctx, r, nil)
+	}
+	// An earlier version has not written them down.
+	if err := m.unchanged(l, move); err != nil {
+		return r, err
+	}
+	r = record{Pairs: l.pairs}
+	return r, m.keep(ctx, r)
 }
 
 // unchanged refuses to go on with tables or a mapping that are not those that
@@ -175,7 +198,7 @@ func (m *Mover) fail(err error) {
 func (m *Mover) Status() capability.DataStatus {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := capability.DataStatus{Phase: m.phase, Error: m.failure}
+	s := capability.DataStatus{Phase: m.phase, Error: cmp.Or(m.failure, m.warning)}
 	if m.progress != nil {
 		backfill := m.progress.status()
 		if kept, known := m.retention.of(capability.Legacy); known {

@@ -56,6 +56,9 @@ func (m *Mover) Recover(ctx context.Context) error {
 // interrupted: until it is done nobody follows.
 func (m *Mover) recover(ctx context.Context, l layout, move Move) error {
 	m.enter(capability.PhaseRepairing)
+	if err := m.comparable(l, move); err != nil {
+		return err
+	}
 	owner, err := m.owner(ctx)
 	if err != nil {
 		return err
@@ -75,8 +78,30 @@ func (m *Mover) recover(ctx context.Context, l layout, move Move) error {
 	if err := m.Gates.Adopt(ctx); err != nil {
 		return err
 	}
+	// The streams are made anew: nothing that is older than these tables comes in them.
+	if err := m.keep(ctx, record{Pairs: l.pairs}); err != nil {
+		return err
+	}
 	move.Phase = capability.PhaseFollowing
 	return m.Extracted.SaveMove(ctx, m.Document.Name, move)
+}
+
+// comparable refuses to compare tables that do not fit together, or are not those
+// of the move. That they are not as they were is no hindrance.
+func (m *Mover) comparable(l layout, move Move) error {
+	r, found, err := move.recorded()
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return m.unchanged(l, move)
+	case len(l.problems) > 0:
+		return fmt.Errorf("the tables of %s do not fit together: %w", m.Document.Name, l.problems[0])
+	}
+	if lost := differences(l, r.Pairs).lost; len(lost) > 0 {
+		return fmt.Errorf("the tables of %s are not those that the move began with: %s; change them back, or take the move back with: strangler data reset %s", m.Document.Name, lost[0], m.Document.Name)
+	}
+	return nil
 }
 
 // owner is the side whose gate is open.

@@ -9,104 +9,269 @@ import (
 
 // shapes turns the rows of one connection into changes of the target. It holds
 // each relation as the source described it against the mapping that the stream
-// was made with, and halts the stream where the two have parted.
+// was made with, and ends the stream where the two have parted.
 type shapes struct {
 	from     capability.Side
 	mappings []Mapping
+	commit   capability.Position // of the transaction that is being read
 	known    map[uint32]*fitted
+	// written are the forms of rows of numbered relations.
+	written map[form]*fitted
 	// strange are relations without a mapping. They are described and then never
 	// seen again where they are partitions, whose rows come as the root's.
 	strange map[uint32]Relation
+}
+
+// form is how rows of a numbered relation were written: between which two forms of
+// the table, how wide, and with how many columns.
+type form struct {
+	relation uint32
+	until    capability.Position
+	width    int16
+	count    int
 }
 
 // fitted is a relation that fits its mapping.
 type fitted struct {
 	shape   Shape
 	table   int
-	columns []int // of the columns that the mapping takes, where in the shape
+	columns []int // of the columns that the mapping takes, where in the shape; below zero: they are younger
 	key     []int // of the mapping's key columns, where in the shape
 	keyAt   []int // of the mapping's key columns, where among the mapping's columns
 	// inputs are, for each column that is computed, where what it is computed from
 	// is among the columns that the mapping takes.
 	inputs [][]int
+	// younger are the values of columns that rows had not got yet, by their place
+	// among the columns that the mapping takes.
+	younger map[int]Value
 }
 
 func newShapes(from capability.Side, mappings []Mapping) *shapes {
-	return &shapes{from: from, mappings: mappings, known: map[uint32]*fitted{}, strange: map[uint32]Relation{}}
+	return &shapes{from: from, mappings: mappings, known: map[uint32]*fitted{}, written: map[form]*fitted{}, strange: map[uint32]Relation{}}
 }
 
 // learn takes a relation's description, at its first row or after a change.
 func (s *shapes) learn(shape Shape) error {
-	table := slices.IndexFunc(s.mappings, func(m Mapping) bool { return m.From.Relation == shape.Relation })
+	table := s.mapped(shape)
 	if table < 0 {
 		s.strange[shape.ID] = shape.Relation
 		delete(s.known, shape.ID)
 		return nil
 	}
-	f := &fitted{shape: shape, table: table}
-	if err := s.fitColumns(f); err != nil {
+	m := s.mappings[table]
+	_, _, known := m.between(s.commit)
+	if known && shape.Relation != m.From.Relation {
+		return s.changed(m, fmt.Sprintf("it is called %s now", shape.Relation))
+	}
+	numbers, err := s.number(shape, m)
+	if err != nil {
 		return err
 	}
-	if err := s.fitIdentity(f); err != nil {
+	f, err := s.fit(shape, table, numbers)
+	if err != nil {
 		return err
 	}
 	s.known[shape.ID] = f
 	return nil
 }
 
-// fitColumns finds the mapping's columns in the shape. A column that was added
-// or dropped since the move began would be lost or end as NULL.
-func (s *shapes) fitColumns(f *fitted) error {
-	m := s.mappings[f.table]
-	for _, c := range f.shape.Columns {
-		if _, ok := m.From.Column(c.Name); !ok {
-			return s.halt(m.From.Relation, fmt.Sprintf("column %q was added or renamed on the %s side", c.Name, s.from),
-				"add it on the other side as well and start over with `strangler data reset`, or drop it again")
+// mapped finds the mapping of a relation, which may have had another name.
+func (s *shapes) mapped(shape Shape) int {
+	table := slices.IndexFunc(s.mappings, func(m Mapping) bool { return m.From.ID != 0 && m.From.ID == shape.ID })
+	if table < 0 {
+		table = slices.IndexFunc(s.mappings, func(m Mapping) bool { return m.From.Relation == shape.Relation })
+	}
+	return table
+}
+
+// number finds which columns of the source's table a description tells of.
+func (s *shapes) number(shape Shape, m Mapping) ([]int16, error) {
+	now := m.From
+	before, after, known := m.between(s.commit)
+	switch {
+	case !now.numbered(), shape.ID != now.ID: // a partition has numbers of its own
+		return s.byName(shape, m)
+	case shape.Numbered: // as the catalog has it, whatever is read
+		return s.exact(shape, m)
+	case known:
+		return s.exact(shape, m)
+	}
+	numbers, ok := byOrder(shape.Columns, before, after)
+	if !ok {
+		return nil, s.unknown(m)
+	}
+	return alive(numbers, now), nil
+}
+
+// alive takes out what was dropped since.
+func alive(numbers []int16, now Table) []int16 {
+	for i, n := range numbers {
+		if _, ok := now.Numbered(n); !ok {
+			numbers[i] = 0
 		}
 	}
-	for _, name := range m.Taken() {
-		at := slices.IndexFunc(f.shape.Columns, func(c ShapeColumn) bool { return c.Name == name })
+	return numbers
+}
+
+func (s *shapes) unknown(m Mapping) error {
+	return &HaltError{
+		Reason: fmt.Sprintf("table %s was changed more than once on the %s side before its changes were read, so that some of them have columns that nobody can name", m.From.Relation, s.from),
+		Mend:   "find and mend what differs with: strangler data repair",
+	}
+}
+
+// exact numbers the columns of a description that must be the table as it is.
+func (s *shapes) exact(shape Shape, m Mapping) ([]int16, error) {
+	var numbers []int16
+	rest := shape.Columns
+	for _, c := range m.From.Columns {
+		if c.Generated && (len(rest) == 0 || rest[0].Name != c.Name) {
+			continue // it is not described by everybody
+		}
+		if len(rest) == 0 || rest[0].Name != c.Name || shape.Numbered && rest[0].Number != c.Number {
+			_, err := s.byName(shape, m)
+			if err == nil {
+				err = s.changed(m, fmt.Sprintf("column %q is another one", c.Name))
+			}
+			return nil, err
+		}
+		if rest[0].Type != c.TypeID || rest[0].Modifier != c.Modifier {
+			return nil, s.changed(m, fmt.Sprintf("the type of column %q is another one", c.Name))
+		}
+		numbers, rest = append(numbers, c.Number), rest[1:]
+	}
+	if len(rest) > 0 {
+		return nil, s.changed(m, fmt.Sprintf("column %q was added or renamed", rest[0].Name))
+	}
+	if shape.Numbered && shape.Last != m.From.Last {
+		return nil, s.changed(m, "columns were added and dropped")
+	}
+	return numbers, nil
+}
+
+// byName numbers columns of which nobody knows the numbers.
+func (s *shapes) byName(shape Shape, m Mapping) ([]int16, error) {
+	numbers := make([]int16, len(shape.Columns))
+	for i, c := range shape.Columns {
+		at := slices.IndexFunc(m.From.Columns, func(column Column) bool { return column.Name == c.Name })
 		if at < 0 {
-			return s.halt(m.From.Relation, fmt.Sprintf("column %q was dropped or renamed on the %s side", name, s.from),
-				"drop it on the other side as well and start over with `strangler data reset`")
+			return nil, s.changed(m, fmt.Sprintf("column %q was added or renamed", c.Name))
+		}
+		numbers[i] = m.From.number(at)
+	}
+	for _, name := range m.Taken() {
+		if !slices.ContainsFunc(shape.Columns, func(c ShapeColumn) bool { return c.Name == name }) {
+			return nil, s.changed(m, fmt.Sprintf("column %q was dropped or renamed", name))
+		}
+	}
+	return numbers, nil
+}
+
+func (s *shapes) changed(m Mapping, what string) error {
+	return &ChangedError{Table: m.From.Relation, Side: s.from, What: what}
+}
+
+// fit finds the mapping's columns among numbered ones.
+func (s *shapes) fit(shape Shape, table int, numbers []int16) (*fitted, error) {
+	m := s.mappings[table]
+	f := &fitted{shape: shape, table: table, younger: map[int]Value{}}
+	number := func(name string) int16 {
+		return m.From.number(slices.IndexFunc(m.From.Columns, func(c Column) bool { return c.Name == name }))
+	}
+	for i, name := range m.Taken() {
+		at := slices.Index(numbers, number(name))
+		if at < 0 { // a column that was added later, with this in the rows that were there
+			c, _ := m.From.Column(name)
+			f.younger[i] = Value{}
+			if c.Missing != nil {
+				f.younger[i] = Value{Text: []byte(*c.Missing)}
+			}
 		}
 		f.columns = append(f.columns, at)
 	}
 	for _, c := range m.Computed {
 		f.inputs = append(f.inputs, m.positions(c.Inputs))
 	}
-	for _, old := range s.known {
-		if old.table == f.table {
-			return s.sameTypes(old, f)
+	if old, ok := s.known[shape.ID]; ok {
+		if err := s.sameTypes(old, f); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return f, s.fitIdentity(f, func(name string) int { return slices.Index(numbers, number(name)) })
 }
 
-// sameTypes compares with the description before. A change of type rewrites the
-// table, and rewritten rows are in no stream.
+// sameTypes compares with the description before, where nobody has said what the
+// types are.
 func (s *shapes) sameTypes(before, now *fitted) error {
 	m := s.mappings[now.table]
+	if m.From.numbered() && m.From.ID == now.shape.ID {
+		return nil
+	}
 	for i, name := range m.Taken() {
 		a, b := before.shape.Columns[before.columns[i]], now.shape.Columns[now.columns[i]]
 		if a.Type != b.Type || a.Modifier != b.Modifier {
-			return s.halt(m.From.Relation, fmt.Sprintf("the type of column %q was changed on the %s side", name, s.from),
-				"change it on the other side as well and start over with `strangler data reset`")
+			return s.changed(m, fmt.Sprintf("the type of column %q is another one", name))
 		}
 	}
 	return nil
 }
 
-// fitIdentity makes sure that old rows come with the mapping's whole key.
-func (s *shapes) fitIdentity(f *fitted) error {
+// as is the form of a relation that a row was written in.
+func (s *shapes) as(f *fitted, r Row) (*fitted, error) {
+	if !f.shape.Numbered {
+		return f, nil
+	}
 	m := s.mappings[f.table]
-	mend := fmt.Sprintf("restore the primary key (%v) and run ALTER TABLE %s REPLICA IDENTITY DEFAULT, then start over with `strangler data reset`", m.FromKey, m.From.Relation)
+	before, after, known := m.between(s.commit)
+	is := form{relation: f.shape.ID, width: r.Width, count: max(len(r.Old), len(r.New))}
+	if !known {
+		is.until = s.until(m)
+	}
+	if w, ok := s.written[is]; ok {
+		return w, nil
+	}
+	numbers, ok := byWidth(is.width, is.count, before, after)
+	if !ok && known {
+		return nil, s.changed(m, "a row has other columns")
+	}
+	if !ok {
+		return nil, s.unknown(m)
+	}
+	shape := f.shape
+	shape.Columns = make([]ShapeColumn, len(numbers))
+	for i, n := range alive(numbers, m.From) {
+		at := slices.IndexFunc(f.shape.Columns, func(c ShapeColumn) bool { return n != 0 && c.Number == n })
+		if at >= 0 {
+			shape.Columns[i] = f.shape.Columns[at]
+		}
+	}
+	w, err := s.fit(shape, f.table, numbers)
+	if err == nil {
+		s.written[is] = w
+	}
+	return w, err
+}
+
+// until is the end of the time that the transaction is of.
+func (s *shapes) until(m Mapping) capability.Position {
+	for _, past := range m.Past {
+		if s.commit < past.Until {
+			return past.Until
+		}
+	}
+	return 0
+}
+
+// fitIdentity makes sure that old rows come with the mapping's whole key.
+func (s *shapes) fitIdentity(f *fitted, find func(name string) int) error {
+	m := s.mappings[f.table]
+	mend := fmt.Sprintf("restore the primary key (%v) and run ALTER TABLE %s REPLICA IDENTITY DEFAULT, then find and mend what was written meanwhile with: strangler data repair", m.FromKey, m.From.SQL())
 	if m.From.KeyIndex != "" {
-		mend = fmt.Sprintf("run ALTER TABLE %s REPLICA IDENTITY USING INDEX %s, then start over with `strangler data reset`", m.From.Relation, m.From.KeyIndex)
+		mend = fmt.Sprintf("run ALTER TABLE %s REPLICA IDENTITY USING INDEX %s, then find and mend what was written meanwhile with: strangler data repair", m.From.SQL(), sqlName(m.From.KeyIndex))
 	}
 	whole := f.shape.Whole && m.From.KeyIndex != "" // whichever index it is
 	for _, name := range m.FromKey {
-		at := slices.IndexFunc(f.shape.Columns, func(c ShapeColumn) bool { return c.Name == name })
+		at := find(name)
 		if at < 0 || !f.shape.Columns[at].Key && !whole {
 			return s.halt(m.From.Relation, fmt.Sprintf("key column %q is not part of the replica identity any more", name), mend)
 		}
@@ -114,13 +279,13 @@ func (s *shapes) fitIdentity(f *fitted) error {
 		f.keyAt = append(f.keyAt, slices.Index(m.FromColumns, name))
 	}
 	if m.Where != nil && !f.shape.whole() {
-		return s.halt(m.From.Relation, "its old rows do not come whole any more, so that nobody can tell which of them were to move", fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL, then start over with `strangler data reset`", m.From.SQL()))
+		return s.halt(m.From.Relation, "its old rows do not come whole any more, so that nobody can tell which of them were to move", fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL, then find and mend what was written meanwhile with: strangler data repair", m.From.SQL()))
 	}
 	if f.shape.Identity == 'f' || whole { // then every column is flagged, and old rows come whole
 		return nil
 	}
-	for _, c := range f.shape.Columns {
-		if c.Key && !slices.Contains(m.FromKey, c.Name) {
+	for i, c := range f.shape.Columns {
+		if c.Key && !slices.Contains(f.key, i) {
 			return s.halt(m.From.Relation, fmt.Sprintf("column %q has joined the replica identity", c.Name), mend)
 		}
 	}
@@ -137,7 +302,7 @@ func (s *shapes) find(id uint32) (*fitted, error) {
 		return f, nil
 	}
 	if relation, ok := s.strange[id]; ok {
-		return nil, s.halt(relation, "it is not among the tables of this move, or was renamed", "rename it back, or take the changed tables up with `strangler data reset`")
+		return nil, s.halt(relation, "it is not among the tables of this move, or was renamed", "rename it back, then find and mend what was written meanwhile with: strangler data repair")
 	}
 	return nil, fmt.Errorf("read change stream: relation %d was not described", id)
 }
@@ -148,6 +313,9 @@ func (s *shapes) row(r Row) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
+	if f, err = s.as(f, r); err != nil {
+		return Change{}, err
+	}
 	if err := f.whole(r); err != nil {
 		return Change{}, err
 	}
@@ -155,6 +323,11 @@ func (s *shapes) row(r Row) (Change, error) {
 	if r.New != nil {
 		c.Values = make([]Value, len(f.columns))
 		for i, at := range f.columns {
+			if at < 0 {
+				c.Values[i] = f.younger[i]
+				c.Values[i].Unchanged = r.Kind == Update
+				continue
+			}
 			c.Values[i] = r.New[at]
 			if c.Values[i].Unchanged && f.shape.whole() && r.Old != nil {
 				c.Values[i] = r.Old[at] // the old row came whole
@@ -182,6 +355,10 @@ func (s *shapes) row(r Row) (Change, error) {
 		}
 		c.Old = make([]Value, len(f.columns))
 		for i, at := range f.columns {
+			if at < 0 {
+				c.Old[i] = f.younger[i]
+				continue
+			}
 			c.Old[i] = r.Old[at]
 		}
 	}
@@ -201,7 +378,7 @@ func (f *fitted) complete(c Change, s *shapes) error {
 		}
 		if unchanged > 0 && unchanged < len(inputs) {
 			return s.halt(m.From.Relation, fmt.Sprintf("an update came without large values that %q is computed from (%v)", m.Computed[i].Column, m.Computed[i].Inputs),
-				fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL, then start over with `strangler data reset`", m.From.SQL()))
+				fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL, then find and mend what differs with: strangler data repair", m.From.SQL()))
 		}
 	}
 	return nil

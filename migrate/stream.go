@@ -103,7 +103,7 @@ func NewStream(options StreamOptions) *Stream {
 
 // Run streams until ctx ends, and then returns nil. A connection that is lost is
 // made again, with pauses that grow to five seconds. What trying again cannot
-// heal ends it: a HaltError, or a ConflictError. Run is called once.
+// heal ends it: a HaltError, a ConflictError, or a ChangedError. Run is called once.
 func (s *Stream) Run(ctx context.Context) error {
 	pause := backoffFirst
 	for {
@@ -200,7 +200,8 @@ func (s *Stream) Nudge() {
 func final(err error) bool {
 	var halt *HaltError
 	var conflict *ConflictError
-	return errors.As(err, &halt) || errors.As(err, &conflict)
+	var changed *ChangedError
+	return errors.As(err, &halt) || errors.As(err, &conflict) || errors.As(err, &changed)
 }
 
 // closing closes something behind an error, and keeps both errors.

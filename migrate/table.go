@@ -39,6 +39,19 @@ type Column struct {
 	Identity  string // "", "always" or "default"
 	Default   string // expression, or empty
 	Collation string // schema-qualified, or empty where it is the default
+	// Number is the column's own for as long as it lives, whatever its name is; 0:
+	// nobody has asked.
+	Number   int16   `json:",omitempty"`
+	TypeID   uint32  `json:",omitempty"` // of pg_type, as streams tell it
+	Modifier int32   `json:",omitempty"` // of the type
+	Missing  *string `json:",omitempty"` // what rows have that are older than the column; nil: NULL
+	Enum     string  `json:",omitempty"` // the enumeration that it is of, or made of
+}
+
+// Enum is a type of a table's columns, with its values in order.
+type Enum struct {
+	Name   string // as statements write it
+	Labels []string
 }
 
 // Table is one table of one database.
@@ -56,6 +69,26 @@ type Table struct {
 	Pages      int64       // size on disk in blocks, for chunks
 	Rows       int64       // estimated
 	Bytes      int64       // with TOAST, without indexes
+
+	ID    uint32 `json:",omitempty"` // of pg_class: a table that was made anew has another one
+	File  uint32 `json:",omitempty"` // of its rows: a rewrite takes another one
+	Last  int16  `json:",omitempty"` // number that a column has got last, dropped or not
+	Enums []Enum `json:",omitempty"`
+}
+
+// Numbered finds a column by its number.
+func (t Table) Numbered(number int16) (Column, bool) {
+	i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Number == number })
+	if i < 0 || number == 0 {
+		return Column{}, false
+	}
+	return t.Columns[i], true
+}
+
+// numberOf is a column's number; 0: there is none.
+func (t Table) numberOf(name string) int16 {
+	c, _ := t.Column(name)
+	return c.Number
 }
 
 // Column finds a column by name.
@@ -116,6 +149,15 @@ type Mapping struct {
 	Inputs []string
 	Where  *Expression // over rows of From: those that are there for To; nil: all
 	Guard  *Expression // over rows of To: those that may be written; nil: all
+	// Past is what From was like before, in order: each up to its position. Changes
+	// that commit behind the last of them are of From as it is.
+	Past []Past
+}
+
+// Past is a table as it was up to a position of its database.
+type Past struct {
+	Table Table
+	Until capability.Position
 }
 
 // Direct returns the pair as a mapping from one side to the other.

@@ -20,9 +20,10 @@ func (d *Database) Move(ctx context.Context, name string) (m migrate.Move, found
 	// Columns that a version before it did not have are read by their names.
 	err = d.pool.QueryRow(ctx, `SELECT phase, fingerprint, coalesce((snapshot - '0/0'::pg_lsn)::bigint, 0),
 			coalesce(((to_jsonb(m) ->> 'horizon')::pg_lsn - '0/0'::pg_lsn)::bigint, 0), verified_at,
-			coalesce(to_jsonb(m) ->> 'capture_legacy', 'wal'), coalesce(to_jsonb(m) ->> 'capture_extracted', 'wal')
+			coalesce(to_jsonb(m) ->> 'capture_legacy', 'wal'), coalesce(to_jsonb(m) ->> 'capture_extracted', 'wal'),
+			coalesce(to_jsonb(m) ->> 'layout', '')
 		FROM strangler.move m WHERE capability = $1`, name).
-		Scan(&m.Phase, &m.Fingerprint, &m.Snapshot, &m.Horizon, &verified, &legacy, &extracted)
+		Scan(&m.Phase, &m.Fingerprint, &m.Snapshot, &m.Horizon, &verified, &legacy, &extracted, &m.Layout)
 	if errors.Is(err, pgx.ErrNoRows) || undefined(err) {
 		return m, false, nil
 	}
@@ -50,6 +51,15 @@ func (d *Database) SaveMove(ctx context.Context, name string, m migrate.Move) er
 		name, string(m.Phase), m.Fingerprint, m.Snapshot.String(), m.Horizon.String(), verified, string(m.Capture[capability.Legacy]), string(m.Capture[capability.Extracted]))
 	if err != nil {
 		return fmt.Errorf("write move of %s: %w", name, err)
+	}
+	return nil
+}
+
+// SaveLayout writes the tables that a move follows.
+func (d *Database) SaveLayout(ctx context.Context, name, fingerprint string, layout []byte) error {
+	_, err := d.pool.Exec(ctx, `UPDATE strangler.move SET fingerprint = $2, layout = $3, updated_at = clock_timestamp() WHERE capability = $1`, name, fingerprint, string(layout))
+	if err != nil {
+		return fmt.Errorf("write tables of %s: %w", name, err)
 	}
 	return nil
 }

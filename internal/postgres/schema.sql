@@ -95,9 +95,11 @@ CREATE TABLE IF NOT EXISTS strangler.move (
 	verified_at timestamptz,         -- last full verification without mismatch
 	updated_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
 	capture_legacy text,             -- how the changes of each side are read
-	capture_extracted text
+	capture_extracted text,
+	layout      text                 -- the tables as they are followed, for the mover
 );
-ALTER TABLE strangler.move ADD COLUMN IF NOT EXISTS horizon pg_lsn, ADD COLUMN IF NOT EXISTS capture_legacy text, ADD COLUMN IF NOT EXISTS capture_extracted text;
+ALTER TABLE strangler.move ADD COLUMN IF NOT EXISTS horizon pg_lsn, ADD COLUMN IF NOT EXISTS capture_legacy text, ADD COLUMN IF NOT EXISTS capture_extracted text,
+	ADD COLUMN IF NOT EXISTS layout text;
 
 -- The one active controller; in the legacy database.
 CREATE TABLE IF NOT EXISTS strangler.leader (

@@ -66,14 +66,18 @@ func testStreamEndsAtChangedTables(t *testing.T, kind capability.Capture) {
 		"column added":    {`ALTER TABLE t ADD extra int`, `column "extra" was added`},
 		"column renamed":  {`ALTER TABLE t RENAME note TO remark`, `column "remark" was added or renamed`},
 		"column dropped":  {`ALTER TABLE t DROP note`, `column "note" was dropped`},
+		"names exchanged": {`ALTER TABLE t ADD x varchar(10); ALTER TABLE t DROP note; ALTER TABLE t RENAME x TO note`, `changed`},
 		"type changed":    {`ALTER TABLE t ALTER n TYPE bigint`, `the type of column "n"`},
 		"length changed":  {`ALTER TABLE t ALTER note TYPE varchar(20)`, `the type of column "note"`},
-		"table renamed":   {`ALTER TABLE t RENAME TO u; CREATE VIEW t AS TABLE u`, `is not among the tables`},
+		"table renamed":   {`ALTER TABLE t RENAME TO u; CREATE VIEW t AS TABLE u`, `called u now`},
 		"other identity":  {`CREATE UNIQUE INDEX t_n ON t (n); ALTER TABLE t REPLICA IDENTITY USING INDEX t_n`, `not part of the replica identity`},
 		"identity joined": {`ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (id, n)`, `has joined the replica identity`},
 	} {
 		if name == "other identity" && kind == capability.CaptureTrigger {
 			continue // old rows come whole, whatever the log is told
+		}
+		if name == "names exchanged" && kind == capability.CaptureWAL {
+			continue // the log tells it as before; the catalog does not
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -84,7 +88,7 @@ func testStreamEndsAtChangedTables(t *testing.T, kind capability.Capture) {
 			f.exec(capability.Legacy, test.change)
 			f.exec(capability.Legacy, `UPDATE t SET n = n + 10 WHERE id = 1`)
 			err := f.fails(s)
-			if !isHalt(err) || !strings.Contains(err.Error(), test.says) {
+			if !isHalt(err) && !errors.As(err, new(*migrate.ChangedError)) || !strings.Contains(err.Error(), test.says) {
 				t.Fatalf("ended with %v", err)
 			}
 			if n := f.text(capability.Extracted, `SELECT n::text FROM public.t WHERE id = 1`); n != "1" {

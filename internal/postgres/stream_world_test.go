@@ -9,10 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"strangler/capability"
-	"strangler/internal/postgres/quote"
 	"strangler/migrate"
 	"testbed"
 	clusters "testbed/cluster"
@@ -103,34 +100,12 @@ func newFlowIn(t testing.TB, kind capability.Capture, url, legacy, extracted str
 	return f
 }
 
-// table reads as much of a table as a mapping needs.
+// table reads what a mapping needs.
 func (f *flow) table(side capability.Side, name string) migrate.Table {
 	f.t.Helper()
-	table := migrate.Table{Relation: migrate.ParseRelation(name), Kind: "r"}
-	rows, err := f.databases[side].pool.Query(f.t.Context(), `
-		SELECT attname, format_type(atttypid, atttypmod), attnotnull, attgenerated <> '', CASE attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'default' ELSE '' END,
-		       CASE WHEN atthasdef THEN 'some' ELSE '' END, coalesce(array_position((SELECT indkey::int2[] FROM pg_index WHERE indrelid = attrelid AND indisprimary), attnum), -1)
-		FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, quote.Relation(table.Relation))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	keys := map[int]string{}
-	var c migrate.Column
-	var at int
-	_, err = pgx.ForEachRow(rows, []any{&c.Name, &c.Type, &c.NotNull, &c.Generated, &c.Identity, &c.Default, &at}, func() error {
-		table.Columns = append(table.Columns, c)
-		if at >= 0 {
-			keys[at] = c.Name
-		}
-		return nil
-	})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	for i := range len(keys) {
-		table.Key = append(table.Key, keys[i])
-	}
-	return table
+	tables, err := f.databases[side].Tables(f.t.Context(), []migrate.Relation{migrate.ParseRelation(name)})
+	f.must(err)
+	return tables[0]
 }
 
 // exec runs a script as the mover's role, outside the mover.

@@ -62,7 +62,9 @@ func (s *Session) explain(c migrate.Change, err error) error {
 	}
 	switch refusal.Code[:2] {
 	case "22", "23", "42":
-		return s.conflict(c, "cannot "+verb(c.Kind)+": "+sqlstate.Discreet(refusal))
+		conflict := s.conflict(c, "cannot "+verb(c.Kind)+": "+sqlstate.Discreet(refusal))
+		conflict.Code = refusal.Code
+		return conflict
 	}
 	return fmt.Errorf("%s row of %s: %w", verb(c.Kind), s.writers[c.Table].mapping.To.Relation, err)
 }

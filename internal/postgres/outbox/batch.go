@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -111,32 +112,43 @@ func (f *feed) event(op byte, raw [][]byte) error {
 	}
 	f.flushTruncated(b)
 	row := migrate.Row{Kind: migrate.RowKind(op), Relation: relation}
-	if row.Old, err = f.values(shape, raw[3]); err == nil {
-		row.New, err = f.values(shape, raw[4])
+	if row.Old, row.Width, err = f.values(shape, raw[3]); err == nil && raw[4] != nil {
+		row.New, row.Width, err = f.values(shape, raw[4])
 	}
 	f.give(row, b.sent, len(raw[3])+len(raw[4])+eventOverhead)
 	return err
 }
 
-// values reads one image of a row. Nil is none.
-func (f *feed) values(shape migrate.Shape, text []byte) ([]migrate.Value, error) {
+// values reads one image of a row, and how wide the table was when it was written,
+// dropped columns included. Nil is none. Whoever gets it knows what such rows of a
+// numbered shape were like; of others it must be as the catalog is.
+func (f *feed) values(shape migrate.Shape, text []byte) ([]migrate.Value, int16, error) {
 	if text == nil {
-		return nil, nil
+		return nil, 0, nil
 	}
-	values, err := parseRecord(slices.Clone(text))
+	begin := max(bytes.IndexByte(text, '('), 0)
+	var width int64
+	var err error
+	if begin > 0 { // an earlier version has not written it
+		width, err = strconv.ParseInt(string(text[:begin]), 10, 16)
+	}
+	var values []migrate.Value
+	if err == nil {
+		values, err = parseRecord(slices.Clone(text[begin:]))
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read a row of %s: %w", shape.Relation, err)
+		return nil, 0, fmt.Errorf("read a row of %s: %w", shape.Relation, err)
 	}
-	if len(values) != len(shape.Columns) {
-		return nil, f.altered(shape.Relation)
+	if !shape.Numbered && len(values) != len(shape.Columns) {
+		return nil, 0, f.altered(shape.Relation)
 	}
-	return values, nil
+	return values, int16(width), nil
 }
 
 func (f *feed) altered(relation migrate.Relation) error {
 	return &migrate.HaltError{
 		Reason: fmt.Sprintf("columns of table %s in the %s database were dropped, added or exchanged while changes of it waited", relation, f.box.host.Side),
-		Mend:   "make the tables of both sides the same, then start over with `strangler data reset`",
+		Mend:   "make the tables of both sides the same, then find and mend what differs with: strangler data repair " + f.box.name,
 	}
 }
 
@@ -170,11 +182,12 @@ func (f *feed) flushTruncated(b *batch) {
 }
 
 // describe reads the columns of the captured tables and makes ready what is new.
-// Batches are read after they were written, so columns that have changed since are
-// those of later events: whatever of that a stream cannot follow halts it.
+// Batches are read after they were written, so columns that have changed since may
+// be those of later events: rows tell how wide they are. The columns of a partition
+// have numbers of their own, so that whatever a stream cannot follow halts it.
 func (f *feed) describe(ctx context.Context, now time.Time) error {
 	rows, err := f.conn.Query(ctx, `
-		SELECT c.root, c.relation, n.nspname::text, r.relname::text, a.attname::text, a.attnum, a.atttypid, a.atttypmod,
+		SELECT c.root, c.relation, n.nspname::text, r.relname::text, r.relnatts, a.attname::text, a.attnum, a.atttypid, a.atttypmod,
 		       coalesce(a.attnum = ANY (i.indkey::int2[]), false)
 		FROM strangler.captured($1) c JOIN pg_class r ON r.oid = c.root JOIN pg_namespace n ON n.oid = r.relnamespace
 		JOIN pg_attribute a ON a.attrelid = c.relation AND a.attnum > 0 AND NOT a.attisdropped
@@ -186,10 +199,15 @@ func (f *feed) describe(ctx context.Context, now time.Time) error {
 	var root, id uint32
 	var relation migrate.Relation
 	var c migrate.ShapeColumn
-	var number int16
-	_, err = pgx.ForEachRow(rows, []any{&root, &id, &relation.Schema, &relation.Name, &c.Name, &number, &c.Type, &c.Modifier, &c.Key}, func() error {
+	var last, number int16
+	_, err = pgx.ForEachRow(rows, []any{&root, &id, &relation.Schema, &relation.Name, &last, &c.Name, &number, &c.Type, &c.Modifier, &c.Key}, func() error {
 		s := shapes[id]
 		s.ID, s.Relation, s.Identity, s.Whole = id, relation, 'd', true
+		if s.Numbered = id == root; s.Numbered {
+			s.Last, c.Number = last, number
+		} else {
+			s.Last, c.Number = 0, 0
+		}
 		s.Columns = append(s.Columns, c)
 		shapes[id], roots[id] = s, root
 		numbers[id] = append(numbers[id], number)
@@ -200,10 +218,10 @@ func (f *feed) describe(ctx context.Context, now time.Time) error {
 	}
 	for id, s := range shapes {
 		before, known := f.shapes[id]
-		if known && before.Relation == s.Relation && slices.Equal(before.Columns, s.Columns) && slices.Equal(f.numbers[id], numbers[id]) {
+		if known && before.Relation == s.Relation && before.Last == s.Last && slices.Equal(before.Columns, s.Columns) && slices.Equal(f.numbers[id], numbers[id]) {
 			continue
 		}
-		if known && exchanged(before, s, f.numbers[id], numbers[id]) {
+		if known && !s.Numbered && exchanged(before, s, f.numbers[id], numbers[id]) {
 			return f.altered(s.Relation)
 		}
 		f.give(s, now, 0)

@@ -58,11 +58,11 @@ BEGIN
 		SET extra_float_digits = 3 SET bytea_output = 'hex' SET lc_monetary = 'C' AS $capture$
 		#variable_conflict use_variable
 		DECLARE
-			before text; after text; writing smallint;
+			before text; after text; writing smallint; width smallint;
 		BEGIN
-			IF TG_OP = 'UPDATE' OR TG_OP = 'DELETE' THEN before := OLD::text; END IF;
-			IF TG_OP = 'UPDATE' OR TG_OP = 'INSERT' THEN after := NEW::text; END IF;
-			SELECT o.writing INTO writing FROM strangler.outbox o WHERE o.capability = %2$L;
+			SELECT o.writing, c.relnatts INTO writing, width FROM strangler.outbox o, pg_class c WHERE o.capability = %2$L AND c.oid = TG_RELID;
+			IF TG_OP = 'UPDATE' OR TG_OP = 'DELETE' THEN before := width || OLD::text; END IF;
+			IF TG_OP = 'UPDATE' OR TG_OP = 'INSERT' THEN after := width || NEW::text; END IF;
 			%3$s END IF;
 			RETURN NULL;
 		END $capture$ $function$, 'capture_' || cap, cap, writes);
