@@ -23,14 +23,6 @@ func (m Mapping) between(commit capability.Position) (before, after Table, known
 	return m.From, m.From, true
 }
 
-// since is the position behind which everything was written into From as it is.
-func (m Mapping) since() capability.Position {
-	if len(m.Past) == 0 {
-		return 0
-	}
-	return m.Past[len(m.Past)-1].Until
-}
-
 // numbered says whether the table's columns have numbers.
 func (t Table) numbered() bool {
 	return !slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Number == 0 })
@@ -73,7 +65,11 @@ func (s slot) fits(c ShapeColumn) bool {
 	return s.before.Number == 0 && s.after.Number == 0 || s.before.Number != 0 && same(s.before) || s.after.Number != 0 && same(s.after)
 }
 
-func (s slot) named(c ShapeColumn) bool { return c.Name == s.before.Name || c.Name == s.after.Name }
+// named says whether the slot may have had the column's name. What came and went in
+// between may have had any.
+func (s slot) named(c ShapeColumn) bool {
+	return s.before.Number == 0 && s.after.Number == 0 || c.Name == s.before.Name || c.Name == s.after.Name
+}
 
 // byOrder finds out which columns a description tells of that was made between
 // two forms of the table, by their order, types and names; generated ones are not
@@ -128,6 +124,8 @@ func skipped(most [][]int, list []slot, columns []ShapeColumn, i, j int) int {
 		return 0
 	case j == len(list) || list[j].must:
 		return none
+	case list[j].before.Number == 0 && list[j].after.Number != 0 && i < len(columns):
+		return none // what was added after it has come with it, because it is still there
 	}
 	return most[i][j+1]
 }
