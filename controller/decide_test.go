@@ -182,6 +182,11 @@ func TestReadyNamesEveryReason(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(61, 0)
 	o := following()
+	waiting := o
+	waiting.Data.Phase, waiting.Data.Error, waiting.Data.Streams = capability.PhaseWaiting, "table orders has got column note", nil
+	if r := Ready(waiting, 0, now); r.Ready || !strings.Contains(r.Summary, "the data waits: table orders has got column note") {
+		t.Errorf("%+v", r)
+	}
 	if r := Ready(o, 0, now); !r.Ready || !strings.Contains(r.Summary, "last verify 1m0s ago") {
 		t.Errorf("%+v", r)
 	}

@@ -114,7 +114,7 @@ func (a *altered) say(why string) string {
 	if why != "" {
 		what = append(what, why)
 	}
-	todo := len(a.statements) > 0 || len(a.notes) > 0
+	todo := len(a.statements)+len(a.notes)+len(a.instead) > 0
 	if len(what) > 0 {
 		b.WriteString(" " + strings.Join(what, ", and "))
 	}
@@ -132,7 +132,11 @@ func (a *altered) say(why string) string {
 		b.WriteString("; " + n)
 	}
 	if len(a.instead) > 0 {
-		fmt.Fprintf(&b, "; or write `columns: {%s}`", strings.Join(a.instead, ", "))
+		or := ""
+		if len(a.statements) > 0 {
+			or = "or "
+		}
+		fmt.Fprintf(&b, "; %swrite `columns: {%s}`", or, strings.Join(a.instead, ", "))
 	}
 	if len(a.omit) > 0 {
 		fmt.Fprintf(&b, "; or leave behind what need not move: `omit: [%s]`", strings.Join(a.omit, ", "))
@@ -196,7 +200,9 @@ func (a *altered) renamed(renames map[capability.Side][][2]string, hereWas, here
 	}
 	if here.Name != hereWas.Name {
 		a.changed("has column %s renamed to %s on the legacy side", hereWas.Name, here.Name)
-		renames[capability.Extracted] = append(renames[capability.Extracted], [2]string{there.Name, want})
+		if a.doc.Columns[hereWas.Name] == "" { // or else the document names it, and must be changed anyway
+			renames[capability.Extracted] = append(renames[capability.Extracted], [2]string{there.Name, want})
+		}
 		a.instead = append(a.instead, here.Name+": "+there.Name)
 	}
 	if there.Name == thereWas.Name || here.Name != hereWas.Name {
@@ -205,10 +211,8 @@ func (a *altered) renamed(renames map[capability.Side][][2]string, hereWas, here
 	a.changed("has column %s renamed to %s on the extracted side", thereWas.Name, there.Name)
 	if a.doc.Columns[here.Name] == "" {
 		renames[capability.Legacy] = append(renames[capability.Legacy], [2]string{here.Name, there.Name})
-		a.instead = append(a.instead, here.Name+": "+there.Name)
-	} else {
-		a.note("write `columns: {%s: %s}`", here.Name, there.Name)
 	}
+	a.instead = append(a.instead, here.Name+": "+there.Name)
 }
 
 // rename writes statements that give columns their names, through another one where

@@ -20,6 +20,9 @@ func (m *Mover) complete(ctx context.Context, l layout, move Move) error {
 	m.mu.Unlock()
 	m.enter(capability.PhaseCompleting)
 	horizon, err := m.catchUp(ctx, l, move.Horizon)
+	if errors.As(err, new(*ChangedError)) {
+		err = fmt.Errorf("%w; %s", err, m.alteredMend())
+	}
 	if err != nil {
 		return err
 	}
@@ -36,6 +39,11 @@ func (m *Mover) complete(ctx context.Context, l layout, move Move) error {
 	return m.Extracted.SaveMove(ctx, m.Document.Name, move)
 }
 
+// alteredMend is what to do about tables that were altered before they were followed.
+func (m *Mover) alteredMend() string {
+	return "change it back until the move follows, or take the move back and begin again: strangler data reset " + m.Document.Name
+}
+
 // unaltered makes sure that the tables are those that were copied, and notes the
 // files that they are in since.
 func (m *Mover) unaltered(ctx context.Context, pairs []Pair) error {
@@ -50,7 +58,7 @@ func (m *Mover) unaltered(ctx context.Context, pairs []Pair) error {
 				was = &pairs[i].Extracted
 			}
 			if !sameTable(*was, is) {
-				return fmt.Errorf("table %s was altered in the %s database while it was copied", was.Relation, side)
+				return fmt.Errorf("table %s was altered in the %s database while it was copied; %s", was.Relation, side, m.alteredMend())
 			}
 			was.File = is.File
 		}

@@ -114,6 +114,10 @@ func (s *Stream) Run(ctx context.Context) error {
 			return nil
 		case final(err):
 			s.standing.end(err)
+			if errors.As(err, new(*ChangedError)) { // which is for whoever runs the stream to judge
+				s.Log.InfoContext(ctx, "Stream ended at a change of a table", "capability", s.Capability, "from", s.From, "why", err)
+				return err
+			}
 			s.Log.ErrorContext(ctx, "Stream ended", "capability", s.Capability, "from", s.From, "error", err)
 			return err
 		}

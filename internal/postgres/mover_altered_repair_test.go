@@ -210,7 +210,9 @@ func testAddedDroppedAndAddedAgain(t *testing.T, kind capability.Capture) {
 
 // TestUnreadableFormsAreNotGuessed: two columns of one name came after each other
 // while nobody looked.
-func TestUnreadableFormsAreNotGuessed(t *testing.T) { inEachCapture(t, testUnreadableFormsAreNotGuessed) }
+func TestUnreadableFormsAreNotGuessed(t *testing.T) {
+	inEachCapture(t, testUnreadableFormsAreNotGuessed)
+}
 
 func testUnreadableFormsAreNotGuessed(t *testing.T, kind capability.Capture) {
 	m := newMigration(t, kind, things, thingsData()).created()
