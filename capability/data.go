@@ -26,6 +26,9 @@ const (
 	DataStopped DataState = "stopped"
 	DataPaused  DataState = "paused"
 	DataRunning DataState = "running"
+	// DataRetired is what a retirement leaves: the tables are extracted's for good, and
+	// nothing moves any more.
+	DataRetired DataState = "retired"
 )
 
 // Capture says how what is committed to a side's tables is read.

@@ -18,6 +18,9 @@ const (
 	PhaseRepairing  MovePhase = "repairing" // a target that cannot be followed to is compared and made equal
 	PhasePaused     MovePhase = "paused"
 	PhaseFailed     MovePhase = "failed" // Error says why and what to do
+	// PhaseRetiring is from the first step of a retirement to its last: nothing runs.
+	PhaseRetiring MovePhase = "retiring"
+	PhaseRetired  MovePhase = "retired" // nothing is left of the move
 )
 
 // StreamStatus is one direction of the dual write.

@@ -28,6 +28,7 @@ type Database interface {
 	Target
 	Strained
 	Watched
+	Retired
 }
 
 // Watched is a database whose tables may change while they are followed.

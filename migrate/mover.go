@@ -108,6 +108,9 @@ func (m *Mover) run(ctx context.Context) error {
 	if found && move.Phase == capability.PhaseFailed {
 		return &HaltError{Reason: fmt.Sprintf("the copy of %s was given up, because its source kept too much for it", m.Document.Name), Mend: givenUpMend(m.Document.Name)}
 	}
+	if found && move.Phase == capability.PhaseRetiring {
+		return fmt.Errorf("%s is being retired; finish it with: strangler retire %s", m.Document.Name, m.Document.Name)
+	}
 	if err := m.choose(ctx, &move); err != nil {
 		return err
 	}

@@ -52,6 +52,9 @@ func (m *Mover) Reset(ctx context.Context, dry bool, report func(capability.Prog
 		{"forget the move in the legacy database", func(ctx context.Context) error { return m.Legacy.Forget(ctx, name) }},
 		{"drop the legacy gate", func(ctx context.Context) error { return m.Gates.Drop(ctx, capability.Legacy) }},
 		{"drop the extracted gate", func(ctx context.Context) error { return m.Gates.Drop(ctx, capability.Extracted) }},
+		{"remove what is not needed any more", func(ctx context.Context) error {
+			return errors.Join(m.Legacy.Uninstall(ctx), m.Extracted.Uninstall(ctx))
+		}},
 	}
 	for i, step := range steps {
 		if dry {

@@ -110,6 +110,9 @@ func (d *Database) DroppedForeignKeys(ctx context.Context, name string) ([]migra
 	keys, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k migrate.ForeignKey, err error) {
 		return k, row.Scan(&k.Name, &k.From.Schema, &k.From.Name, &k.To.Schema, &k.To.Name, &k.Definition, &k.Validated)
 	})
+	if undefined(err) {
+		return nil, nil // it was, and all is removed
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list dropped foreign keys of %s: %w", name, err)
 	}

@@ -67,12 +67,6 @@ func (d *Database) SaveLayout(ctx context.Context, name, fingerprint string, lay
 // Forget removes what this database remembers of a capability's move, the gate
 // excepted, and the origins of its writing sessions.
 func (d *Database) Forget(ctx context.Context, name string) error {
-	for _, table := range []string{"progress", "chunk", "partition", "identity", "move", "border"} {
-		_, err := d.pool.Exec(ctx, `DELETE FROM strangler.`+table+` WHERE capability = $1`, name)
-		if err != nil && !undefined(err) {
-			return fmt.Errorf("forget %s in %s database: %w", name, d.side, err)
-		}
-	}
 	var origins []string
 	for _, side := range capability.Sides {
 		origins = append(origins, migrate.OriginName(name, side))
@@ -83,6 +77,13 @@ func (d *Database) Forget(ctx context.Context, name string) error {
 	err := d.onceFree(ctx, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = ANY($1)`, origins)
 	if err != nil {
 		return fmt.Errorf("drop replication origins of %s in %s database: %w", name, d.side, err)
+	}
+	// The record of the move goes last: without it nobody would come back for the rest.
+	for _, table := range []string{"progress", "chunk", "partition", "identity", "border", "move"} {
+		_, err := d.pool.Exec(ctx, `DELETE FROM strangler.`+table+` WHERE capability = $1`, name)
+		if err != nil && !undefined(err) {
+			return fmt.Errorf("forget %s in %s database: %w", name, d.side, err)
+		}
 	}
 	return nil
 }

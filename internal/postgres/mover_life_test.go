@@ -187,12 +187,16 @@ func TestResetTakesEverythingBack(t *testing.T) { inEachCapture(t, testResetTake
 
 func testResetTakesEverythingBack(t *testing.T, kind capability.Capture) {
 	m := newMigration(t, kind, shop, shopData()).created()
+	before := map[capability.Side]string{capability.Legacy: m.inventory(capability.Legacy), capability.Extracted: m.inventory(capability.Extracted)}
 	stop := m.follows(m.Mover)
 	if err := m.Reset(t.Context(), false, nil); err == nil {
 		t.Error("reset while the mover runs")
 	}
-	stop()
+	m.verify(capability.Legacy, 0)
 	m.must(m.DropBorder(t.Context()))
+	m.switchTo(capability.Extracted) // and back: a whole life
+	m.switchTo(capability.Legacy)
+	stop()
 	var steps []string
 	var planned []string
 	m.must(m.Reset(t.Context(), true, func(p capability.Progress) { planned = append(planned, p.Message) }))
@@ -200,18 +204,12 @@ func testResetTakesEverythingBack(t *testing.T, kind capability.Capture) {
 	if !slices.Equal(planned, steps) {
 		t.Errorf("the dry run said %q, and done was %q", planned, steps)
 	}
-	if len(steps) != 10 || ask[int](m, capability.Extracted, `SELECT count(*) FROM pg_index WHERE indrelid = 'orders'::regclass`) != 2 {
+	if len(steps) != 11 || ask[int](m, capability.Extracted, `SELECT count(*) FROM pg_index WHERE indrelid = 'orders'::regclass`) != 2 {
 		t.Errorf("steps: %q", steps)
 	}
 	for _, side := range capability.Sides {
-		left := ask[string](m, side, `SELECT concat_ws(', ',
-			(SELECT string_agg(slot_name, ' ') FROM pg_replication_slots WHERE slot_name LIKE '%' || $1 || '%'), (SELECT string_agg(pubname, ' ') FROM pg_publication),
-			(SELECT string_agg(roname, ' ') FROM pg_replication_origin WHERE roname LIKE '%' || $2 || '%'), (SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE NOT tgisinternal),
-			(SELECT string_agg(capability, ' ') FROM (SELECT capability FROM strangler.gate UNION ALL SELECT capability FROM strangler.progress UNION ALL SELECT capability FROM strangler.chunk
-				UNION ALL SELECT capability FROM strangler.move UNION ALL SELECT capability FROM strangler.outbox UNION ALL SELECT capability FROM strangler.tick) r),
-			(SELECT string_agg(relname, ' ') FROM pg_class WHERE relname LIKE '%' || $2 || '%'), (SELECT string_agg(proname, ' ') FROM pg_proc WHERE proname LIKE '%' || $2 || '%'))`, strings.ReplaceAll(m.name, "-", "_"), m.name)
-		if left != "" {
-			t.Errorf("left in %s: %s", side, left)
+		if left := gone(before[side], m.inventory(side)); len(left) > 0 {
+			t.Errorf("in %s:\n%s", side, strings.Join(left, "\n"))
 		}
 	}
 	if n := ask[int](m, capability.Legacy, `SELECT count(*) FROM pg_constraint WHERE conname = 'payments_order_id_fkey' AND convalidated`); n != 1 {
