@@ -29,6 +29,9 @@ func (r *Reconciler) Status(ctx context.Context, problems []capability.Problem) 
 			s.Data.Error = failed
 		}
 	}
+	if !state.Retired.IsZero() {
+		s.Data = capability.DataStatus{Phase: capability.PhaseRetired}
+	}
 	if gates != nil {
 		s.Data.Gates = map[capability.Side]capability.Gate{capability.Legacy: gates[0], capability.Extracted: gates[1]}
 	}
@@ -94,7 +97,10 @@ func (r *Reconciler) SetData(ctx context.Context, state capability.DataState, ac
 	r.acting.Lock()
 	defer r.acting.Unlock()
 	defer r.look()
-	doc, _, _ := r.snapshot()
+	doc, effective, _ := r.snapshot()
+	if err := r.over(effective); err != nil {
+		return err
+	}
 	if doc.Data == nil {
 		return r.nothingToMove()
 	}
@@ -176,6 +182,9 @@ func (r *Reconciler) Verify(ctx context.Context, actor string, report func(capab
 	ctx, release := r.living(ctx)
 	defer release()
 	doc, state, work := r.snapshot()
+	if err := r.over(state); err != nil {
+		return capability.VerifyStatus{}, err
+	}
 	if doc.Data == nil {
 		return capability.VerifyStatus{}, r.nothingToMove()
 	}
@@ -207,6 +216,8 @@ func (r *Reconciler) Repair(ctx context.Context, actor string, report func(capab
 	defer release()
 	doc, state, work := r.snapshot()
 	switch {
+	case !state.Retired.IsZero():
+		return capability.VerifyStatus{}, r.over(state)
 	case doc.Data == nil:
 		return capability.VerifyStatus{}, r.nothingToMove()
 	case work == nil || doc.Data.State != capability.DataRunning:
@@ -281,6 +292,8 @@ func (r *Reconciler) Reset(ctx context.Context, dry bool, actor string, report f
 	defer r.look()
 	doc, state, _ := r.snapshot()
 	switch {
+	case !state.Retired.IsZero():
+		return r.over(state)
 	case doc.Data == nil:
 		return r.nothingToMove()
 	case state.Owner != capability.Legacy || state.Phase != capability.Steady:

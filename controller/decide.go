@@ -23,6 +23,8 @@ type Observation struct {
 	Data      capability.DataStatus
 	// Refuse is why the document's data section cannot be followed, or empty.
 	Refuse string
+	// Retired is when the capability was retired, or was found to be; zero: it is not.
+	Retired time.Time
 	// Gates is nil when they could not be read or do not exist yet.
 	Gates *[2]capability.Gate // legacy, extracted
 }
@@ -42,6 +44,9 @@ type Decision struct {
 // things: gates first, then what proxies believe of the owner, then a switch,
 // then weights.
 func Decide(o Observation) Decision {
+	if !o.Retired.IsZero() {
+		return publish(o.Effective, retired(o))
+	}
 	next := o.Effective
 	// A move that has begun is not over because its section is gone: the gates
 	// still stand, and writes follow their owner.
@@ -170,5 +175,5 @@ func publish(is, next capability.Effective) Decision {
 func same(a, b capability.Effective) bool {
 	sameAttempt := a.Attempt == b.Attempt || a.Attempt != nil && b.Attempt != nil && *a.Attempt == *b.Attempt
 	return sameAttempt && a.Epoch == b.Epoch && a.Owner == b.Owner && a.Weight == b.Weight && a.Mirror == b.Mirror &&
-		a.Phase == b.Phase && a.HasData == b.HasData && a.Shared == b.Shared && a.Refused == b.Refused && a.Since.Equal(b.Since)
+		a.Phase == b.Phase && a.HasData == b.HasData && a.Shared == b.Shared && a.Refused == b.Refused && a.Since.Equal(b.Since) && a.Retired.Equal(b.Retired)
 }

@@ -113,7 +113,9 @@ type Data struct {
 	Border   Border
 	Gates    Gates
 	Guards   Guards
-	Close    func()
+	// Retirement is the end of it all.
+	Retirement Retirement
+	Close      func()
 }
 
 // Connect reaches the databases of a capability's document. The token fences

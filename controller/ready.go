@@ -26,6 +26,11 @@ func Ready(o Observation, unverified int, now time.Time) capability.Readiness {
 		r.Summary = "only traffic moves: there is no data to switch"
 		return r
 	}
+	if !o.Effective.Retired.IsZero() {
+		r.Reasons = []string{"retired since " + o.Effective.Retired.Format(time.DateTime) + ": there is no way back"}
+		r.Summary = r.Reasons[0]
+		return r
+	}
 	if o.Data.Phase == capability.PhaseNone && o.Gates == nil {
 		r.Reasons = []string{"the move has not begun; begin it with: strangler data start " + o.Document.Name}
 		r.Summary = r.Reasons[0]

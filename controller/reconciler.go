@@ -32,7 +32,9 @@ type Reconciler struct {
 	failed string // last error of the loop, so that it is logged once
 	mended string // last mending and its outcome, so that it is recorded once
 	gone   bool   // no document describes it
-	ended  bool   // the loop has; nothing may be started any more
+	// watching is while a retirement looks for readers: the mover must not be one.
+	watching bool
+	ended    bool // the loop has; nothing may be started any more
 }
 
 func newReconciler(o Options, reading *sync.Mutex, doc capability.Document, state capability.Effective) *Reconciler {
@@ -101,8 +103,8 @@ func (r *Reconciler) reconcile(ctx context.Context) error {
 // observe reads the gates and collects what is known.
 func (r *Reconciler) observe(ctx context.Context) (Observation, error) {
 	doc, state, work := r.snapshot()
-	o := Observation{Document: doc, Effective: state}
-	if doc.Data == nil && state.Epoch > 0 {
+	o := Observation{Document: doc, Effective: state, Retired: state.Retired}
+	if doc.Data == nil && state.Epoch > 0 && state.Retired.IsZero() {
 		o.Refuse = "the data section is gone from the document, although a move has begun; put it back, or take the move back with it there: strangler data reset " + doc.Name
 	}
 	if work == nil {
@@ -113,9 +115,15 @@ func (r *Reconciler) observe(ctx context.Context) (Observation, error) {
 		o.Refuse = "tables, border or database changed under a live move; take the change back, or begin again with: strangler data reset " + doc.Name
 	}
 	legacy, extracted, err := work.data.Gates.Read(ctx)
+	marked := doc.Data != nil && doc.Data.State == capability.DataRetired
 	switch {
 	case err == nil:
 		o.Gates = &[2]capability.Gate{legacy, extracted}
+		if marked {
+			o.Refuse = "the document says that it is retired, and it is not; write data.state: running, or finish it with: strangler retire " + doc.Name
+		}
+	case errors.Is(err, capability.ErrNoGate) && marked && state.Retired.IsZero():
+		o.Retired = time.Now().UTC()
 	case errors.Is(err, capability.ErrNoGate): // not made yet
 	default:
 		r.keepGates(nil)

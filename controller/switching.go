@@ -25,7 +25,9 @@ func (r *Reconciler) Switch(ctx context.Context, to capability.Side, actor strin
 	defer r.look()
 	doc, state, work := r.snapshot()
 	switch {
-	case doc.Data == nil:
+	case to == capability.Legacy && !state.Retired.IsZero():
+		return SwitchResult{}, r.over(state)
+	case doc.Data == nil && state.Retired.IsZero():
 		return SwitchResult{}, r.noData()
 	case state.Owner == to && state.Phase == capability.Steady:
 		return SwitchResult{To: to, Already: true}, nil
@@ -69,8 +71,14 @@ type SwitchResult struct {
 // in words. It changes nothing.
 func (r *Reconciler) DryRun(ctx context.Context, to capability.Side) ([]capability.Progress, error) {
 	doc, state, work := r.snapshot()
-	if doc.Data == nil {
+	if to == capability.Legacy && !state.Retired.IsZero() {
+		return nil, r.over(state)
+	}
+	if doc.Data == nil && state.Retired.IsZero() {
 		return nil, r.noData()
+	}
+	if state.Owner == to && !state.Retired.IsZero() {
+		return []capability.Progress{{State: "planned", Message: fmt.Sprintf("nothing: %s owns %s already", to, r.name)}}, nil
 	}
 	if work == nil {
 		return nil, fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)

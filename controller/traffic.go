@@ -85,8 +85,13 @@ func (e *unansweredError) Unwrap() error { return e.why }
 func (r *Reconciler) editTraffic(ctx context.Context, edit capability.Edit) (was capability.Traffic, err error) {
 	r.acting.Lock()
 	defer r.acting.Unlock()
-	doc, _, _ := r.snapshot()
+	doc, state, _ := r.snapshot()
 	was = doc.Traffic
+	if edit.Weight != nil && *edit.Weight != capability.Whole || edit.Mirror != nil {
+		if err := r.over(state); err != nil {
+			return was, err
+		}
+	}
 	if edit.Weight != nil && *edit.Weight > was.Weight {
 		if err := r.options.Healthy(ctx, doc, capability.Extracted); err != nil {
 			return was, &unansweredError{r.name, was.Weight, err}

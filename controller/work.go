@@ -154,7 +154,11 @@ func (w *work) status() capability.DataStatus {
 // steerData makes the mover do what the document says: connect, run, pause,
 // stop. The caller holds acting.
 func (r *Reconciler) steerData(ctx context.Context) error {
-	doc, _, w := r.snapshot()
+	doc, state, w := r.snapshot()
+	if !state.Retired.IsZero() {
+		r.stopData()
+		return nil
+	}
 	if doc.Data == nil || doc.Data.State == capability.DataStopped && w == nil {
 		return r.adoptStopped(ctx, doc)
 	}
@@ -164,9 +168,20 @@ func (r *Reconciler) steerData(ctx context.Context) error {
 			return err
 		}
 	}
+	r.mu.Lock()
+	watching := r.watching
+	r.mu.Unlock()
+	if watching {
+		w.rest(true)
+		return nil
+	}
 	switch doc.Data.State {
 	case capability.DataRunning:
 		w.start(ctx)
+	case capability.DataRetired: // or so it says: what has gates is not
+		if _, _, err := w.data.Gates.Read(ctx); !errors.Is(err, capability.ErrNoGate) {
+			w.start(ctx)
+		}
 	case capability.DataPaused:
 		w.rest(true)
 	case capability.DataStopped:

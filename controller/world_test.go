@@ -25,6 +25,7 @@ type world struct {
 	onSeal    func() error // instead of sealing
 	onOpen    error
 	onRestore error
+	ending    ending
 }
 
 func newWorld() *world {
@@ -36,7 +37,7 @@ func (w *world) reconciler(t *testing.T) *Reconciler {
 	t.Helper()
 	o := Options{Documents: w, States: w, Ledger: w, Proxies: w, Times: capability.DefaultTimes(), Log: slog.New(slog.DiscardHandler),
 		Connect: func(context.Context, capability.Document, uint64) (*Data, error) {
-			return &Data{Mover: w, Handover: w, Repairs: w, Border: w, Gates: w, Guards: w, Close: func() {}}, nil
+			return &Data{Mover: w, Handover: w, Repairs: w, Border: w, Gates: w, Guards: w, Retirement: &w.ending, Close: func() {}}, nil
 		},
 		Healthy: func(context.Context, capability.Document, capability.Side) error { return nil }}
 	w.doc.Data.State = capability.DataRunning

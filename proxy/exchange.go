@@ -172,7 +172,7 @@ func (x *exchange) admit() *refusal {
 	}
 	x.admitted = &key
 	x.assign(e)
-	if e.HasData {
+	if e.HasData && e.Retired.IsZero() { // or there is nothing that could lack the write
 		x.pin = l.marks.begin(x.subject.value)
 	}
 	return nil

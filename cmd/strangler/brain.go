@@ -195,7 +195,7 @@ func (b *brain) connect(ctx context.Context, doc capability.Document, token uint
 	}
 	gates := postgres.NewGates(doc.Name, legacy, extracted)
 	mover := newMover(b.settings, doc, legacy, extracted, gates, token, b.log)
-	return &controller.Data{Mover: mover, Handover: mover, Repairs: mover, Border: mover, Gates: gates, Guards: gates, Close: func() {
+	return &controller.Data{Mover: mover, Handover: mover, Repairs: mover, Border: mover, Gates: gates, Guards: gates, Retirement: mover, Close: func() {
 		legacy.Close()
 		extracted.Close()
 	}}, nil

@@ -107,7 +107,7 @@ func (c *cli) outside(ctx context.Context, settings config.Config, docs []capabi
 	}
 	for _, doc := range docs {
 		problems = append(problems, upstreamProblems(ctx, doc.File, "extracted.endpoints", doc.Extracted)...)
-		if doc.Data != nil {
+		if doc.Data != nil && doc.Data.State != capability.DataRetired {
 			problems = append(problems, dataProblems(ctx, settings, doc, legacy)...)
 		}
 	}

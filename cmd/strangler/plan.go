@@ -95,6 +95,9 @@ func (c *cli) withDatabases(ctx context.Context, settings config.Config, doc cap
 	if doc.Data == nil {
 		return fmt.Errorf("%s has no data section in %s: only its traffic moves; add one to move its tables", doc.Name, doc.File)
 	}
+	if doc.Data.State == capability.DataRetired {
+		return fmt.Errorf("%s is retired: extracted owns its tables for good, and nothing moves any more", doc.Name)
+	}
 	if settings.Legacy.Database == "" {
 		return fmt.Errorf("legacy.database is not set in %s, so no data can move", settings.File)
 	}

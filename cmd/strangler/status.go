@@ -139,7 +139,9 @@ func (c *cli) strayProblems(ctx context.Context, client *api.Client, all []capab
 func (c *cli) capability(s capability.Status, reported []api.Reported) {
 	e, p := s.Effective, c.out
 	owner := fmt.Sprintf("owner %s", e.Owner)
-	if !e.Since.IsZero() && e.HasData {
+	if !e.Retired.IsZero() {
+		owner += ", retired since " + e.Retired.Local().Format(time.DateTime)
+	} else if !e.Since.IsZero() && e.HasData {
 		owner += " since " + e.Since.Local().Format(time.DateTime)
 	}
 	p.line(p.bold(s.Capability) + "  " + owner + ", weight " + e.Weight.String())

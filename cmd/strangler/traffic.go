@@ -56,10 +56,3 @@ func (c *cli) mirror() *cobra.Command {
 			return errors.New("mirroring is not there yet; compare the data with: strangler data verify CAPABILITY")
 		}}
 }
-
-func (c *cli) retire() *cobra.Command {
-	return &cobra.Command{Use: "retire CAPABILITY", Short: "End a migration for good (not there yet)", Hidden: true,
-		RunE: func(*cobra.Command, []string) error {
-			return errors.New("retire is not there yet; both streams may go on running, and rollback stays possible")
-		}}
-}

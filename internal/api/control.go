@@ -32,6 +32,7 @@ func Control(router *mux.Router, active func() (*controller.Controller, error)) 
 	router.HandleFunc("/api/capabilities/{capability}/switch", a.change).Methods(http.MethodPost)
 	router.HandleFunc("/api/capabilities/{capability}/mark", a.mark).Methods(http.MethodPost)
 	router.HandleFunc("/api/capabilities/{capability}/data/{verb:start|pause|resume|verify|repair|reset}", a.data).Methods(http.MethodPost)
+	router.HandleFunc("/api/capabilities/{capability}/retire", a.retire).Methods(http.MethodPost)
 	router.HandleFunc("/api/ledger", a.ledger).Methods(http.MethodGet)
 	router.HandleFunc("/api/problems", a.problems).Methods(http.MethodGet)
 }

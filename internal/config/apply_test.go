@@ -55,6 +55,7 @@ func TestApply(t *testing.T) {
 		{"no section, no last break", quarter, "# the end", "# the end\ntraffic:\n  weight: 25%\n"},
 		{"says so already", quarter, "traffic: {weight: 25.00%}\n", "traffic: {weight: 25.00%}\n"},
 		{"mends what is wrong", quarter, "traffic: {weight: auto}\n", "traffic: {weight: 25%}\n"},
+		{"data's end", capability.Edit{State: pointer(capability.DataRetired)}, "data: {state: running, database: '${X}', tables: [{table: a}]}\n", "data: {state: retired, database: '${X}', tables: [{table: a}]}\n"},
 		{"data", running, "data: {state: stopped, database: '${X}', tables: [{table: a}]}\n", "data: {state: running, database: '${X}', tables: [{table: a}]}\n"},
 		{"data's first", running, "data:\n  # of the service\n  database: ${X}\n", "data:\n  state: running\n  # of the service\n  database: ${X}\n"},
 		{"all at once", capability.Edit{Owner: extractedEdit.Owner, Weight: quarter.Weight, Mirror: fifth.Mirror},

@@ -17,7 +17,7 @@ func (v value) data() *capability.Data {
 		return nil
 	}
 	d := &capability.Data{State: capability.DataStopped, Capture: capability.CaptureAuto, Gap: defaultGap}
-	set(s, "state", &d.State, words(capability.DataStopped, capability.DataPaused, capability.DataRunning))
+	set(s, "state", &d.State, words(capability.DataStopped, capability.DataPaused, capability.DataRunning, capability.DataRetired))
 	if v, ok := s.need("database", "write its connection string, as in ${ORDERS_DATABASE_URL}"); ok {
 		d.Database, _ = v.database()
 	}
@@ -38,6 +38,18 @@ func (v value) data() *capability.Data {
 	}
 	s.close()
 	return d
+}
+
+// checkRetired holds a data section that says that it is over against what must be
+// true then.
+func (r *reading) checkRetired(d capability.Document) {
+	if d.Data == nil || d.Data.State != capability.DataRetired {
+		return
+	}
+	if d.Traffic.Owner != capability.Extracted || d.Traffic.Weight != capability.Whole {
+		r.add(r.lines["data.state"], "data.state", string(d.Data.State), "is for what extracted owns, with every reader",
+			"write owner: extracted and weight: 100% under traffic, or another state")
+	}
 }
 
 // database reads a connection string. It is never shown: it holds a password.

@@ -63,6 +63,7 @@ func (r *reading) document(content []byte) capability.Document {
 	}
 	if v, ok := s.take("data"); ok {
 		d.Data = v.data()
+		r.checkRetired(d)
 	}
 	s.close()
 	return d

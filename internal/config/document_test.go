@@ -233,6 +233,7 @@ func TestDocumentProblems(t *testing.T) {
 		{"method", strings.Replace(smallest, "/api/orders", "/a, methods: [get]", 1), `2: routes[0].methods[0] = "get": is no HTTP method`},
 		{"route twice", strings.Replace(smallest, "/api/orders}", "/a}, {path: /a, methods: [GET]}", 1), `2: routes[1]: claims what line 2 claims already: /a`},
 		{"rewrite", strings.Replace(smallest, "/api/orders", "/a, rewrite: /b", 1), `2: routes[0].rewrite = "/b": belongs to a side, not to a route`},
+		{"retired too early", smallest + "traffic: {owner: extracted, weight: 99%}\ndata: {database: '${URL}', tables: [{table: a}], state: retired}\n", `5: data.state = "retired": is for what extracted owns`},
 		{"unset variable", smallest + "data: {database: '${NOWHERE}', tables: [{table: a}]}\n", `4: data.database: names the variable NOWHERE, which is not set`},
 		{"half a variable", smallest + "data: {database: '${URL', tables: [{table: a}]}\n", `has a ${ that is not the start of ${NAME}`},
 		{"no database", smallest + "data: {tables: [{table: a}]}\n", `4: data.database: is missing`},

@@ -107,8 +107,12 @@ func testRetireSurvivesAnything(t *testing.T, kind capability.Capture) {
 	plan := func(p capability.Progress) { planned = append(planned, p.Message) }
 	m.must(errors.Join(m.Retire(t.Context(), true, plan), m.Forget(t.Context(), true, plan)))
 	for _, work := range []func(*migrate.Mover, context.Context, func(capability.Progress)) error{
-		func(mover *migrate.Mover, ctx context.Context, report func(capability.Progress)) error { return mover.Retire(ctx, false, report) },
-		func(mover *migrate.Mover, ctx context.Context, report func(capability.Progress)) error { return mover.Forget(ctx, false, report) },
+		func(mover *migrate.Mover, ctx context.Context, report func(capability.Progress)) error {
+			return mover.Retire(ctx, false, report)
+		},
+		func(mover *migrate.Mover, ctx context.Context, report func(capability.Progress)) error {
+			return mover.Forget(ctx, false, report)
+		},
 	} {
 		for n := 0; ; n++ {
 			mover := m.mover(shopData(), uint64(n+2))
