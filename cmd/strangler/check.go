@@ -26,6 +26,7 @@ mend; the exit status is 1 if there is any.`,
 			problems, summary := c.everything(cmd.Context())
 			if settings, _ := config.Load(c.config); settings.Routes != "" {
 				c.warn(descriptors(settings)) // the process that serves may have another limit
+				c.warn(orphanWarnings(cmd.Context(), settings))
 			}
 			if c.json {
 				if problems == nil {

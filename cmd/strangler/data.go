@@ -33,7 +33,7 @@ the slots keep grows on the disks of both databases.`}),
 			short: "Take back all that a move has made, while legacy owns",
 			long: `Drops slots, publications, guards and gates, and empties the extracted tables. The
 legacy tables keep every row. --dry-run lists it all and changes nothing.`}),
-	)
+		c.dataOrphans())
 }
 
 // dataVerb is a command that changes what the mover does and returns when it
