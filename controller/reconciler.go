@@ -22,6 +22,8 @@ type Reconciler struct {
 	// acting is held by whoever changes the capability: the loop for one step, a
 	// switch for its whole length. Status never waits for it.
 	acting sync.Mutex
+	// retiring is held by the one retirement, which watches without acting.
+	retiring sync.Mutex
 
 	mu     sync.Mutex // guards all below
 	doc    capability.Document

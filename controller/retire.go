@@ -55,8 +55,14 @@ func (r *Reconciler) over(state capability.Effective) error {
 // it, the same command goes on. It blocks for as long as the observation, and a
 // verification where one is due.
 func (r *Reconciler) Retire(ctx context.Context, o RetireOptions, actor string, report func(capability.Progress)) (RetireResult, error) {
+	if !r.retiring.TryLock() {
+		return RetireResult{}, fmt.Errorf("a retirement of %s is running already", r.name)
+	}
+	defer r.retiring.Unlock()
 	alive, release := r.living(context.WithoutCancel(ctx))
 	defer release()
+	ctx, leave := r.living(ctx)
+	defer leave()
 	doc, state, _ := r.snapshot()
 	switch {
 	case doc.Data == nil && state.Retired.IsZero():

@@ -75,6 +75,9 @@ func TestRetireStopsTheMoverAndMarks(t *testing.T) {
 		if err := w.look(t, r); err != nil { // the loop goes on, and does not start it
 			t.Error(err)
 		}
+		if _, err := r.Retire(t.Context(), RetireOptions{Observe: time.Second}, "test", ignore); err == nil || !strings.Contains(err.Error(), "running already") {
+			t.Errorf("a second one: %v", err)
+		}
 		select {
 		case <-w.movers:
 			t.Error("the mover was started while readers are watched")

@@ -18,31 +18,45 @@ func TestOrphans(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs PostgreSQL")
 	}
-	h := settled(t, "dead-one")
+	for _, kind := range capability.Captures {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			testOrphans(t, kind)
+		})
+	}
+}
+
+func testOrphans(t *testing.T, kind capability.Capture) {
+	dead, alive := "dead-"+string(kind), "alive-"+string(kind)
+	h := newHouse(t, dead, "  capture: "+string(kind)+"\n  tables:\n    - table: orders\n")
+	h.sql(capability.Legacy, `CREATE TABLE orders (id bigserial PRIMARY KEY, note text); INSERT INTO orders (note) SELECT 'n' || i FROM generate_series(1, 500) i`)
+	h.types("data", "plan", dead, "--create")
+	h.down = h.up()
+	h.types("data", "start", dead)
 	if out := h.types("data", "orphans"); !strings.Contains(out, "nothing is left") {
 		t.Errorf("while it lives:\n%s", out)
 	}
-	if out, status := h.try("data", "orphans", "--drop", "dead-one"); status != 1 || !strings.Contains(out, "is no orphan") {
+	if out, status := h.try("data", "orphans", "--drop", dead); status != 1 || !strings.Contains(out, "is no orphan") {
 		t.Errorf("dropping what lives: exit status %d\n%s", status, out)
 	}
 	h.down()
-	path := filepath.Join(h.dir, "routes", "dead-one.yaml")
+	path := filepath.Join(h.dir, "routes", dead+".yaml")
 	content, err := os.ReadFile(path)
 	h.must(err)
 	h.must(os.Remove(path))
 	h.must(os.RemoveAll(filepath.Join(h.dir, ".strangler")))
-	h.write("routes/alive.yaml", strings.NewReplacer("dead-one", "alive", "table: orders", "table: parcels", "state: running", "state: stopped").Replace(string(content)))
-	h.name = "alive"
+	h.write("routes/"+alive+".yaml", strings.NewReplacer(dead, alive, "table: orders", "table: parcels", "state: running", "state: stopped").Replace(string(content)))
+	h.name = alive
 	h.sql(capability.Legacy, `CREATE TABLE parcels (id int PRIMARY KEY); INSERT INTO parcels VALUES (1), (2)`)
-	h.types("data", "plan", "alive", "--create")
+	h.types("data", "plan", alive, "--create")
 	h.down = h.up()
-	h.types("data", "start", "alive")
+	h.types("data", "start", alive)
 
 	// A record of the move knows it still.
-	if out, status := h.try("data", "orphans", "--drop", "dead-one"); status != 1 || !strings.Contains(out, "is no orphan") {
+	if out, status := h.try("data", "orphans", "--drop", dead); status != 1 || !strings.Contains(out, "is no orphan") {
 		t.Errorf("dropping what a record knows: exit status %d\n%s", status, out)
 	}
-	h.sql(capability.Extracted, `DELETE FROM strangler.move WHERE capability = 'dead-one'`)
+	h.sql(capability.Extracted, `DELETE FROM strangler.move WHERE capability = '`+dead+`'`)
 	out, status := h.try("check")
 	if status != 0 || !strings.Contains(out, "strangler data orphans --drop dead") || strings.Contains(out, "drop alive") {
 		t.Errorf("check: exit status %d\n%s", status, out)
@@ -51,34 +65,40 @@ func TestOrphans(t *testing.T) {
 	h.must(json.Unmarshal([]byte(h.types("data", "orphans", "--json")), &list))
 	kinds := map[capability.Side]map[postgres.LeftoverKind]int{capability.Legacy: {}, capability.Extracted: {}}
 	for _, l := range list {
-		if !postgres.SameCapability(l.Capability, "dead-one") {
+		if !postgres.SameCapability(l.Capability, dead) {
 			t.Errorf("not dead: %+v", l)
 		}
 		kinds[l.Side][l.Kind]++
 	}
 	for _, side := range capability.Sides {
-		if k := kinds[side]; k[postgres.LeftSlot] != 1 || k[postgres.LeftPublication] != 1 || k[postgres.LeftTrigger] != 2 || k[postgres.LeftGate] != 1 || k[postgres.LeftOrigin] == 0 || k[postgres.LeftRecord] == 0 {
+		k := kinds[side]
+		captured := k[postgres.LeftSlot] == 1 && k[postgres.LeftPublication] == 1 && k[postgres.LeftTrigger] == 2
+		if kind == capability.CaptureTrigger {
+			captured = k[postgres.LeftOutbox] == 1 && k[postgres.LeftTrigger] == 4
+		}
+		if !captured || k[postgres.LeftGate] != 1 || k[postgres.LeftOrigin] == 0 || k[postgres.LeftRecord] == 0 {
 			t.Errorf("%s: %v", side, k)
 		}
 	}
 	// A gate that is shut stays, and everything with it.
-	if out, status := h.try("data", "orphans", "--drop", "dead-one"); status != 1 || !strings.Contains(out, "it is sealed") || !strings.Contains(out, "nothing was dropped") {
+	if out, status := h.try("data", "orphans", "--drop", dead); status != 1 || !strings.Contains(out, "it is sealed") || !strings.Contains(out, "nothing was dropped") {
 		t.Errorf("dropping a sealed gate: exit status %d\n%s", status, out)
 	}
-	h.sql(capability.Extracted, `UPDATE strangler.gate SET state = 'open' WHERE capability = 'dead-one'`)
-	if out := h.types("data", "orphans", "--drop", "dead-one", "--dry-run"); !strings.Contains(out, "SELECT pg_drop_replication_slot('strangler_dead_one_legacy'); -- in postgres://") {
+	h.sql(capability.Extracted, `UPDATE strangler.gate SET state = 'open' WHERE capability = '`+dead+`'`)
+	want := map[capability.Capture]string{capability.CaptureWAL: "SELECT pg_drop_replication_slot('strangler_dead_wal_legacy')", capability.CaptureTrigger: "SELECT strangler.drop_outbox('dead-trigger')"}[kind]
+	if out := h.types("data", "orphans", "--drop", dead, "--dry-run"); !strings.Contains(out, want+"; -- in postgres://") {
 		t.Errorf("a dry run:\n%s", out)
 	}
-	h.types("data", "orphans", "--drop", "dead-one")
+	h.types("data", "orphans", "--drop", dead)
 	if out := h.types("data", "orphans"); !strings.Contains(out, "nothing is left") {
 		t.Errorf("afterwards:\n%s", out)
 	}
 	for _, side := range capability.Sides {
-		if left := h.rows(side, `SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database() AND slot_name LIKE '%dead%' UNION ALL SELECT pubname FROM pg_publication WHERE pubname LIKE '%dead%' UNION ALL SELECT roname FROM pg_replication_origin WHERE roname LIKE '%dead-one%' UNION ALL SELECT tgname FROM pg_trigger WHERE tgrelid = 'orders'::regclass AND NOT tgisinternal`); len(left) > 0 {
+		if left := h.rows(side, `SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database() AND slot_name LIKE '%dead%' AND slot_name LIKE '%`+string(kind)+`%' UNION ALL SELECT pubname FROM pg_publication WHERE pubname LIKE '%dead%' UNION ALL SELECT roname FROM pg_replication_origin WHERE roname LIKE '%`+dead+`%' UNION ALL SELECT tgname FROM pg_trigger WHERE tgrelid = 'orders'::regclass AND NOT tgisinternal UNION ALL SELECT relname FROM pg_class WHERE relname LIKE '%`+dead+`%'`); len(left) > 0 {
 			t.Errorf("left in %s: %v", side, left)
 		}
 		h.sql(side, `INSERT INTO orders (id, note) VALUES (900000, 'nobody guards')`)
 	}
 	h.sql(capability.Legacy, `INSERT INTO parcels VALUES (3)`)
-	h.types("data", "verify", "alive") // it has not noticed
+	h.types("data", "verify", alive) // it has not noticed
 }
