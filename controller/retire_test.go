@@ -190,3 +190,25 @@ func TestDecideRetired(t *testing.T) {
 		t.Errorf("without its data section: %+v", d.Publish)
 	}
 }
+
+// TestRetiredByHand: a document that says so too early is not believed while
+// there are gates, and the streams go on.
+func TestRetiredByHand(t *testing.T) {
+	w, r := owning(t)
+	w.running()
+	r.mu.Lock()
+	r.doc.Data.State = capability.DataRetired
+	r.mu.Unlock()
+	r.stopData() // as after a restart
+	for range 2 {
+		if err := w.look(t, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if mover := w.running(); mover.Err() != nil {
+		t.Error("the streams do not go on")
+	}
+	if !w.state.Retired.IsZero() || !strings.Contains(w.state.Refused, "strangler retire orders") {
+		t.Errorf("published: %+v", w.state)
+	}
+}

@@ -86,7 +86,7 @@ func findOrphans(ctx context.Context, settings config.Config) (*orphans, error) 
 	}
 	docs, problems := newDecode()(dir, contents)
 	if len(problems) > 0 {
-		return nil, fmt.Errorf("a document cannot be read, so nobody can tell what is an orphan; mend it first: %s", problems[0])
+		return nil, fmt.Errorf("a document cannot be read, so nobody can tell what is an orphan; mend it first: %w", problems[0])
 	}
 	s, err := newStore(settings, slog.New(slog.DiscardHandler))
 	if err != nil {
