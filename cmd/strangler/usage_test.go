@@ -38,7 +38,7 @@ func TestCommandLinesThatCannotBeRead(t *testing.T) {
 		"statsu":                                 "did you mean: strangler status",
 		"verify orders":                          "did you mean: strangler data verify",
 		"explain GET /":                          "did you mean: strangler route explain",
-		"data frob orders":                       "strangler data has no command \"frob\"; it has pause, plan,",
+		"data frob orders":                       "strangler data has no command \"frob\"; it has orphans, pause, plan,",
 		"data strat orders":                      "did you mean: strangler data start",
 		"data nosuch --help":                     "strangler data has no command",
 		"route frob":                             "it has explain, list",
