@@ -19,7 +19,8 @@ import (
 // table that stays refers to is left out. Each is told as the statements that make
 // it again, by pass, and by the one that drops it: a unique constraint as its index
 // and what makes a constraint of it, so that indexes of one table, or of several
-// partitions, can be built side by side; a foreign key as one that claims nothing
+// partitions, can be built side by side, unless it may be broken for a moment: its
+// index alone would refuse rows that change places; a foreign key as one that claims nothing
 // of the rows that are there, and its validation, where PostgreSQL takes that
 // apart. What a partitioned table has goes with its partitions' parts of it, and
 // takes these up when it is made again; where one has come meanwhile, it makes it.
@@ -46,11 +47,11 @@ keys AS (
 	FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid IN (SELECT oid FROM targets)),
 told (pass, kind, relation, name, statement, tablespace, drops, turn, depth) AS (
 	SELECT 1, 'index', relation, name, definition, tablespace, CASE WHEN con IS NULL AND NOT attached THEN format('DROP INDEX %s', full_name) END, 3, depth
-	FROM found WHERE contype IS DISTINCT FROM 'x' AND NOT partitioned
+	FROM found WHERE contype IS DISTINCT FROM 'x' AND deferral = '' AND NOT partitioned
 	UNION ALL
 	SELECT 2, CASE contype WHEN 'x' THEN 'exclusion constraint' ELSE 'unique constraint' END, relation, conname,
 	       format('ALTER TABLE %s ADD CONSTRAINT %I ', relation::regclass, conname)
-	       || CASE contype WHEN 'x' THEN pg_get_constraintdef(con) ELSE format('UNIQUE USING INDEX %I%s', name, deferral) END
+	       || CASE WHEN contype = 'x' OR deferral <> '' THEN pg_get_constraintdef(con) ELSE format('UNIQUE USING INDEX %I', name) END
 	       || coalesce(format('; COMMENT ON CONSTRAINT %I ON %s IS %L', conname, relation::regclass, obj_description(con, 'pg_constraint')), ''),
 	       tablespace, CASE WHEN NOT attached THEN format('ALTER TABLE %s DROP CONSTRAINT %I', relation::regclass, conname) END, 2, depth
 	FROM found WHERE con IS NOT NULL AND NOT partitioned
