@@ -113,7 +113,8 @@ func (r *rowReader) Close() error {
 // are text, as COPY writes them but for its escapes.
 func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate.KeyColumn, keys [][]string) ([]migrate.Found, error) {
 	arrays, names := make([]string, len(key)), make([]string, len(key))
-	on, args := make([]string, len(key)), []any{pgx.QueryResultFormats{pgx.TextFormatCode}}
+	// Described each time: a plan that is kept does not survive that the table is altered.
+	on, args := make([]string, len(key)), []any{pgx.QueryExecModeDescribeExec, pgx.QueryResultFormats{pgx.TextFormatCode}}
 	for i := range key {
 		values := make([]string, len(keys))
 		for j := range keys {
