@@ -71,6 +71,9 @@ func (m *Mover) adapt(ctx context.Context, r record, ended error) (record, error
 		if ok {
 			return taken, nil
 		}
+		if err := wait(ctx, nil, time.Now().Add(lookEvery)); err != nil { // somebody is altering them
+			return r, err
+		}
 	}
 }
 

@@ -111,7 +111,7 @@ func (m *Mover) retained(ctx context.Context, run func(context.Context) error) e
 	m.retention.forget(over.side)
 	mend := "when the target is well, and there is room: strangler data repair " + m.Document.Name
 	move, found, err := m.Extracted.Move(ctx, m.Document.Name)
-	if err == nil && found && move.Phase != capability.PhaseFollowing && move.Phase != capability.PhaseRepairing {
+	if err == nil && found && copies(move.Phase) {
 		// Nothing could follow what is copied, and a copy that begins by itself again
 		// would fill the disk again.
 		move.Phase = capability.PhaseFailed
@@ -146,13 +146,19 @@ func (m *Mover) Rest(ctx context.Context) error {
 // rest is Rest for as long as nothing goes wrong. Where nothing is kept it returns.
 func (m *Mover) rest(ctx context.Context) error {
 	move, found, err := m.Extracted.Move(ctx, m.Document.Name)
-	if err != nil || !found || move.Phase == capability.PhaseFailed {
+	if err != nil || !found || move.Phase == capability.PhaseFailed || move.Phase == capability.PhaseRetiring {
 		return err
 	}
 	if err := m.choose(ctx, &move); err != nil {
 		return err
 	}
 	return m.retained(ctx, func(ctx context.Context) error { <-ctx.Done(); return nil })
+}
+
+// copies says whether a move in this phase has rows that are of use only with its
+// stream. The record of any other is what a repair, or a retirement, goes by.
+func copies(phase capability.MovePhase) bool {
+	return phase == capability.PhasePreparing || phase == capability.PhaseBackfill || phase == capability.PhaseCompleting
 }
 
 // givenUpMend is for a copy whose stream was given up.

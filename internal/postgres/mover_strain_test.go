@@ -239,3 +239,24 @@ func TestAPausedMoverLooksAfterWhatIsKept(t *testing.T) {
 		}
 	})
 }
+
+// TestARetirementIsNotTakenForACopy: what is left of a move that is being retired is
+// the retirement's to remove, and its record is what a second try goes by.
+func TestARetirementIsNotTakenForACopy(t *testing.T) {
+	inEachCapture(t, func(t *testing.T, kind capability.Capture) {
+		m := quietMigration(t, kind, shopData())
+		m.restraint = capability.Restraint{Retain: 1}
+		extracted := m.databases[capability.Extracted]
+		stop := m.follows(m.Mover)
+		stop()
+		m.exec(capability.Legacy, `UPDATE orders SET note = 'kept'`)
+		move, _, err := extracted.Move(t.Context(), m.name)
+		m.must(err)
+		move.Phase = capability.PhaseRetiring
+		m.must(extracted.SaveMove(t.Context(), m.name, move))
+		m.must(m.mover(m.Document.Data, 2).Rest(t.Context()))
+		if move, _, err = extracted.Move(t.Context(), m.name); err != nil || move.Phase != capability.PhaseRetiring {
+			t.Errorf("the move is %s: %v", move.Phase, err)
+		}
+	})
+}

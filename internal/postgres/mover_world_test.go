@@ -183,7 +183,7 @@ func (m *migration) settled(from capability.Side) {
 	})
 }
 
-// eventually polls at the border of another process.
+// eventually polls at the border of another process, for as long as a busy machine may take to catch up.
 func (m *migration) eventually(what string, is func() (bool, string)) {
 	m.t.Helper()
 	var last string
