@@ -253,10 +253,13 @@ func (x *exchange) ended(req *http.Request, err error) error {
 		return errOverdue
 	} else if errors.Is(cause, edge.ErrEndOfGrace) {
 		return fmt.Errorf("%w: %w", errShutdown, err)
+	} else if cause != nil {
+		if why := x.upload.why(); why != nil {
+			return why
+		}
+		return errClientGone
 	} else if broken := x.upload.broken(); broken != nil {
 		return broken
-	} else if cause != nil {
-		return errClientGone
 	}
 	if !unsent(err) && x.overdue() {
 		return fmt.Errorf("%w: %w", errOverdue, err)

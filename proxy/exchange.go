@@ -249,7 +249,9 @@ func (p *Proxy) finish(x *exchange) {
 // brokenBy is why an answer broke off that had begun.
 func (x *exchange) brokenBy() Reason {
 	ctx, why := x.request.Context(), x.cut
-	if why == nil {
+	if why == nil && ctx.Err() != nil {
+		why = x.upload.why()
+	} else if why == nil {
 		why = x.upload.broken()
 	}
 	switch {

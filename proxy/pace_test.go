@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -185,7 +187,10 @@ func TestStalledUploadsAre408(t *testing.T) {
 			for _, c := range [][2]string{{"POST", "/api/orders/1"}, {"POST", "/api/orders/search"}, {"GET", "/api/orders/1"}} {
 				body, say := io.Pipe()
 				go func() { _, _ = io.WriteString(say, "abc") }()
+				// net/http's client waits for the end of the body when it gets no answer.
+				late := time.AfterFunc(30*time.Second, func() { _ = say.Close() })
 				a, res := r.get(c[0], c[1], 408, body)
+				late.Stop()
 				_ = say.Close()
 				if r.front.major == 1 && !res.Close {
 					t.Errorf("the connection is to go on: %v", a.header)
@@ -197,6 +202,47 @@ func TestStalledUploadsAre408(t *testing.T) {
 				t.Errorf("a client that is there counts as gone:\n%s", r.log)
 			}
 		})
+}
+
+// endsFirst is a body that net/http reads for HTTP/1: a failed read ends the context of
+// the request, and is returned a while later.
+type endsFirst struct {
+	end  context.CancelFunc
+	why  error
+	head string
+}
+
+func (b *endsFirst) Read(p []byte) (int, error) {
+	if n := copy(p, b.head); n > 0 {
+		b.head = b.head[n:]
+		return n, nil
+	}
+	b.end()
+	passes(soon)
+	return 0, b.why
+}
+
+func (b *endsFirst) Close() error { return nil }
+
+// The end of its request's context is not the end of the client.
+func TestTheReasonOfABrokenUploadIsWaitedFor(t *testing.T) {
+	for _, b := range backs[:2] {
+		for status, why := range map[int]error{408: os.ErrDeadlineExceeded, 400: io.ErrUnexpectedEOF, 499: net.ErrClosed} {
+			t.Run(fmt.Sprint(b.name, status), func(t *testing.T) {
+				r := pairing{fronts[0], b, pool.Standard}.start(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }, touchy(20*time.Second))
+				r.set(state(2, capability.Extracted, capability.Whole))
+				ctx, end := context.WithCancel(t.Context())
+				w := httptest.NewRecorder()
+				func() {
+					defer func() { _ = recover() }() // nobody is there to be answered
+					r.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "POST", "http://shop.example/api/orders/search", &endsFirst{end, why, "abc"}))
+				}()
+				if log := r.log.String(); !strings.Contains(log, fmt.Sprintf(`"status":%d,`, status)) || status != 499 && w.Code != status {
+					t.Errorf("it is answered with %d:\n%s", w.Code, log)
+				}
+			})
+		}
+	}
 }
 
 // One that is a trial of the breaker gives its place to the next.

@@ -103,6 +103,36 @@ func (u *upload) broken() error {
 	return nil
 }
 
+// verdictDue bounds the wait of why.
+const verdictDue = time.Second
+
+// why is broken for a request whose context has ended. net/http ends that of HTTP/1
+// before it returns the failed read that ended it: who asks at once hears that the
+// client has gone, where it has only stalled or ended early, and would be there for
+// the answer.
+func (u *upload) why() error {
+	if u == nil || u.complete.Load() || u.failure.Load() != nil {
+		return u.broken()
+	}
+	if !u.mu.TryLock() {
+		ended := make(chan struct{})
+		go func() {
+			u.mu.Lock()
+			close(ended)
+			u.mu.Unlock()
+		}()
+		due := time.NewTimer(verdictDue)
+		defer due.Stop()
+		select {
+		case <-ended:
+		case <-due.C:
+		}
+		return u.broken()
+	}
+	u.mu.Unlock()
+	return u.broken()
+}
+
 // Close leaves the client's body alone, which net/http ends by itself: an endpoint
 // that could not be reached must not end what another one may still be sent.
 func (u *upload) Close() error { return nil }
