@@ -98,7 +98,7 @@ func (b *brain) run(ctx context.Context) error {
 // the same from the same files, and the store's compare-and-set orders them.
 func (b *brain) candidate(ctx context.Context) error {
 	if b.settings.Legacy.Database == "" {
-		return b.lead(ctx, 0)
+		return b.lead(ctx, postgres.Fence{})
 	}
 	legacy, err := postgres.Open(ctx, capability.Legacy, b.settings.Legacy.Database)
 	if err != nil {
@@ -117,10 +117,10 @@ func (b *brain) candidate(ctx context.Context) error {
 }
 
 // lead is the controller's life while it is the active one.
-func (b *brain) lead(ctx context.Context, token uint64) error {
+func (b *brain) lead(ctx context.Context, fence postgres.Fence) error {
 	c := controller.New(controller.Options{
 		Documents: b.desired(), States: b.store, Ledger: b.store, Proxies: census{b.parts},
-		Connect: b.connect, Healthy: b.healthy, Times: b.settings.Switch, Token: token, Log: b.log,
+		Connect: b.connect(fence), Healthy: b.healthy, Times: b.settings.Switch, Token: fence.Token, Log: b.log,
 	})
 	moves := telemetry.NewMoves(func() []capability.Status { return statuses(ctx, c) })
 	if err := b.registry.Register(moves); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
@@ -130,7 +130,7 @@ func (b *brain) lead(ctx context.Context, token uint64) error {
 	b.active.Store(c)
 	defer b.active.Store(nil)
 	b.tell()
-	b.log.Info("leading", "token", token)
+	b.log.Info("leading", "token", fence.Token)
 	return c.Run(ctx)
 }
 
@@ -179,26 +179,28 @@ func (b *brain) Mark(ctx context.Context, name string) (capability.Mark, error) 
 	return r.Mark(ctx)
 }
 
-// connect reaches a capability's two databases.
-func (b *brain) connect(ctx context.Context, doc capability.Document, token uint64) (*controller.Data, error) {
-	if b.settings.Legacy.Database == "" {
-		return nil, errors.New("legacy.database is not set in config.yaml, so no data can move")
+// connect reaches a capability's two databases, past whoever led before.
+func (b *brain) connect(fence postgres.Fence) controller.Connect {
+	return func(ctx context.Context, doc capability.Document, token uint64) (*controller.Data, error) {
+		if b.settings.Legacy.Database == "" {
+			return nil, errors.New("legacy.database is not set in config.yaml, so no data can move")
+		}
+		legacy, err := postgres.OpenFenced(ctx, capability.Legacy, b.settings.Legacy.Database, fence)
+		if err != nil {
+			return nil, err
+		}
+		extracted, err := postgres.OpenFenced(ctx, capability.Extracted, doc.Data.Database, fence)
+		if err != nil {
+			legacy.Close()
+			return nil, err
+		}
+		gates := postgres.NewGates(doc.Name, legacy, extracted)
+		mover := newMover(b.settings, doc, legacy, extracted, gates, token, b.log)
+		return &controller.Data{Mover: mover, Handover: mover, Repairs: mover, Border: mover, Gates: gates, Guards: gates, Retirement: mover, Close: func() {
+			legacy.Close()
+			extracted.Close()
+		}}, nil
 	}
-	legacy, err := postgres.Open(ctx, capability.Legacy, b.settings.Legacy.Database)
-	if err != nil {
-		return nil, err
-	}
-	extracted, err := postgres.Open(ctx, capability.Extracted, doc.Data.Database)
-	if err != nil {
-		legacy.Close()
-		return nil, err
-	}
-	gates := postgres.NewGates(doc.Name, legacy, extracted)
-	mover := newMover(b.settings, doc, legacy, extracted, gates, token, b.log)
-	return &controller.Data{Mover: mover, Handover: mover, Repairs: mover, Border: mover, Gates: gates, Guards: gates, Retirement: mover, Close: func() {
-		legacy.Close()
-		extracted.Close()
-	}}, nil
 }
 
 // healthy dials the endpoints of a side; one that answers is enough.

@@ -60,6 +60,7 @@ type Database struct {
 	side   capability.Side
 	pool   *pgxpool.Pool
 	config *pgx.ConnConfig
+	fence  Fence
 	beat   atomic.Int64 // when WalPosition has last flushed the log, Unix nanoseconds
 }
 
@@ -67,6 +68,10 @@ type Database struct {
 // them, to tell an unreachable database at once. It blocks for at most ten
 // seconds. Close the Database when done.
 func Open(ctx context.Context, side capability.Side, dsn string) (*Database, error) {
+	return open(ctx, side, dsn, Fence{})
+}
+
+func open(ctx context.Context, side capability.Side, dsn string, fence Fence) (*Database, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("open %s database: %w", side, redact(err))
@@ -76,6 +81,11 @@ func Open(ctx context.Context, side capability.Side, dsn string) (*Database, err
 	}
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "strangler"
+	}
+	if fence.Token > 0 {
+		params := config.ConnConfig.RuntimeParams
+		params["application_name"] = fence.marked(params["application_name"])
+		config.ConnConfig.AfterConnect = fence.admitted(side)
 	}
 	config.ConnConfig.ConnectTimeout = 5 * time.Second
 	config.MaxConns = 12
@@ -89,7 +99,7 @@ func Open(ctx context.Context, side capability.Side, dsn string) (*Database, err
 		pool.Close()
 		return nil, fmt.Errorf("reach %s database: %w", side, redact(err))
 	}
-	return &Database{side: side, pool: pool, config: config.ConnConfig.Copy()}, nil
+	return &Database{side: side, pool: pool, config: config.ConnConfig.Copy(), fence: fence}, nil
 }
 
 // oldest is the first major version that has what the product needs: rights on
@@ -126,6 +136,9 @@ func (d *Database) connect(ctx context.Context, settings map[string]string) (*pg
 	config := d.config.Copy()
 	for name, value := range settings {
 		config.RuntimeParams[name] = value
+	}
+	if name := settings["application_name"]; name != "" {
+		config.RuntimeParams["application_name"] = d.fence.marked(name)
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {

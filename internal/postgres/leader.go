@@ -25,14 +25,14 @@ func NewLeader(database *Database, holder string, lease time.Duration) *Leader {
 	return &Leader{database: database, holder: holder, lease: lease}
 }
 
-// Lead waits until this process is the leader, then calls lead with the token.
+// Lead waits until this process is the leader, then calls lead with its token, for OpenFenced.
 // The context of lead ends when the lease could not be renewed. Lead returns
 // when lead has; the lease is then given back.
-func (l *Leader) Lead(ctx context.Context, waiting func(holder string), lead func(ctx context.Context, token uint64) error) error {
+func (l *Leader) Lead(ctx context.Context, waiting func(holder string), lead func(ctx context.Context, fence Fence) error) error {
 	if err := l.database.Install(ctx); err != nil {
 		return err
 	}
-	token, err := l.acquire(ctx, waiting)
+	fence, err := l.acquire(ctx, waiting)
 	if err != nil {
 		return err
 	}
@@ -40,33 +40,33 @@ func (l *Leader) Lead(ctx context.Context, waiting func(holder string), lead fun
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
-		lost(l.renew(leading, token))
+		lost(l.renew(leading, fence.Token))
 	}()
-	err = lead(leading, token)
+	err = lead(leading, fence)
 	if cause := context.Cause(leading); cause != nil && ctx.Err() == nil {
 		err = errors.Join(cause, err)
 	}
 	lost(nil)
 	<-renewed
-	return errors.Join(err, l.release(context.WithoutCancel(ctx), token))
+	return errors.Join(err, l.release(context.WithoutCancel(ctx), fence.Token))
 }
 
-func (l *Leader) acquire(ctx context.Context, waiting func(holder string)) (uint64, error) {
+func (l *Leader) acquire(ctx context.Context, waiting func(holder string)) (Fence, error) {
 	said := ""
 	for {
 		var token int64
-		var holder string
+		var holder, domain string
 		err := l.database.pool.QueryRow(ctx, `
 			INSERT INTO strangler.leader AS l (holder, token, lease_until)
 			VALUES ($1, 1, clock_timestamp() + make_interval(secs => $2))
 			ON CONFLICT (one) DO UPDATE SET holder = excluded.holder, token = l.token + 1, lease_until = excluded.lease_until
 			WHERE l.lease_until < clock_timestamp()
-			RETURNING token`, l.holder, l.lease.Seconds()).Scan(&token)
+			RETURNING token, domain`, l.holder, l.lease.Seconds()).Scan(&token, &domain)
 		if err == nil {
-			return uint64(token), nil
+			return Fence{Domain: domain, Token: uint64(token)}, nil
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {
-			return 0, fmt.Errorf("become the active controller: %w", err)
+			return Fence{}, fmt.Errorf("become the active controller: %w", err)
 		}
 		if err := l.database.pool.QueryRow(ctx, `SELECT holder FROM strangler.leader`).Scan(&holder); err == nil && holder != said {
 			waiting(holder)
@@ -74,7 +74,7 @@ func (l *Leader) acquire(ctx context.Context, waiting func(holder string)) (uint
 		}
 		select {
 		case <-ctx.Done():
-			return 0, context.Cause(ctx)
+			return Fence{}, context.Cause(ctx)
 		case <-time.After(l.lease / 6):
 		}
 	}

@@ -22,8 +22,8 @@ func TestLeader(t *testing.T) {
 	candidate := func(name string) *Leader { return NewLeader(d, name, 600*time.Millisecond) }
 	firstLeads, firstStops := make(chan uint64, 1), make(chan error, 1)
 	go func() {
-		firstStops <- candidate("first").Lead(t.Context(), func(string) {}, func(ctx context.Context, token uint64) error {
-			firstLeads <- token
+		firstStops <- candidate("first").Lead(t.Context(), func(string) {}, func(ctx context.Context, fence Fence) error {
+			firstLeads <- fence.Token
 			<-ctx.Done()
 			return nil
 		})
@@ -33,8 +33,8 @@ func TestLeader(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	secondStops := make(chan error, 1)
 	go func() {
-		secondStops <- candidate("second").Lead(ctx, func(holder string) { waited <- holder }, func(ctx context.Context, token uint64) error {
-			secondLeads <- token
+		secondStops <- candidate("second").Lead(ctx, func(holder string) { waited <- holder }, func(ctx context.Context, fence Fence) error {
+			secondLeads <- fence.Token
 			<-ctx.Done()
 			return nil
 		})

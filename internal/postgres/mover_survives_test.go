@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -102,14 +103,14 @@ func TestMoverProcess(t *testing.T) {
 		t.Skip("only as a child of another test")
 	}
 	m := &migration{t: t, name: name, chunkBytes: 48 << 10, databases: map[capability.Side]*Database{}}
+	fence, err := strconv.ParseUint(os.Getenv("STRANGLER_TEST_FENCE"), 10, 64)
+	m.must(err)
 	for _, side := range capability.Sides {
-		d, err := Open(t.Context(), side, os.Getenv("STRANGLER_TEST_"+string(side)))
+		d, err := OpenFenced(t.Context(), side, os.Getenv("STRANGLER_TEST_"+string(side)), Fence{Domain: name, Token: fence})
 		m.must(err)
 		m.databases[side] = d
 	}
 	m.gates = NewGates(m.name, m.databases[capability.Legacy], m.databases[capability.Extracted])
-	fence, err := strconv.ParseUint(os.Getenv("STRANGLER_TEST_FENCE"), 10, 64)
-	m.must(err)
 	data := &capability.Data{}
 	m.must(json.Unmarshal([]byte(os.Getenv("STRANGLER_TEST_DATA")), data))
 	for mover := m.mover(data, fence); ; {
@@ -123,12 +124,17 @@ func TestMoverProcess(t *testing.T) {
 // process starts a mover in a process of its own.
 func (m *migration) process(fence uint64, data *capability.Data) *process.Process {
 	m.t.Helper()
+	return m.processTo(m.t.Output(), fence, data)
+}
+
+func (m *migration) processTo(w io.Writer, fence uint64, data *capability.Data) *process.Process {
+	m.t.Helper()
 	document, err := json.Marshal(data)
 	m.must(err)
 	cmd := exec.CommandContext(m.t.Context(), os.Args[0], "-test.run=^TestMoverProcess$", "-test.v")
 	cmd.Env = append(os.Environ(), "STRANGLER_TEST_MOVER="+m.name, fmt.Sprint("STRANGLER_TEST_FENCE=", fence), "STRANGLER_TEST_DATA="+string(document),
 		"STRANGLER_TEST_legacy="+m.urls[capability.Legacy], "STRANGLER_TEST_extracted="+m.urls[capability.Extracted])
-	cmd.Stdout, cmd.Stderr = m.t.Output(), m.t.Output()
+	cmd.Stdout, cmd.Stderr = w, w
 	child, err := process.Start(cmd, syscall.SIGKILL)
 	m.must(err)
 	return child

@@ -1,5 +1,5 @@
 -- Removes what strangler keeps in a database, where no capability needs it any
--- more. The row of the active controller stays, and its table.
+-- more. The row of the active controller stays, its table, and what fences it.
 SELECT pg_advisory_xact_lock(7305822174531);
 DO $uninstall$
 DECLARE
@@ -29,10 +29,10 @@ BEGIN
 		DROP SCHEMA strangler CASCADE;
 		RETURN;
 	END IF;
-	FOR what IN SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = ours LOOP
+	FOR what IN SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = ours AND p.proname <> 'raise_fence' LOOP
 		EXECUTE 'DROP ROUTINE ' || what;
 	END LOOP;
-	FOR what IN SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = ours AND c.relkind = 'r' AND c.relname <> 'leader' LOOP
+	FOR what IN SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = ours AND c.relkind = 'r' AND c.relname NOT IN ('leader', 'fence') LOOP
 		EXECUTE 'DROP TABLE ' || what;
 	END LOOP;
 END

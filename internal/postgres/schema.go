@@ -21,7 +21,7 @@ var (
 // Install creates the schema strangler in the database, or brings it up to date.
 // It needs CREATE on the database; two callers at once wait for each other.
 func (d *Database) Install(ctx context.Context) error {
-	return d.install(ctx, schemaSQL+outbox.Schema+gateSQL)
+	return d.install(ctx, schemaSQL+outbox.Schema+gateSQL+d.fence.raising())
 }
 
 // install sends a script as one message of the simple protocol, which is one
@@ -33,7 +33,7 @@ func (d *Database) install(ctx context.Context, script string) error {
 	}
 	defer conn.Release()
 	if _, err := conn.Conn().PgConn().Exec(ctx, script).ReadAll(); err != nil {
-		return fmt.Errorf("install schema in %s database: %w", d.side, err)
+		return d.fencedOr(fmt.Errorf("install schema in %s database: %w", d.side, err))
 	}
 	return nil
 }

@@ -101,10 +101,32 @@ CREATE TABLE IF NOT EXISTS strangler.move (
 ALTER TABLE strangler.move ADD COLUMN IF NOT EXISTS horizon pg_lsn, ADD COLUMN IF NOT EXISTS capture_legacy text, ADD COLUMN IF NOT EXISTS capture_extracted text,
 	ADD COLUMN IF NOT EXISTS layout text;
 
--- The one active controller; in the legacy database.
+-- The one active controller; in the legacy database. The domain names those who
+-- take the lead from one another by this row.
 CREATE TABLE IF NOT EXISTS strangler.leader (
 	one        boolean PRIMARY KEY DEFAULT true CHECK (one),
 	holder     text NOT NULL,
 	token      bigint NOT NULL,
-	lease_until timestamptz NOT NULL
+	lease_until timestamptz NOT NULL,
+	domain     text NOT NULL DEFAULT left(md5(gen_random_uuid()::text), 8)
 );
+ALTER TABLE strangler.leader ADD COLUMN IF NOT EXISTS domain text NOT NULL DEFAULT left(md5(gen_random_uuid()::text), 8);
+
+-- The highest token of a leader that has reached this database: see fence.go.
+CREATE TABLE IF NOT EXISTS strangler.fence (
+	domain text PRIMARY KEY,
+	token  bigint NOT NULL
+);
+
+-- Raises it, and refuses a token that has been passed.
+CREATE OR REPLACE FUNCTION strangler.raise_fence(who text, raised bigint)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $fence$
+BEGIN
+	INSERT INTO strangler.fence AS f VALUES (who, raised)
+	ON CONFLICT (domain) DO UPDATE SET token = excluded.token WHERE f.token <= excluded.token;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'P0S03', MESSAGE = 'another controller leads since the one with token ' || raised;
+	END IF;
+END
+$fence$;
+REVOKE EXECUTE ON FUNCTION strangler.raise_fence(text, bigint) FROM PUBLIC;
