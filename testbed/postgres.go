@@ -40,6 +40,13 @@ type shared struct {
 // The two sides: most tests move something from one to the other, and a slot's name or a system identifier must differ.
 var here, other shared
 
+// template is what all clusters of the process are copies of, made by the first test that needs one.
+var template struct {
+	once sync.Once
+	made *cluster.Template
+	err  error
+}
+
 // Database creates an empty database for this test in the process's first cluster and returns its URL, as superuser. It is
 // dropped when the test ends, with its sessions and replication slots. With TEST_DATABASE_URL set, that server is used.
 func Database(t testing.TB) string {
@@ -60,7 +67,7 @@ func Other(t testing.TB) string {
 func Cluster(t testing.TB, settings map[string]string) *cluster.Postgres {
 	t.Helper()
 	needsServers(t)
-	own, err := cluster.Start(t.Context(), cluster.Options{Settings: with(settings), Log: logger()})
+	own, err := throwAway(t.Context(), cluster.Options{Settings: with(settings), Log: logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +94,23 @@ func Standby(t testing.TB, of *cluster.Postgres) *cluster.Postgres {
 	return own
 }
 
+// throwAway starts a cluster that is a copy of the template.
+func throwAway(ctx context.Context, options cluster.Options) (*cluster.Postgres, error) {
+	template.once.Do(func() {
+		// Not bounded by the first test's context: others wait for it. An installation may take its minutes.
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		defer cancel()
+		if template.made, template.err = cluster.NewTemplate(ctx, options.Log); template.err == nil {
+			running.add(template.made.Remove)
+		}
+	})
+	if template.err != nil {
+		return nil, template.err
+	}
+	options.Template = template.made
+	return cluster.Start(ctx, options)
+}
+
 // with is the quick settings with some replaced.
 func with(settings map[string]string) map[string]string {
 	all := maps.Clone(quick)
@@ -101,10 +125,10 @@ func (s *shared) start() error {
 			s.url, s.err = replaceDatabase(existing)
 			return
 		}
-		// Not bounded by the first test's context: the cluster outlives the test. An installation may take its minutes.
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		// Not bounded by the first test's context: the cluster outlives the test.
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		started, err := cluster.Start(ctx, cluster.Options{Settings: quick})
+		started, err := throwAway(ctx, cluster.Options{Settings: quick})
 		if err != nil {
 			s.err = fmt.Errorf("start a throw-away PostgreSQL: %w", err)
 			return

@@ -41,6 +41,8 @@ type Options struct {
 	// Password of the superuser, then asked for by SCRAM. Empty: everybody on this machine is trusted.
 	// It only counts when the cluster is created.
 	Password string
+	// Template is copied instead of initialising a cluster, where Dir has none yet; nil initialises. Its copies have no password.
+	Template *Template
 	// Settings override those of the server, such as "fsync": "off".
 	Settings map[string]string
 	// Log gets one line per start and stop; nil discards them.
@@ -66,6 +68,21 @@ type Postgres struct {
 // Start creates the cluster where there is none, starts it, and blocks until it answers queries, for at most a minute.
 // The server runs until Stop or Kill, or on Linux until this process dies; ctx bounds only the starting.
 func Start(ctx context.Context, options Options) (*Postgres, error) {
+	p, err := prepare(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.make(ctx, options.Template); err != nil {
+		return nil, errors.Join(err, p.remove())
+	}
+	if err := p.start(ctx); err != nil {
+		return nil, errors.Join(err, p.remove())
+	}
+	return p, nil
+}
+
+// prepare makes the folder of a cluster that is not there yet, or does not run.
+func prepare(ctx context.Context, options Options) (*Postgres, error) {
 	log := options.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -82,17 +99,10 @@ func Start(ctx context.Context, options Options) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{
+	return &Postgres{
 		binaries: binaries, user: user, dir: dir, password: options.Password, settings: options.Settings, log: log,
 		temporary: options.Dir == "", port: options.Port, anyPort: options.Port == 0,
-	}
-	if err := p.create(ctx); err != nil {
-		return nil, errors.Join(err, p.remove())
-	}
-	if err := p.start(ctx); err != nil {
-		return nil, errors.Join(err, p.remove())
-	}
-	return p, nil
+	}, nil
 }
 
 // URL addresses a database of the cluster as the superuser. The name is not checked and the database not created.
@@ -127,9 +137,14 @@ func (p *Postgres) Dir() string { return p.dir }
 func (p *Postgres) Binaries() Binaries { return p.binaries }
 
 // Stop shuts down fast (sessions are ended, everything committed is kept) and blocks until the server is gone. A temporary
-// folder is removed. To stop what does not run any more is no error.
+// folder is removed, and so its server is not given the time to write anything more. To stop what does not run any more is
+// no error.
 func (p *Postgres) Stop() error {
-	return errors.Join(p.shutdown(), p.remove())
+	how := syscall.SIGINT
+	if p.temporary {
+		how = syscall.SIGQUIT
+	}
+	return errors.Join(p.shutdown(how), p.remove())
 }
 
 // Kill is the power cut: SIGKILL to the server's first process, on which the others end themselves. It blocks until all of
@@ -159,7 +174,7 @@ func (p *Postgres) awaitGone(server *process.Process) error {
 // Restart starts the server again on the same folder and port, after shutting it down fast where it still runs. The settings,
 // when not nil, replace those given before. It blocks like Start.
 func (p *Postgres) Restart(ctx context.Context, settings map[string]string) error {
-	if err := p.shutdown(); err != nil {
+	if err := p.shutdown(syscall.SIGINT); err != nil {
 		return err
 	}
 	if settings != nil {
@@ -175,12 +190,12 @@ func (p *Postgres) current() *process.Process {
 	return p.process
 }
 
-// shutdown is fast, and a kill where fast takes too long: the data survive both. It blocks until nothing is left, also of
-// a server that died by itself.
-func (p *Postgres) shutdown() error {
+// shutdown is fast (SIGINT) or immediate (SIGQUIT), and a kill where that takes too long: the data survive all three. It
+// blocks until nothing is left, also of a server that died by itself.
+func (p *Postgres) shutdown(how syscall.Signal) error {
 	server := p.current()
 	if server.Running() {
-		if err := server.Stop(syscall.SIGINT, stopGrace); err != nil {
+		if err := server.Stop(how, stopGrace); err != nil {
 			return fmt.Errorf("stop PostgreSQL in %s: %w", p.dir, err)
 		}
 		p.log.Info("PostgreSQL stopped", "dir", p.dir)
@@ -196,4 +211,5 @@ func (p *Postgres) remove() error {
 }
 
 func (p *Postgres) data() string    { return filepath.Join(p.dir, "data") }
+func (p *Postgres) half() string    { return p.data() + ".half" }
 func (p *Postgres) logFile() string { return filepath.Join(p.dir, "postgres.log") }

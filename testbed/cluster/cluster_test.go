@@ -191,3 +191,47 @@ func TestTakenPortIsSaid(t *testing.T) {
 		t.Errorf("took %s to say so", took)
 	}
 }
+
+// Whoever compares system identifiers must see different clusters, and what one writes is not the other's.
+func TestCopiesOfATemplateAreClustersOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("starts servers; run without -short")
+	}
+	template, err := NewTemplate(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := Options{Template: template, Settings: map[string]string{"fsync": "off"}}
+	copies := []*Postgres{start(t, options), start(t, options)}
+	if err := template.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(template.of.Dir()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("stat %s: %v", template.of.Dir(), err)
+	}
+	seen := map[string]bool{}
+	for _, p := range copies {
+		if id := ask(t, p, "select system_identifier::text from pg_control_system()"); seen[id] {
+			t.Errorf("two clusters have the system identifier %s", id)
+		} else {
+			seen[id] = true
+		}
+		if got := ask(t, p, "show wal_level"); got != "logical" {
+			t.Errorf("wal_level = %s", got)
+		}
+		if err := p.Restart(t.Context(), nil); err != nil { // reads its log and its control file again
+			t.Fatal(err)
+		}
+		if id := ask(t, p, "select system_identifier::text from pg_control_system()"); !seen[id] {
+			t.Errorf("another system identifier after a restart: %s", id)
+		}
+	}
+	standby, err := copies[0].Standby(t.Context()) // streams, for which primary and log have to agree on the identifier
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := standby.Stop(); err != nil {
+		t.Error(err)
+	}
+}

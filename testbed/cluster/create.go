@@ -19,16 +19,24 @@ const longestSocketDir = 85
 // the command line, where they would beat ALTER SYSTEM, which tests want to use.
 const include = "\ninclude 'cluster.conf'\n"
 
-// create initialises the cluster where there is none. It works in a folder beside and renames it, so that what was
-// interrupted halfway is not taken for a cluster.
-func (p *Postgres) create(ctx context.Context) (err error) {
+// make makes the cluster where there is none. It works in a folder beside and renames it, so that what was interrupted
+// halfway is not taken for a cluster.
+func (p *Postgres) make(ctx context.Context, from *Template) error {
 	if _, err := os.Stat(filepath.Join(p.data(), "PG_VERSION")); err == nil {
 		return p.checkVersion()
 	}
-	half := p.data() + ".half"
-	if err := os.RemoveAll(half); err != nil {
+	if err := os.RemoveAll(p.half()); err != nil {
 		return fmt.Errorf("create cluster: %w", err)
 	}
+	if from != nil {
+		return p.copied(ctx, from)
+	}
+	return p.create(ctx)
+}
+
+// create initialises the cluster.
+func (p *Postgres) create(ctx context.Context) (err error) {
+	half := p.half()
 	args := []string{"-D", half, "-U", User, "-E", "UTF8", "--locale=" + locale(), "--no-sync", "--no-instructions"}
 	if p.password == "" {
 		args = append(args, "-A", "trust")
