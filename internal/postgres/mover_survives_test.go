@@ -40,10 +40,12 @@ func testABackfillSurvivesWhateverEndsIt(t *testing.T, kind capability.Capture) 
 		for fence := uint64(2); ctx.Err() == nil; fence++ {
 			running, end := context.WithCancel(ctx)
 			mover := m.mover(data, fence)
-			group.Go(func() { // a stop at a random moment
+			// A stop at a random moment, and the later the more there have been: on a slow machine it would never end.
+			life := time.Duration(300+rand.IntN(1500)) * time.Millisecond * time.Duration(10+fence) / 10
+			group.Go(func() {
 				select {
 				case <-running.Done():
-				case <-time.After(time.Duration(300+rand.IntN(1500)) * time.Millisecond):
+				case <-time.After(life):
 					if mover.Status().Phase != capability.PhaseFollowing {
 						end()
 					}
