@@ -166,18 +166,18 @@ func (t typesTable) updates(first int) (statements []string) {
 	return statements
 }
 
-// large are values of a megabyte, in every way of storing them: a type with what
+// large are values far too large for a row, up to a megabyte, in every way of storing them: a type with what
 // makes a column of it so, and a value that differs by a number.
 var large = map[string][3]string{
 	"plain":    {"text", "SET STORAGE PLAIN", `left(much(%d, 99), 3000)`}, // no more fits
 	"external": {"text", "SET STORAGE EXTERNAL", `much(%d, 30000)`},
-	"extended": {"text", "SET STORAGE EXTENDED", `much(%d, 30000)`},
-	"main":     {"text", "SET STORAGE MAIN", `much(%d, 30000)`},
+	"extended": {"text", "SET STORAGE EXTENDED", `much(%d, 3000)`},
+	"main":     {"text", "SET STORAGE MAIN", `much(%d, 3000)`},
 	"pglz":     {"text", "SET COMPRESSION pglz", `repeat(much(%d, 9), 3000)`},
 	"lz4":      {"text", "SET COMPRESSION lz4", `repeat(much(%d, 9), 3000)`},
-	"raw":      {"bytea", "SET STORAGE EXTERNAL", `sha512(convert_to(much(%[1]d, 9), 'UTF8')) || convert_to(much(%[1]d, 30000), 'UTF8')`},
-	"doc":      {"jsonb", "SET STORAGE EXTENDED", `jsonb_build_object('a', much(%d, 30000))`},
-	"list":     {"text[]", "SET STORAGE EXTERNAL", `ARRAY[much(%[1]d, 20000), NULL, much(%[1]d + 1, 10000)]`},
+	"raw":      {"bytea", "SET STORAGE EXTERNAL", `sha512(convert_to(much(%[1]d, 9), 'UTF8')) || convert_to(much(%[1]d, 3000), 'UTF8')`},
+	"doc":      {"jsonb", "SET STORAGE EXTENDED", `jsonb_build_object('a', much(%d, 3000))`},
+	"list":     {"text[]", "SET STORAGE EXTERNAL", `ARRAY[much(%[1]d, 2000), NULL, much(%[1]d + 1, 1000)]`},
 }
 
 // much is a text that does not compress.
