@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"strangler/capability"
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 	"testbed"
 )
@@ -33,6 +35,7 @@ type migration struct {
 	writers     uint64                        // of restless; 0: two
 	reading     map[capability.Side]*pgx.Conn // of bytewise
 	restraint   capability.Restraint
+	questions   *questions
 }
 
 // shop is a small legacy schema whose tables cross the border in both directions.
@@ -76,8 +79,9 @@ func newMigration(t testing.TB, kind capability.Capture, legacy string, data *ca
 // changes are expected to be read in one way.
 func newMigrationIn(t testing.TB, kind capability.Capture, from, to, legacy string, data *capability.Data) *migration {
 	t.Helper()
-	m := &migration{t: t, kind: kind, name: "cap-" + strings.ToLower(rand.Text()[:10]), databases: map[capability.Side]*Database{}, reading: map[capability.Side]*pgx.Conn{},
+	m := &migration{t: t, kind: kind, name: "cap-" + strings.ToLower(rand.Text()[:10]), databases: map[capability.Side]*Database{}, reading: map[capability.Side]*pgx.Conn{}, questions: &questions{kept: map[string]*pgx.Conn{}},
 		urls: map[capability.Side]string{capability.Legacy: from, capability.Extracted: to}}
+	t.Cleanup(m.questions.close)
 	for _, side := range capability.Sides {
 		d, err := Open(t.Context(), side, m.urls[side])
 		m.must(err)
@@ -215,13 +219,68 @@ func (m *migration) try(side capability.Side, script string) error {
 // ask returns the one value of a query.
 func ask[T any](m *migration, side capability.Side, query string, args ...any) (value T) {
 	m.t.Helper()
-	conn, err := pgx.Connect(context.Background(), m.urls[side])
-	m.must(err)
-	defer conn.Close(context.Background()) //nolint:errcheck // test session
-	if err := conn.QueryRow(context.Background(), query, args...).Scan(&value); err != nil {
-		m.t.Fatalf("%s: %v", query, err)
-	}
+	m.must(m.asked(side, func(conn *pgx.Conn) error {
+		// Tables change between two questions, and so would a statement that is kept.
+		err := conn.QueryRow(context.Background(), query, append([]any{pgx.QueryExecModeDescribeExec}, args...)...).Scan(&value)
+		if err != nil {
+			return fmt.Errorf("%s: %w", query, err)
+		}
+		return nil
+	}))
 	return value
+}
+
+// questions are sessions that are kept for ask, by the server's URL.
+type questions struct {
+	mu   sync.Mutex
+	kept map[string]*pgx.Conn // guarded by mu
+}
+
+// asked keeps a session for questions, because a poll asks many; a new one for each
+// takes the machine more time than the answers. Who asks while another one waits for
+// his answer, or has lost the session with its server, gets one of his own.
+func (m *migration) asked(side capability.Side, question func(*pgx.Conn) error) error {
+	url := m.urls[side]
+	if conn := m.questions.take(url); conn != nil {
+		err := question(conn)
+		lost := conn.IsClosed() || sqlstate.Of(err) == "57P01"
+		m.questions.keep(url, conn)
+		if !lost {
+			return err
+		}
+	}
+	conn, err := pgx.Connect(context.Background(), url)
+	if err != nil {
+		return err
+	}
+	defer m.questions.keep(url, conn)
+	return question(conn)
+}
+
+func (q *questions) take(url string) *pgx.Conn {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	conn := q.kept[url]
+	delete(q.kept, url)
+	return conn
+}
+
+func (q *questions) keep(url string, conn *pgx.Conn) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if conn.IsClosed() || q.kept[url] != nil { // somebody else's is kept
+		_ = conn.Close(context.Background()) // it has answered
+		return
+	}
+	q.kept[url] = conn
+}
+
+func (q *questions) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, conn := range q.kept {
+		_ = conn.Close(context.Background()) // nobody asks any more
+	}
 }
 
 func (m *migration) must(err error) {
