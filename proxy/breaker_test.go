@@ -113,6 +113,23 @@ func TestBreakersInMetrics(t *testing.T) {
 	}
 }
 
+// A side that the operator has taken out does not fail, and comes back when he says so.
+func TestABreakerOpenByTheOperatorSaysSo(t *testing.T) {
+	s := serve(t, state(1, capability.Extracted, capability.Whole), nil, nil, func(_ *Options, d *capability.Document) {
+		d.Breakers.Extracted = capability.BreakerForced
+	})
+	a := s.do("POST", "/api/orders/1", "u", strings.NewReader("x"))
+	s.want(a, 503, "")
+	for _, part := range []string{"extracted of orders", "an operator has opened", "strangler status orders", "strangler breaker orders extracted enforce", "touched nothing"} {
+		if !strings.Contains(a.body, part) {
+			t.Errorf("%q is not said: %s", part, a.body)
+		}
+	}
+	if strings.Contains(a.body, "failing") || a.header.Get("Retry-After") != "5" {
+		t.Errorf("%s, Retry-After %s", a.body, a.header.Get("Retry-After"))
+	}
+}
+
 func TestReasonsAsLabels(t *testing.T) {
 	for reason, want := range map[string]string{
 		"":                        "never changed",

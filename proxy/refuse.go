@@ -116,6 +116,10 @@ func (x *exchange) describe(err error) refusal {
 	case errors.As(err, &behind):
 		return refusal{status: http.StatusServiceUnavailable, reason: ReasonBehind, after: time.Second,
 			message: name + " cannot be reached, and the other side might show older data"}
+	case errors.As(err, &open) && open.Operator && x.route != nil:
+		return refusal{status: http.StatusServiceUnavailable, reason: ReasonBreaker, after: open.After,
+			message: fmt.Sprintf("an operator has opened the breaker of %s, until one gives it back (strangler status %[2]s shows it, strangler breaker %[2]s %[3]s enforce undoes it); "+
+				"the request has touched nothing", name, x.capability(), x.side)}
 	case errors.As(err, &open):
 		return refusal{status: http.StatusServiceUnavailable, reason: ReasonBreaker, after: max(open.After, time.Second),
 			message: name + " is failing, its breaker is open; the request has touched nothing"}

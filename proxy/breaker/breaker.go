@@ -123,7 +123,7 @@ func (b *Breaker) admit(expiry time.Duration) (Call, error) {
 	if b.state == HalfOpen {
 		reason = "its trials have not ended"
 	}
-	return Call{}, &OpenError{After: after, Reason: reason}
+	return Call{}, &OpenError{After: after, Reason: reason, Operator: b.mode == forced}
 }
 
 // Info says how the breaker is. It does not block; it may find that an open time

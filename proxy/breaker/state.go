@@ -61,6 +61,9 @@ type Info struct {
 type OpenError struct {
 	After  time.Duration // when asking again makes sense; above 0
 	Reason string        // why the breaker is open
+	// Operator: by the operator, who alone knows for how long; After is then no more than
+	// a pause between two questions.
+	Operator bool
 }
 
 func (e *OpenError) Error() string {
