@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +101,48 @@ func TestConformAnswerHopByHop(t *testing.T) {
 			}
 			if a.body != "body" || a.header.Get("X-Stays") != "1" || a.header.Get(headerSide) != "legacy" || a.header.Get(headerRequestID) == "" {
 				t.Errorf("answer: %q %v", a.body, a.header)
+			}
+		}
+	})
+}
+
+// No upstream says for us what only we say, in no spelling, early or late: who trusts
+// the side that an answer names must not have been told by the side. That a gate has
+// refused is an upstream's to say, and for a proxy in front of this one to hear.
+func TestConformAnswersCannotSpeakForTheProxy(t *testing.T) {
+	forged := []string{"X-Strangler-Foo", "X-Strangler-Side", "X_strangler_side", "x.strangler.side", "X_Strangler-Gate", "X-strangler~x", "X-STRANGLER-"}
+	conform(t, func(t *testing.T, c pairing) {
+		r := c.start(t, func(w http.ResponseWriter, r *http.Request) {
+			for _, name := range forged {
+				w.Header()[name] = []string{"forged"}
+			}
+			w.Header()["X-Stranglers"] = []string{"stays"}
+			w.WriteHeader(103)
+			w.Header()[gateHeader] = []string{"closed"}
+			w.WriteHeader(503)
+		}, func(_ *Options, d *capability.Document) { d.Resilience.Fallback = false })
+		for _, path := range []string{"/api/orders/1", "/unclaimed"} {
+			var early []http.Header
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+				early = append(early, http.Header(h))
+				return nil
+			}})
+			a, _ := r.send(r.request("GET", path, nil).WithContext(ctx))
+			if a.err != nil || a.status != 503 || len(early) != 1 {
+				t.Fatalf("%d %v, %d early answers", a.status, a.err, len(early))
+			}
+			for i, h := range append(early, a.header) {
+				for name, values := range h {
+					if slices.Contains(values, "forged") {
+						t.Errorf("%s: %s came through, early %v", path, name, i == 0)
+					}
+				}
+				if h.Get("X-Stranglers") != "stays" {
+					t.Errorf("%s: what is nobody's is gone: %v", path, h)
+				}
+			}
+			if !slices.Equal(a.header[headerSide], []string{"legacy"}) || a.header.Get(gateHeader) != "closed" {
+				t.Errorf("%s: %v", path, a.header)
 			}
 		}
 	})

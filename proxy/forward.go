@@ -71,6 +71,7 @@ func modify(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	x.status = res.StatusCode
 	dropAlternatives(res.Header)
+	edge.ScrubOurs(res.Header, gateHeader)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return x.carry(res)
 	}
@@ -110,6 +111,7 @@ func (x *exchange) informational(ctx context.Context, hints *early) context.Cont
 		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
 			dropHopByHop(http.Header(h))
 			dropAlternatives(http.Header(h))
+			edge.ScrubOurs(http.Header(h), "")
 			return hints.pass(x.writer.Header(), func() error { return outer.Got1xxResponse(code, h) })
 		},
 	})

@@ -36,9 +36,6 @@ func dropMisplaced(trailer http.Header) {
 	}
 }
 
-// ourHeaders begin so in answers: no upstream says them for us.
-const ourHeaders = "X-Strangler-"
-
 // trailing scrubs the trailer of an answer: what is announced of it now, and what has
 // come in with each call of the function that it returns.
 func trailing(res *http.Response) func() {
@@ -52,11 +49,7 @@ func trailing(res *http.Response) func() {
 				res.Trailer.Del(strings.TrimSpace(name))
 			}
 		}
-		for name := range res.Trailer {
-			if strings.HasPrefix(name, ourHeaders) {
-				delete(res.Trailer, name)
-			}
-		}
+		edge.ScrubOurs(res.Trailer, "")
 		dropMisplaced(res.Trailer)
 	}
 	scrub()

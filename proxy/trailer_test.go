@@ -101,7 +101,7 @@ func TestTrailersOfAnswersAreScrubbed(t *testing.T) {
 		"Content-Length", "Transfer-Encoding", "Host", "Trailer", "Connection", "Keep-Alive", "Upgrade", "Te", "X-Named",
 		"Content-Encoding", "Content-Type", "Content-Range", "Content-Location", "Location", "Refresh", "Set-Cookie", "Www-Authenticate",
 		"Cache-Control", "Age", "Expires", "Date", "Vary", "Retry-After", "Pragma", "Authorization", "If-Match", "Range",
-		"Alt-Svc", "X-Request-Id", "X-Strangler-Side", "X-Strangler-Else",
+		"Alt-Svc", "X-Request-Id", "X-Strangler-Side", "X-Strangler-Else", "X_strangler_side", "X.strangler~Gate", "X-Strangler-Gate",
 	}
 	forbidden := map[string]bool{"Content-Length": true, "Transfer-Encoding": true, "Trailer": true} // net/http refuses to have them announced
 	for _, front := range fronts {

@@ -204,7 +204,7 @@ func TestUpgradeOverTLS(t *testing.T) {
 func TestUpgradeHeaders(t *testing.T) {
 	asked := make(chan http.Header, 1)
 	answer := changing("Connection: X-Hop, upgrade\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nUpgrade: WebSocket\r\nContent-Length: 5\r\n"+
-		"Alt-Svc: h3=\":443\"\r\nSec-WebSocket-Accept: s3p\r\nSec-WebSocket-Protocol: chat\r\nSet-Cookie: a=b\r\n", silent)
+		"Alt-Svc: h3=\":443\"\r\nX_Strangler_Side: extracted\r\nX-Strangler-Side: extracted\r\nSec-WebSocket-Accept: s3p\r\nSec-WebSocket-Protocol: chat\r\nSet-Cookie: a=b\r\n", silent)
 	s := serve(t, state(1, capability.Legacy, 0), func(w http.ResponseWriter, r *http.Request) { asked <- r.Header; answer(w, r) }, nil,
 		func(_ *Options, d *capability.Document) { d.Traffic.Subject = capability.Subject{} })
 	conn, _, res := dialled(t, s.url, "GET /api/orders/live HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade, X-Mine\r\nX-Mine: 1\r\nX-Forwarded-For: 6.6.6.6\r\n"+
@@ -212,7 +212,7 @@ func TestUpgradeHeaders(t *testing.T) {
 	conn.Close()
 	h := res.Header
 	for name, want := range map[string]string{"Connection": "Upgrade", "Upgrade": "WebSocket", "Sec-Websocket-Accept": "s3p", "Sec-Websocket-Protocol": "chat",
-		"X-Hop": "", "Keep-Alive": "", "Alt-Svc": "", "Content-Length": "", headerSide: "legacy"} {
+		"X-Hop": "", "Keep-Alive": "", "Alt-Svc": "", "Content-Length": "", "X_strangler_side": "", headerSide: "legacy"} {
 		if got := strings.Join(h[name], "|"); got != want {
 			t.Errorf("answer: %s: %q, want %q", name, got, want)
 		}

@@ -20,6 +20,21 @@ func Scrub(h http.Header, trusted bool, dropped Names) {
 	}
 }
 
+// ScrubOurs drops from what an upstream has sent every header that only this proxy says,
+// in every spelling, but the one of them that is an upstream's to say, spelled as it
+// is here. It does not allocate.
+func ScrubOurs(h http.Header, but string) {
+	for name := range h {
+		if len(name) < len(ourFamily) || name[0]|0x20 != 'x' || name == but {
+			continue
+		}
+		var family [len(ourFamily)]byte
+		if string(spelled(family[:0], name[:len(ourFamily)])) == ourFamily {
+			delete(h, name)
+		}
+	}
+}
+
 // Names are names of headers as spelled gives them.
 type Names map[string]bool
 
