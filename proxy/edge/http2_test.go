@@ -45,6 +45,10 @@ func TestMalformedHTTP2IsRefused(t *testing.T) {
 		{":authority", "[x]", "400"},
 		{":authority", "::1", "400"},
 		{":authority", "shop.example:8o", "400"},
+		{":authority", "shop.example:65535", "200"},
+		{":authority", "shop.example:65536", "400"},
+		{":authority", "[::1]:99999", "400"},
+		{":authority", "a@shop.example", "reset"}, // by net/http
 		{":authority", ":80", "400"},
 		{":authority", "shop.example:", "200"},
 		{":authority", "xn--\xc3\xa9", "400"},

@@ -5,11 +5,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 )
 
 var (
 	errHost       = errors.New("malformed host")
+	errTarget     = errors.New("a target in absolute form that is no address of HTTP")
 	errBodyLength = errors.New("Content-Length is not that of the body")
 )
 
@@ -24,6 +26,8 @@ func wellFormed(r *http.Request) error {
 		return errNoHost
 	case !validHost(r.Host):
 		return errHost
+	case !validTarget(r.URL):
+		return errTarget
 	case r.ProtoMajor < 2:
 		return nil
 	case !token([]byte(r.Method)), strings.ContainsAny(r.RequestURI, " \t#"),
@@ -59,6 +63,19 @@ func lengthHTTP2(r *http.Request) error {
 	return nil
 }
 
+// validTarget wants a target in absolute form to be ours to answer (RFC 9110, section
+// 7.4): of HTTP, with a host, and with nobody before it, who would be meant to deceive
+// (section 4.2.4).
+func validTarget(u *url.URL) bool {
+	switch u.Scheme {
+	case "":
+		return true
+	case "http", "https":
+		return u.Host != "" && u.User == nil
+	}
+	return false
+}
+
 // validHost is as strict as a name or address with a port needs; it goes into
 // routes, lists, URLs and redirects of whoever reads it.
 func validHost(host string) bool {
@@ -69,9 +86,23 @@ func validHost(host string) bool {
 	if inner, ok := strings.CutPrefix(name, "["); ok {
 		inner, ok = strings.CutSuffix(inner, "]")
 		a, err := netip.ParseAddr(inner)
-		return ok && err == nil && a.Is6() && a.Zone() == "" && only(port, "")
+		return ok && err == nil && a.Is6() && a.Zone() == "" && validPort(port)
 	}
-	return name != "" && len(name) <= 253 && only(port, "") && only(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_")
+	return name != "" && len(name) <= 253 && validPort(port) && only(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_")
+}
+
+// validPort takes none as well, which a host may end with (RFC 3986, section 3.2.3).
+func validPort(port string) bool {
+	n := 0
+	for i := range len(port) {
+		if port[i] < '0' || port[i] > '9' {
+			return false
+		}
+		if n = 10*n + int(port[i]-'0'); n > 65535 {
+			return false
+		}
+	}
+	return true
 }
 
 // only reports whether text is made of digits and of others.
