@@ -220,6 +220,7 @@ func (x *exchange) attempt(req *http.Request, e *pool.Endpoint, to reach) (*http
 		return nil, fmt.Errorf("exchange with %s: %w", e.Address(), err)
 	}
 	x.hearGRPC(res.Header)
+	empty(res)
 	to.rewrite.answer(res.Header, e.URL(), x.origin, base{public: x.request.URL.EscapedPath(), own: out.URL.EscapedPath()})
 	x.watch(req, res, e)
 	return res, nil

@@ -8,11 +8,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"strangler/capability"
+	"strangler/proxy/pool"
 )
 
 // What has no body has none on the other side, and no framing of one either.
@@ -109,6 +112,75 @@ func TestConformAnswersWithoutBody(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A 205 has no content (RFC 9110, 15.3.6), whatever its side sends. What it sends is
+// dropped, its trailer too, and the connections on both sides go on in step. A small
+// body does not even cost the one to the side.
+func TestConformResetContent(t *testing.T) {
+	bodies := map[string]int{"none": 0, "small": 100, "large": 4 << 20}
+	conform(t, func(t *testing.T, c pairing) {
+		var mu sync.Mutex
+		sources := map[string]bool{}
+		r := c.start(t, func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			sources[r.RemoteAddr] = true
+			mu.Unlock()
+			q := r.URL.Query()
+			size := bodies[q.Get("body")]
+			if q.Has("known") {
+				w.Header().Set("Content-Length", fmt.Sprint(size))
+			} else {
+				w.Header().Set("Trailer", "X-Sum")
+				defer w.Header().Set("X-Sum", "1")
+			}
+			w.Header().Set("X-Stays", "1")
+			status, _ := strconv.Atoi(q.Get("status"))
+			w.WriteHeader(status)
+			_ = http.NewResponseController(w).Flush()
+			_, _ = io.CopyN(w, zeros{}, int64(size)) // the proxy may have enough of a large one
+		})
+		for _, body := range []string{"none", "small", "large"} {
+			mu.Lock()
+			clear(sources)
+			mu.Unlock()
+			for _, known := range []string{"", "&known"} {
+				for _, method := range []string{"GET", "POST", "HEAD"} {
+					a, res := r.get(method, "/api/orders/1?status=205&body="+body+known, 205, nil)
+					if a.body != "" || res.ContentLength != 0 || len(res.TransferEncoding) > 0 || len(res.Trailer) > 0 || a.header.Get("X-Stays") != "1" {
+						t.Errorf("%s, %s%s: %d bytes, length %d %v, %v, %v", method, body, known, len(a.body), res.ContentLength, res.TransferEncoding, a.header, res.Trailer)
+					}
+					if a, _ = r.get("GET", "/api/orders/1?status=200&body=small&known", 200, nil); len(a.body) != 100 {
+						t.Errorf("behind %s, %s%s: %d bytes", method, body, known, len(a.body))
+					}
+				}
+			}
+			mu.Lock()
+			if n := len(sources); body != "large" && n != 1 {
+				t.Errorf("%s: %d connections to the side", body, n)
+			}
+			mu.Unlock()
+		}
+	})
+}
+
+// The same to the byte, for a client that keeps its connection.
+func TestResetContentOnTheWire(t *testing.T) {
+	r := pairing{fronts[0], backs[0], pool.Standard}.start(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(205)
+		_, _ = io.WriteString(w, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Smuggled: 1\r\n\r\n")
+	})
+	conn, err := net.Dial("tcp", r.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	_, _ = io.WriteString(conn, "GET /api/orders/1 HTTP/1.1\r\nHost: x\r\n\r\nGET /api/orders/2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	b, err := io.ReadAll(conn)
+	if err != nil || strings.Contains(string(b), "X-Smuggled") || strings.Count(string(b), "HTTP/1.1 205 ") != 2 || strings.Count(string(b), "Content-Length: 0\r\n") != 2 {
+		t.Errorf("%v\n%s", err, b)
+	}
 }
 
 // HTTP/1.0 knows neither chunks nor 1xx: the end of the connection ends a body of
