@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,13 +26,8 @@ func TestRequestsThatCannotBeSentBlameNobody(t *testing.T) {
 			touchy(20*time.Second))
 		r.set(state(2, capability.Extracted, capability.Whole))
 		for _, field := range [][2]string{{"trailer", "a b"}, {":authority", "xn--é"}, {":authority", "xn--zz--ß"}} {
-			conn, err := net.Dial("tcp", r.address)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-			status := ""
+			conn := connect(t, r.address)
+			status, err := "", error(nil)
 			if front.major == 2 {
 				status, err = stream(conn, "abc", field)
 			} else {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -170,12 +169,7 @@ func TestResetContentOnTheWire(t *testing.T) {
 		w.WriteHeader(205)
 		_, _ = io.WriteString(w, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Smuggled: 1\r\n\r\n")
 	})
-	conn, err := net.Dial("tcp", r.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	conn := connect(t, r.address)
 	_, _ = io.WriteString(conn, "GET /api/orders/1 HTTP/1.1\r\nHost: x\r\n\r\nGET /api/orders/2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	b, err := io.ReadAll(conn)
 	if err != nil || strings.Contains(string(b), "X-Smuggled") || strings.Count(string(b), "HTTP/1.1 205 ") != 2 || strings.Count(string(b), "Content-Length: 0\r\n") != 2 {
@@ -199,11 +193,7 @@ func TestConformHTTP10Client(t *testing.T) {
 			_, _ = w.Write(b)
 		})
 		for _, path := range []string{"/api/orders/known", "/api/orders/unknown"} {
-			conn, err := net.Dial("tcp", r.address)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
+			conn := connect(t, r.address)
 			fmt.Fprintf(conn, "POST %s HTTP/1.0\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", path)
 			b, err := io.ReadAll(conn)
 			if err != nil {

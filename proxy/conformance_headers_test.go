@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -20,10 +19,7 @@ import (
 // talk sends bytes on a connection of its own, and reads the answer.
 func (r *rig) talk(request string) answer {
 	r.t.Helper()
-	conn, err := net.Dial("tcp", r.address)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	conn := connect(r.t, r.address)
 	defer conn.Close()
 	if _, err := io.WriteString(conn, request); err != nil {
 		r.t.Fatal(err)
@@ -31,7 +27,8 @@ func (r *rig) talk(request string) answer {
 	method, _, _ := strings.Cut(request, " ")
 	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
-		return answer{err: err}
+		line, _, _ := strings.Cut(request, "\r\n")
+		return answer{err: fmt.Errorf("the answer to %s: %w", line, err)}
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)

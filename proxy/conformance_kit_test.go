@@ -96,6 +96,7 @@ type rig struct {
 // nothing may be in flight any more.
 func (c pairing) start(t *testing.T, h http.HandlerFunc, adjust ...func(*Options, *capability.Document)) *rig {
 	t.Helper()
+	watched(t)
 	up := c.back.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor != c.back.major {
 			t.Errorf("the upstream is spoken to by %s", r.Proto)
@@ -133,6 +134,7 @@ func (b back) serve(t *testing.T, h http.Handler, adjust ...func(*http.Server)) 
 // there, which is then plain HTTP/1.
 func (c pairing) before(t *testing.T, up *httptest.Server, address string, adjust ...func(*Options, *capability.Document)) *rig {
 	t.Helper()
+	watched(t)
 	r := &rig{pairing: c, t: t, upstream: up, log: &syncBuffer{}, left: make(chan struct{}, 64)}
 	certificate := testCertificate(t)
 	u := capability.Upstream{Endpoints: []string{address}, Protocol: c.back.protocol}
@@ -215,7 +217,7 @@ func (r *rig) open(certificate certificateOfTests) {
 	transport.Protocols.SetHTTP1(r.front.major == 1)
 	transport.Protocols.SetHTTP2(r.front.major == 2 && r.front.tls)
 	transport.Protocols.SetUnencryptedHTTP2(r.front.major == 2 && !r.front.tls)
-	r.client = &http.Client{Transport: transport, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	r.client = &http.Client{Transport: transport, Timeout: longest, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	r.t.Cleanup(transport.CloseIdleConnections)
 }
 
@@ -243,7 +245,7 @@ func (r *rig) settled() {
 // request is one to the proxy, with header names and values in turn.
 func (r *rig) request(method, path string, body io.Reader, header ...string) *http.Request {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), method, r.url+path, body)
+	req, err := http.NewRequestWithContext(r.t.Context(), method, r.url+path, bounded(r.t, method+" "+path, body))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -257,12 +259,7 @@ func (r *rig) request(method, path string, body io.Reader, header ...string) *ht
 func (r *rig) send(req *http.Request) (answer, *http.Response) {
 	r.t.Helper()
 	res, err := r.client.Do(req)
-	if err != nil {
-		return answer{err: err}, nil
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	return answer{res.StatusCode, res.Header, string(b), err}, res
+	return answered(req, res, err), res
 }
 
 // get fails the test unless the answer is a whole one with that status.

@@ -275,15 +275,10 @@ func TestATrialDoesNotWaitForAnUpload(t *testing.T) {
 func TestBodiesThatEndEarlyAre400(t *testing.T) {
 	overFronts(t, edge.Limits{}, 20*time.Second, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) },
 		func(t *testing.T, r *rig) {
-			conn, err := net.Dial("tcp", r.address)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			conn := connect(t, r.address)
 			if r.front.major == 1 {
 				_, _ = io.WriteString(conn, "POST /api/orders/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabc")
-				_ = conn.(*net.TCPConn).CloseWrite()
+				_ = conn.CloseWrite()
 				res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 				if err != nil || res.StatusCode != 400 || !res.Close {
 					t.Fatalf("%+v %v", res, err)
@@ -339,15 +334,10 @@ func TestClientsThatWentAwayGetNothing(t *testing.T) {
 	}, touchy(20*time.Second))
 	defer close(hang)
 	r.set(state(2, capability.Extracted, capability.Whole))
-	conn, err := net.Dial("tcp", r.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn := connect(t, r.address)
 	_, _ = io.WriteString(conn, "GET /api/orders/1 HTTP/1.1\r\nHost: a\r\n\r\n")
 	<-arrived
-	_ = conn.(*net.TCPConn).CloseWrite() // which is how net/http knows
+	_ = conn.CloseWrite() // which is how net/http knows
 	if b, err := io.ReadAll(conn); len(b) > 0 || err != nil {
 		t.Errorf("%q %v", b, err)
 	}

@@ -3,11 +3,14 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -47,6 +50,63 @@ func (s *syncBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
+}
+
+// longest bounds a request of a test, from its first byte to the last of its answer. It
+// is long beyond all load: whatever takes that long hangs.
+const longest = time.Minute
+
+// bounded is a body that ends with an error after the longest time. net/http's client
+// waits, whatever its timeout, for the end of a Read of its request's body when the
+// connection has ended without an answer.
+func bounded(t testing.TB, what string, body io.Reader) io.Reader {
+	pipe, ok := body.(*io.PipeReader)
+	if !ok {
+		return body
+	}
+	timer := time.AfterFunc(longest, func() { _ = pipe.CloseWithError(errors.New("the body of " + what + " does not end")) })
+	t.Cleanup(func() { timer.Stop() })
+	return body
+}
+
+// watched ends the run with the stacks of all goroutines where the test, with what it
+// cleans up, hangs: a channel that nobody sends on, a server whose handlers wait for a
+// test that has failed. It is to be called before anything else is cleaned up.
+func watched(t testing.TB) {
+	t.Helper()
+	timer := time.AfterFunc(5*longest, func() {
+		debug.SetTraceback("all")
+		panic(t.Name() + " hangs")
+	})
+	t.Cleanup(func() { timer.Stop() })
+}
+
+// connect opens a connection of the test's own, on which nothing takes longer than a
+// request may. It is closed with the test.
+func connect(t testing.TB, address string) *net.TCPConn {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(address, "http://"), longest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(longest)); err != nil {
+		t.Fatal(err)
+	}
+	return conn.(*net.TCPConn)
+}
+
+// answered reads an answer to its end.
+func answered(r *http.Request, res *http.Response, err error) answer {
+	if err != nil {
+		return answer{err: err} // which names the request
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		err = fmt.Errorf("the answer to %s %s: %w", r.Method, r.URL, err)
+	}
+	return answer{res.StatusCode, res.Header, string(b), err}
 }
 
 // answering returns a server that names itself, and runs a handler first.
@@ -89,6 +149,7 @@ func switching(e capability.Effective) capability.Effective {
 // serve starts a proxy; h of each side may be nil.
 func serve(t *testing.T, e capability.Effective, legacy, extracted http.HandlerFunc, adjust ...func(*Options, *capability.Document)) *served {
 	t.Helper()
+	watched(t)
 	s := &served{t: t, legacy: answering(t, "legacy", legacy), extracted: answering(t, "extracted", extracted), log: &syncBuffer{}}
 	options := Options{ID: "p1", Legacy: capability.Upstream{Endpoints: []string{s.legacy.URL}},
 		Log: slog.New(slog.NewJSONHandler(s.log, nil))}
@@ -110,6 +171,7 @@ func serve(t *testing.T, e capability.Effective, legacy, extracted http.HandlerF
 	t.Cleanup(front.Close)
 	s.url = front.URL
 	s.client = front.Client()
+	s.client.Timeout = longest
 	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return s
 }
@@ -130,7 +192,7 @@ type answer struct {
 
 func (s *served) do(method, path, user string, body io.Reader) answer {
 	s.t.Helper()
-	r, err := http.NewRequest(method, s.url+path, body)
+	r, err := http.NewRequest(method, s.url+path, bounded(s.t, method+" "+path, body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -142,12 +204,7 @@ func (s *served) do(method, path, user string, body io.Reader) answer {
 
 func (s *served) send(r *http.Request) answer {
 	res, err := s.client.Do(r)
-	if err != nil {
-		return answer{err: err}
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	return answer{res.StatusCode, res.Header, string(b), err}
+	return answered(r, res, err)
 }
 
 func (s *served) get(path, user string) answer { return s.do("GET", path, user, nil) }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -46,11 +45,7 @@ func TestRefusalsDoNotWaitForTheBody(t *testing.T) {
 				if c.status == 413 && framing[0] == 'T' {
 					t.Skip("what is not announced is not refused before it comes")
 				}
-				conn, err := net.Dial("tcp", r.address)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer conn.Close()
+				conn := connect(t, r.address)
 				_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\n%s", c.path, framing)
 				_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second)) // and body_stall is 20 s
 				in := bufio.NewReader(conn)
@@ -84,12 +79,7 @@ func TestRefusalsDoNotWaitForTheBody(t *testing.T) {
 // Whoever has sent all of its request keeps its connection, refused or not.
 func TestRefusalsOfSmallBodiesKeepTheConnection(t *testing.T) {
 	r := refusing(t)
-	conn, err := net.Dial("tcp", r.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn := connect(t, r.address)
 	in := bufio.NewReader(conn)
 	for _, c := range refusals {
 		for _, framing := range []string{"Content-Length: 12\r\n\r\ntwelve bytes", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"} {
@@ -115,12 +105,7 @@ func TestRefusalsOfSmallBodiesKeepTheConnection(t *testing.T) {
 func TestRefusalsAskForNoBody(t *testing.T) {
 	r := refusing(t)
 	for _, c := range refusals {
-		conn, err := net.Dial("tcp", r.address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		conn := connect(t, r.address)
 		_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 12\r\n\r\n", c.path)
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || res.StatusCode != c.status || !res.Close {

@@ -152,7 +152,7 @@ func TestClientsHearOfTheEndOfTheGrace(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				res, err := transport.RoundTrip(req)
+				res, err := (&http.Client{Transport: transport, Timeout: longest}).Do(req)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -217,12 +217,7 @@ func TestMalformedBodyIs400(t *testing.T) {
 		_, _ = io.WriteString(w, "taken")
 	}, nil)
 	_, address := startEdge(t, s, time.Second)
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn := connect(t, address)
 	_, _ = io.WriteString(conn, "POST /api/orders/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
 	eventually(t, "the write is under way", func() bool { now, _ := s.serving("orders"); return now.Writes == 1 })
 	_, _ = io.WriteString(conn, "3\nabc\r\n0\r\n\r\n")

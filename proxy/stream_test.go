@@ -39,13 +39,9 @@ func echo(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-func upgrade(t *testing.T, address, path string) (net.Conn, *bufio.Reader) {
+func upgrade(t *testing.T, address, path string) (*net.TCPConn, *bufio.Reader) {
 	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
+	conn := connect(t, address)
 	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", path)
 	r := bufio.NewReader(conn)
 	res, err := http.ReadResponse(r, nil)
@@ -261,6 +257,7 @@ func TestMintedCookie(t *testing.T) {
 	secure := httptest.NewTLSServer(s.Proxy)
 	defer secure.Close()
 	client := secure.Client()
+	client.Timeout = longest
 	client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} //nolint:gosec // a test's own server
 	res, err := client.Get(secure.URL + "/api/orders/1")
 	if err != nil {
@@ -358,10 +355,7 @@ func TestTrailersOfRequestsAreScrubbed(t *testing.T) {
 		got <- r.Trailer
 	}, nil)
 	for _, announce := range []string{"X-Sum, X-Forwarded-For, X_real_ip, X-Strangler-Side", "X-Sum"} {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := connect(t, s.url)
 		fmt.Fprintf(conn, "POST /api/orders/1 HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\nTrailer: %s\r\nConnection: close\r\n\r\n"+
 			"4\r\nbody\r\n0\r\nX-Sum: 1\r\nX-Forwarded-For: 6.6.6.6\r\nX_real_ip: 6.6.6.6\r\nX-Strangler-Side: extracted\r\nAuthorization: x\r\n\r\n", announce)
 		answer, _ := io.ReadAll(conn)
@@ -397,7 +391,9 @@ func TestInformationalAnswersLeaveHeadersOfOuterHandlers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := outer.Client().Do(r)
+	client := outer.Client()
+	client.Timeout = longest
+	res, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

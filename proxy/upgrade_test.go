@@ -70,12 +70,7 @@ func nextReply(r *bufio.Reader) (reply, error) {
 // dialled sends a request and returns the connection with the answer read from it.
 func dialled(t *testing.T, address, raw string) (*net.TCPConn, *bufio.Reader, reply) {
 	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn := connect(t, address)
 	if _, err := io.WriteString(conn, raw); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +79,7 @@ func dialled(t *testing.T, address, raw string) (*net.TCPConn, *bufio.Reader, re
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conn.(*net.TCPConn), r, res
+	return conn, r, res
 }
 
 // body reads an ordinary answer to its end.
@@ -389,7 +384,7 @@ func TestHTTP2HasNoTunnels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := transport.RoundTrip(r)
+	res, err := (&http.Client{Transport: transport, Timeout: longest}).Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,8 @@ func TestUploadEndsWithTheRequest(t *testing.T) {
 			front.Config.ErrorLog = log.New(said, "", 0)
 			front.Start()
 			defer front.Close()
+			client := front.Client()
+			client.Timeout = longest
 			var wg sync.WaitGroup
 			for i := range 6 {
 				wg.Go(func() {
@@ -39,7 +41,7 @@ func TestUploadEndsWithTheRequest(t *testing.T) {
 						if n%2 == 0 {
 							body = struct{ io.Reader }{body} // chunked
 						}
-						res, err := front.Client().Post(front.URL+"/api/orders/1", "text/plain", body)
+						res, err := client.Post(front.URL+"/api/orders/1", "text/plain", body)
 						if err != nil {
 							if !c.broken { // before its beginning was flushed, an answer that breaks off is nothing
 								t.Errorf("write %d of %d: %v", n, i, err)

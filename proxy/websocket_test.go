@@ -69,12 +69,7 @@ func TestEventStreamsAreToldOfTheDrain(t *testing.T) {
 	}, nil)
 	const grace = 500 * time.Millisecond
 	stop, address := startEdge(t, s, grace)
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn := connect(t, address)
 	_, _ = io.WriteString(conn, http2.ClientPreface)
 	f := http2.NewFramer(conn, conn)
 	var block bytes.Buffer
