@@ -170,12 +170,28 @@ func (r reading) leaks(before reading) []string {
 	return all
 }
 
+// heapBound is by how much a heap may grow, and which of the two bounds that is.
+func heapBound(before int64) (most int64, which string) {
+	if tenth := before / 10; tenth > heapFloor {
+		return tenth, "10 %"
+	}
+	return heapFloor, "the floor"
+}
+
 // grown says whether the heap is larger than before by more than may be.
 func (r reading) grown(before reading) []string {
-	if most := before.Heap + max(before.Heap/10, heapFloor); r.Heap > most {
-		return []string{fmt.Sprintf("heap of %.2f MiB, where it was %.2f MiB at first", mib(r.Heap), mib(before.Heap))}
+	if most, _ := heapBound(before.Heap); r.Heap > before.Heap+most {
+		return []string{fmt.Sprintf("heap of %.2f MiB, where it was %.2f MiB at first: %s", mib(r.Heap), mib(before.Heap), r.growth(before))}
 	}
 	return nil
 }
+
+// growth puts the heap's into words, with the bound that held for it.
+func (r reading) growth(before reading) string {
+	most, which := heapBound(before.Heap)
+	return fmt.Sprintf("%+.1f %%, bounded by %s, which is %.1f %% (%.2f MiB)", percent(r.Heap-before.Heap, before.Heap), which, percent(most, before.Heap), mib(most))
+}
+
+func percent(part, whole int64) float64 { return 100 * float64(part) / float64(max(whole, 1)) }
 
 func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }

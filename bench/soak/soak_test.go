@@ -113,6 +113,30 @@ func TestEveryViolationCounts(t *testing.T) {
 	}
 }
 
+// A growth that is within the floor alone is to be seen, not just let pass.
+func TestTheGrowthOfTheHeapIsTold(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		first, last int64
+		want        string
+	}{
+		{20 << 20, 21 << 20, "+5.0 %, bounded by 10 %, which is 10.0 % (2.00 MiB)"},
+		{1 << 20, 1<<20 + 1<<18, "+25.0 %, bounded by the floor, which is 25.0 % (0.25 MiB)"},
+		{2 << 20, 1 << 20, "-50.0 %, bounded by the floor, which is 12.5 % (0.25 MiB)"},
+	} {
+		r := summary{First: reading{Heap: c.first}, Last: reading{Heap: c.last}}
+		var out strings.Builder
+		if r.print(&out); !strings.Contains(out.String(), "heap: "+c.want+"; not judged\n") {
+			t.Errorf("%d to %d: want %q in\n%s", c.first, c.last, c.want, out.String())
+		}
+		r.judgeHeap = true
+		out.Reset()
+		if r.print(&out); !strings.Contains(out.String(), "heap: "+c.want+"\n") {
+			t.Errorf("judged: want %q in\n%s", c.want, out.String())
+		}
+	}
+}
+
 // The verdict on writes does not depend on what clients were told.
 func TestASecondArrivalIsFound(t *testing.T) {
 	t.Parallel()

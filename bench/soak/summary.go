@@ -71,6 +71,11 @@ func (r *summary) print(out io.Writer) {
 	fmt.Fprintf(table, "heap\t%.2f MiB\t%.2f MiB\t\t\t\n", mib(r.First.Heap), mib(r.Last.Heap))
 	fmt.Fprintf(table, "descriptors\t%d\t%d\t\t\t\n", r.First.Descriptors, r.Last.Descriptors)
 	_ = table.Flush() // to a terminal or a buffer
+	judged := ""
+	if !r.judgeHeap {
+		judged = "; not judged"
+	}
+	fmt.Fprintf(out, "heap: %s%s\n", r.Last.growth(r.First), judged)
 	fmt.Fprintf(out, "\n%d requests, %d reloads, %d endpoint changes, %d faults in %.0f s; a change took effect within %.2f s; seed %d\n",
 		r.Requests, r.Reloads, r.Changes, r.Faults, r.Took.Seconds(), r.Effect.Seconds(), r.Seed)
 	for _, f := range r.Findings {
