@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -78,39 +79,70 @@ const soon = 100 * time.Millisecond // a timeout, and less than the pauses of th
 // A client that takes an answer in pieces, with pauses that are longer than the
 // timeout, gets all of it.
 func TestSlowReadersAreNotCutByTheTimeout(t *testing.T) {
-	const size = 24 << 20 // more than the buffers on the way take
-	overFronts(t, edge.Limits{}, time.Second, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		if strings.HasSuffix(r.URL.Path, "/large") {
-			_, _ = io.CopyN(w, zeros{}, size)
-		}
-	}, func(t *testing.T, r *rig) {
-		dialer := net.Dialer{}
-		r.client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := dialer.DialContext(ctx, network, address)
-			if err == nil {
-				_ = c.(*net.TCPConn).SetReadBuffer(64 << 10)
-			}
-			return c, err
-		}
-		for _, method := range []string{"GET", "POST"} {
-			if method == "POST" {
-				// It is for the whole of the answer, which takes a busy machine its time.
-				r.doc.Resilience.Timeout = 3 * time.Second
-				r.set(state(3, capability.Extracted, capability.Whole))
-			}
-			res, err := r.client.Do(r.request(method, "/api/orders/large", nil))
-			if err != nil {
-				t.Fatal(err)
-			}
-			passes(r.doc.Resilience.Timeout + time.Second)
-			n, err := io.Copy(io.Discard, res.Body)
-			res.Body.Close()
-			if n != size || err != nil {
-				t.Errorf("%s: %d of %d bytes, %v\n%s", method, n, size, err, r.log)
-			}
-		}
-	})
+	const timeout = 3 * time.Second // bounds what the side does between two pieces, and of a write all of it
+	for _, method := range []string{"GET", "POST"} {
+		t.Run(method, func(t *testing.T) {
+			// The answers end when their clients have paused: what is there then is what the
+			// buffers on the way take, and no more for a busy machine to carry in time.
+			var paused sync.Map // chan struct{} by the name of the test
+			overFronts(t, edge.Limits{}, timeout, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				if !strings.HasSuffix(r.URL.Path, "/large") {
+					return
+				}
+				over, _ := paused.Load(r.Header.Get("X-Test"))
+				for piece := make([]byte, 64<<10); ; {
+					if _, err := w.Write(piece); err != nil {
+						return
+					}
+					select {
+					case <-over.(chan struct{}):
+						_, _ = io.WriteString(w, "end")
+						return
+					default:
+					}
+				}
+			}, func(t *testing.T, r *rig) {
+				if method == "POST" {
+					r.doc.Resilience.Timeout = 5 * time.Second
+					r.set(state(3, capability.Extracted, capability.Whole))
+				}
+				var small *net.TCPConn
+				r.client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+					c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+					if err == nil {
+						small = c.(*net.TCPConn)
+						_ = small.SetReadBuffer(64 << 10)
+					}
+					return c, err
+				}
+				over := make(chan struct{})
+				paused.Store(t.Name(), over)
+				res, err := r.client.Do(r.request(method, "/api/orders/large", nil, "X-Test", t.Name()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				passes(r.doc.Resilience.Timeout + time.Second)
+				_ = small.SetReadBuffer(4 << 20)
+				close(over)
+				last := make([]byte, 0, 3)
+				n, err := io.Copy(tail{&last}, res.Body)
+				if string(last) != "end" || err != nil {
+					t.Errorf("%d bytes that end with %q, %v\n%s", n, last, err, r.log)
+				}
+			})
+		})
+	}
+}
+
+// tail keeps the last three bytes of what is written.
+type tail struct{ last *[]byte }
+
+func (w tail) Write(p []byte) (int, error) {
+	*w.last = append(*w.last, p[max(0, len(p)-3):]...)
+	*w.last = (*w.last)[max(0, len(*w.last)-3):]
+	return len(p), nil
 }
 
 // The timeout is of the side: it begins when the request has come in.
