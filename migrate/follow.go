@@ -43,6 +43,9 @@ func (m *Mover) follow(ctx context.Context, r *record) error {
 	defer func() {
 		m.mu.Lock()
 		m.following = nil
+		if m.phase == capability.PhaseFollowing {
+			m.phase = capability.PhasePreparing // whoever looks must not take no stream for streams that are well
+		}
 		m.mu.Unlock()
 	}()
 	// What came or went with a partition while nobody looked is told before more is

@@ -222,3 +222,29 @@ func testResetTakesEverythingBack(t *testing.T, kind capability.Capture) {
 	m.follows(m.Mover)                       // and begun anew
 	m.verify(capability.Legacy, 0)
 }
+
+// TestFollowingMeansStreams: a move whose streams have ended for good is not told as
+// one that follows, not even until its end is: whoever waits for it to follow would
+// take it for well.
+func TestFollowingMeansStreams(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, capability.CaptureWAL, shop, shopData()).created()
+	stop := m.follows(m.Mover)
+	stop()
+	m.exec(capability.Legacy, fmt.Sprintf(`SELECT pg_drop_replication_slot('%s')`, slotName(m.name, capability.Legacy)))
+	ended := make(chan error, 1)
+	go func() { ended <- m.Run(t.Context()) }()
+	for {
+		select {
+		case err := <-ended:
+			if !errors.As(err, new(*migrate.HaltError)) {
+				t.Errorf("without its slot: %v", err)
+			}
+			return
+		default:
+		}
+		if s := m.Status(); s.Phase == capability.PhaseFollowing && len(s.Streams) == 0 {
+			t.Fatalf("it follows without streams: %+v", s)
+		}
+	}
+}
