@@ -23,6 +23,7 @@ type Database interface {
 	Moves
 	Borders
 	Sequencer
+	SequenceNames
 	Captured
 	Beginnings
 	Target
