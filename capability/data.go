@@ -70,7 +70,9 @@ type Table struct {
 	Where    string   // SQL over the legacy table's columns: the rows that move; empty: all
 	// Lossy agrees to a mapping on whose way back something is lost.
 	Lossy bool
-	Line  int
+	// Divided says that the legacy table is listed twice. The mover sets it, for itself.
+	Divided bool
+	Line    int
 }
 
 // NamedSequence is a sequence that an application draws from by its name.

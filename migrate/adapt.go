@@ -158,7 +158,7 @@ func (m *Mover) takeUp(ctx context.Context, r record, now layout) (record, bool,
 // changes from before it was there may still be on their way.
 func keepMissing(was, is []Pair) {
 	for i := range is {
-		at := slices.IndexFunc(was, func(p Pair) bool { return p.Legacy.ID == is[i].Legacy.ID })
+		at := slices.IndexFunc(was, func(p Pair) bool { return p.Legacy.ID == is[i].Legacy.ID && p.Extracted.ID == is[i].Extracted.ID })
 		if at < 0 {
 			continue
 		}

@@ -28,21 +28,24 @@ func differences(now layout, followed []Pair) finding {
 		j.lost = append(j.lost, "the document lists other tables than those that the move began with")
 		return j
 	}
-	for _, s := range now.seen {
-		at := slices.IndexFunc(followed, func(p Pair) bool {
-			return p.Legacy.ID == s.legacy.ID && s.legacy.ID != 0 || p.Legacy.Relation == s.legacy.Relation
-		})
+	for i, s := range now.seen {
+		at := slices.IndexFunc(followed, func(p Pair) bool { return p.Legacy.is(s.legacy) && (!s.doc.Divided || p.Extracted.is(s.extracted)) })
 		if at < 0 || followed[at].Mode != s.doc.Mode {
 			j.lost = append(j.lost, fmt.Sprintf("the document lists table %s, or its mode, since the move has begun", s.doc.Table))
 			continue
 		}
 		a := &altered{doc: s.doc, was: followed[at], legacy: s.legacy, extracted: s.extracted}
 		for _, p := range now.problems {
-			if p.Path == "data.tables."+s.doc.Table {
+			if p.Path == entry(s.doc) {
 				a.problems = append(a.problems, p)
 			}
 		}
-		if i := slices.IndexFunc(now.pairs, func(p Pair) bool { return p.Legacy.Relation == s.legacy.Relation }); i >= 0 {
+		for _, other := range now.seen[:i] {
+			a.told = a.told || s.doc.Divided && other.legacy.Relation == s.legacy.Relation
+		}
+		if i := slices.IndexFunc(now.pairs, func(p Pair) bool {
+			return p.Legacy.Relation == s.legacy.Relation && p.Extracted.Relation == s.extracted.Relation
+		}); i >= 0 {
 			a.is = now.pairs[i]
 		}
 		a.judge(&j)
@@ -63,6 +66,12 @@ type altered struct {
 	instead    []string // what it may rename instead
 	what       []string // that has changed, for people
 	rewritten  []string // rows that came in no stream
+	told       bool     // what is new in the legacy table was told with another part of it
+}
+
+// is says that a table is another one's present form.
+func (t Table) is(now Table) bool {
+	return t.ID == now.ID && now.ID != 0 || t.Relation == now.Relation
 }
 
 func (a *altered) on(side capability.Side) Table {
@@ -262,6 +271,9 @@ func (a *altered) added() {
 		there, ok := a.extracted.Column(as)
 		if _, was := a.was.Extracted.Numbered(there.Number); ok && was {
 			continue // it was there without a partner, with values that a comparison looks at
+		}
+		if !ok && (a.told || slices.Contains(a.is.Elsewhere, c.Name)) {
+			continue
 		}
 		if a.was.Legacy.File != a.legacy.File {
 			a.rewritten = append(a.rewritten, fmt.Sprintf("has got column %s on the legacy side, whose rows were written anew", c.Name))

@@ -33,6 +33,7 @@ type applier struct {
 	session  Session
 	fetcher  Fetcher
 	shapes   *shapes
+	joints   *joints
 	stored   capability.Position // what the target had applied when the session began
 	echo     string              // origin of what the other side's stream has written into the source
 
@@ -66,7 +67,7 @@ type group struct {
 
 func newApplier(s *Stream, session Session) *applier {
 	return &applier{standing: s.standing, changed: s.changed, session: session, fetcher: s.Fetcher,
-		shapes: newShapes(s.From, s.Mappings), stored: session.Progress().Position,
+		shapes: newShapes(s.From, s.Mappings), joints: newJoints(s.From, s.Mappings), stored: session.Progress().Position,
 		echo: OriginName(s.Capability, s.From.Other())}
 }
 
@@ -153,6 +154,7 @@ func (a *applier) begin(ctx context.Context, b Begin, item item) error {
 		}
 	}
 	a.shapes.commit = b.Commit
+	a.joints.begin()
 	a.tx = &transaction{begin: b, early: b.Commit < a.standing.horizonNow()}
 	return nil
 }
@@ -162,17 +164,25 @@ func (a *applier) row(ctx context.Context, r Row, bytes int) error {
 		return nil
 	}
 	a.tx.emptied = nil
-	c, err := a.shapes.row(r)
+	changes, err := a.shapes.row(r)
 	if err != nil {
 		return err
 	}
 	g := &a.group
-	if len(g.keys) < changedCap {
-		g.keys = append(g.keys, a.shapes.keys(c, r)...)
-	} else {
-		g.full = true
+	for _, c := range changes {
+		if len(g.keys) < changedCap {
+			g.keys = append(g.keys, a.shapes.keys(c, r)...)
+		} else {
+			g.full = true
+		}
+		whole, err := a.joints.take(c)
+		if err != nil {
+			return err
+		}
+		for _, c := range whole {
+			g.add(c, bytes, a.tx)
+		}
 	}
-	g.add(c, bytes, a.tx)
 	if len(g.pending) < groupChanges && g.bytes < groupBytes {
 		return nil
 	}
@@ -206,8 +216,11 @@ func (a *applier) truncate(t Truncate) error {
 	}
 	a.group.emptied = true
 	a.tx.emptied = append(a.tx.emptied, c.Tables...)
-	a.group.add(c, 0, a.tx)
-	return nil
+	whole, err := a.joints.take(c)
+	for _, c := range whole {
+		a.group.add(c, 0, a.tx)
+	}
+	return err
 }
 
 func (a *applier) commit(ctx context.Context, c Commit) error {
@@ -218,6 +231,15 @@ func (a *applier) commit(ctx context.Context, c Commit) error {
 	}
 	if c.Commit < a.stored {
 		return nil
+	}
+	if !tx.skip {
+		left, err := a.joints.end()
+		if err != nil {
+			return err
+		}
+		for _, change := range left {
+			a.group.add(change, 0, tx)
+		}
 	}
 	for _, nonce := range tx.markers {
 		a.standing.mark(nonce, c.End)

@@ -55,7 +55,7 @@ const (
 
 // setAside frees the targets of what is made again after the copy.
 func (m *Mover) setAside(ctx context.Context, l layout) error {
-	asides, err := m.Extracted.SetAside(ctx, m.Document.Name, relations(l.pairs, capability.Extracted))
+	asides, err := m.Extracted.SetAside(ctx, m.Document.Name, distinct(relations(l.pairs, capability.Extracted)))
 	if err != nil || len(asides) == 0 {
 		return err
 	}
@@ -167,7 +167,7 @@ func asideNames(asides []Aside) []string {
 
 // asides notes in the plan what a backfill will set aside.
 func (p *planner) asides(ctx context.Context, _, extracted Database) error {
-	asides, err := extracted.Secondary(ctx, relations(p.layout.pairs, capability.Extracted))
+	asides, err := extracted.Secondary(ctx, distinct(relations(p.layout.pairs, capability.Extracted)))
 	asides = slices.DeleteFunc(asides, func(a Aside) bool { // rows are known by it
 		return slices.ContainsFunc(p.layout.pairs, func(pair Pair) bool {
 			return pair.Extracted.Relation == a.Table && pair.Extracted.KeyIndex == a.Name

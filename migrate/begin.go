@@ -37,7 +37,7 @@ func (m *Mover) begin(ctx context.Context, move Move, found bool) (layout, error
 	if err := m.legacyOwns(ctx); err != nil {
 		return l, err
 	}
-	if err := m.Gates.Prepare(ctx, relations(l.moved(), capability.Legacy), relations(l.moved(), capability.Extracted)); err != nil {
+	if err := m.Gates.Prepare(ctx, distinct(relations(l.moved(), capability.Legacy)), distinct(relations(l.moved(), capability.Extracted))); err != nil {
 		return l, err
 	}
 	if !found {
@@ -159,13 +159,13 @@ func (m *Mover) start(ctx context.Context, l layout, move Move, w Writer) (Ancho
 	if err := m.dropStream(ctx, capability.Legacy); err != nil {
 		return nil, move, err
 	}
-	if err := w.Empty(ctx, relations(l.pairs, capability.Extracted)); err != nil {
+	if err := w.Empty(ctx, distinct(relations(l.pairs, capability.Extracted))); err != nil {
 		return nil, move, err
 	}
 	if err := m.identify(ctx, capability.Legacy, l.pairs); err != nil {
 		return nil, move, err
 	}
-	snapshot, err := m.captures[capability.Legacy].CreateStream(ctx, relations(l.pairs, capability.Legacy), true)
+	snapshot, err := m.captures[capability.Legacy].CreateStream(ctx, distinct(relations(l.pairs, capability.Legacy)), true)
 	if err != nil {
 		return nil, move, err
 	}
@@ -215,7 +215,7 @@ func (m *Mover) prepareReverse(ctx context.Context, pairs []Pair) error {
 	if _, err := m.knows(ctx, capability.Extracted, moved, ""); err != nil {
 		return err
 	}
-	snapshot, err := m.captures[capability.Extracted].CreateStream(ctx, relations(moved, capability.Extracted), false)
+	snapshot, err := m.captures[capability.Extracted].CreateStream(ctx, distinct(relations(moved, capability.Extracted)), false)
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func crossing(ctx context.Context, legacy Catalog, l layout) ([]ForeignKey, erro
 			moved = append(moved, d.From.Relation)
 		}
 	}
-	return crossingOf(ctx, legacy, moved)
+	return crossingOf(ctx, legacy, distinct(moved))
 }
 
 func crossingOf(ctx context.Context, c Catalog, moved []Relation) ([]ForeignKey, error) {

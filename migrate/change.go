@@ -19,6 +19,9 @@ type Change struct {
 	Moved bool
 	// Tables are emptied together; for a truncation only.
 	Tables []int
+	// Halves are the changes of two tables that are one change of the table in which
+	// they are joined, or the one of them that changes it. Then there are no Values.
+	Halves []Change
 }
 
 // ChangeKind says what a change does.

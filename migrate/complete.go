@@ -26,7 +26,7 @@ func (m *Mover) complete(ctx context.Context, l layout, move Move) error {
 	if err != nil {
 		return err
 	}
-	if err := m.rebuild(ctx, relations(l.pairs, capability.Extracted)); err != nil {
+	if err := m.rebuild(ctx, distinct(relations(l.pairs, capability.Extracted))); err != nil {
 		return err
 	}
 	if err := m.unaltered(ctx, l.pairs); err != nil {

@@ -43,7 +43,7 @@ func (p *planner) border(ctx context.Context, legacy, extracted Database) error 
 			p.refuse(capability.Problem{Path: "data.border", Line: b.Line, Value: b.Constraint, Message: "no foreign key of this name crosses the border", Mend: "take the entry out"})
 		}
 	}
-	outside, err := crossingOf(ctx, extracted, relations(p.layout.moved(), capability.Extracted))
+	outside, err := crossingOf(ctx, extracted, distinct(relations(p.layout.moved(), capability.Extracted)))
 	if err != nil {
 		return err
 	}

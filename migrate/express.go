@@ -30,6 +30,8 @@ func (e *ExpressionError) Error() string { return e.Reason + ": " + e.Mend }
 type expressed struct {
 	forward, reverse []Computed
 	where            *Expression
+	// elsewhere is what other parts of a table that is divided do with its columns.
+	elsewhere map[string]claim
 }
 
 // expresser asks both databases for the expressions of one table. Each is read by
@@ -72,7 +74,7 @@ func express(ctx context.Context, doc capability.Table, here, there Table, legac
 }
 
 func (e *expresser) report(key string, line int, value, message, mend string) {
-	e.problems = append(e.problems, capability.Problem{Path: "data.tables." + e.doc.Table, Line: line, Value: value, Message: key + ": " + message, Mend: mend})
+	e.problems = append(e.problems, capability.Problem{Path: entry(e.doc), Line: line, Value: value, Message: key + ": " + message, Mend: mend})
 }
 
 // forward reads what fills one column of the extracted table.

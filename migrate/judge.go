@@ -49,6 +49,7 @@ func judge(p Pair, renames map[string]string, here, there Facts, begun bool) ver
 	t.narrower()
 	t.remarks()
 	t.mapped()
+	t.divided()
 	return t.verdicts
 }
 

@@ -56,7 +56,7 @@ func (p *Pair) across(columns []string) []string {
 }
 
 func (p Pair) keyProblems(doc capability.Table) []capability.Problem {
-	path := "data.tables." + doc.Table
+	path := entry(doc)
 	if len(p.Legacy.Key) == 0 {
 		return []capability.Problem{{Path: path, Line: doc.Line, Value: p.Legacy.String(), Message: "the table has no primary key and no unique index over columns that are NOT NULL, so its rows cannot be told apart",
 			Mend: fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (…), or CREATE UNIQUE INDEX over NOT NULL columns; where no columns will do, ADD COLUMN row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, on both sides (it rewrites the table); or leave the table out", p.Legacy.SQL())}}
@@ -92,11 +92,13 @@ func (m *Mover) identify(ctx context.Context, side capability.Side, pairs []Pair
 	if side == capability.Legacy && m.kinds[side] != capability.CaptureWAL {
 		return nil
 	}
+	done := map[Relation]bool{}
 	for _, p := range pairs {
 		t := p.On(side)
-		if t.KeyIndex == "" {
+		if t.KeyIndex == "" || done[t.Relation] {
 			continue
 		}
+		done[t.Relation] = true
 		if err := m.databases[side].Identify(ctx, m.Document.Name, t.Relation, t.KeyIndex, side == capability.Legacy); err != nil {
 			return err
 		}

@@ -38,7 +38,8 @@ type surveyed interface {
 func survey(ctx context.Context, doc capability.Document, legacy, extracted surveyed) (layout, error) {
 	var l layout
 	var from, to []Relation
-	for _, t := range doc.Data.Tables {
+	tables := divides(doc.Data.Tables)
+	for _, t := range tables {
 		from = append(from, ParseRelation(t.Table))
 		to = append(to, ParseRelation(renamedTable(t)))
 	}
@@ -50,33 +51,52 @@ func survey(ctx context.Context, doc capability.Document, legacy, extracted surv
 	if err != nil {
 		return l, err
 	}
-	for i, t := range doc.Data.Tables {
-		refuse := func(message, mend string) {
-			l.problems = append(l.problems, capability.Problem{Path: "data.tables." + t.Table, Line: t.Line, Message: message, Mend: mend})
-		}
+	parts := make([]part, len(tables))
+	unread := make([][]capability.Problem, len(tables))
+	for i, t := range tables {
 		t.Mode = mode(t)
+		parts[i] = part{doc: t, here: here[i], there: there[i]}
+		if here[i].Kind == "" {
+			continue
+		}
+		if parts[i].expressions, unread[i], err = express(ctx, t, here[i], there[i], legacy, extracted); err != nil {
+			return l, err
+		}
+		parts[i].claims = claims(t, here[i], there[i], parts[i].expressions)
+	}
+	for i, p := range parts {
+		t, expressions, problems := p.doc, p.expressions, unread[i]
+		refuse := func(message, mend string) {
+			l.problems = append(l.problems, capability.Problem{Path: entry(t), Line: t.Line, Message: message, Mend: mend})
+		}
 		l.seen = append(l.seen, seen{doc: t, legacy: here[i], extracted: there[i]})
 		if here[i].Kind == "" {
 			refuse("the legacy database has no table "+from[i].String(), "write the name as the database has it, with its schema where that is not public")
 			continue
-		}
-		expressions, problems, err := express(ctx, t, here[i], there[i], legacy, extracted)
-		if err != nil {
-			return l, err
 		}
 		l.problems, l.unread = append(l.problems, problems...), append(l.unread, located(doc, problems)...)
 		definition := Definition{From: here[i], To: to[i], Rename: t.Columns, Mode: t.Mode, Exists: there[i].Kind != "", Omit: left(t, here[i]), Computed: expressions.forward}
 		l.all = append(l.all, definition)
 		if !definition.Exists {
 			l.missing = append(l.missing, definition)
+			key := here[i].Key
+			if len(key) == 0 && len(here[i].Candidates) > 0 {
+				key = here[i].Candidates[0].Columns
+			}
+			both := twice(parts, i, key)
+			l.problems, l.unread = append(l.problems, both...), append(l.unread, located(doc, both)...) // it would be made with them
 			refuse("the extracted database has no table "+to[i].String(), "strangler data plan "+doc.Name+" --create")
 			continue
 		}
 		if len(problems) > 0 {
 			continue // without its expressions, whatever they fill would be a problem too
 		}
+		expressions.elsewhere = elsewhere(parts, i)
 		pair, problems := newPair(t, here[i], there[i], expressions)
-		l.problems = append(l.problems, problems...)
+		if others := others(parts, i); len(others) > 0 {
+			pair.Sibling = to[others[0]].String()
+		}
+		l.problems = slices.Concat(l.problems, problems, together(parts, i, l.pairs, pair))
 		l.pairs = append(l.pairs, pair)
 	}
 	l.problems = located(doc, l.problems)

@@ -42,7 +42,7 @@ type link struct {
 // newLink opens both connections, the target's first: where to resume is written
 // there. The caller closes the link.
 func newLink(ctx context.Context, s *Stream) (*link, error) {
-	session, err := s.Target.Applier(ctx, s.Capability, s.From, s.Fence, s.Mappings)
+	session, err := s.Target.Applier(ctx, s.Capability, s.From, s.Fence, Joined(s.Mappings))
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func (t *trial) mapped() {
 	for _, c := range t.Legacy.Columns {
 		moves := slices.ContainsFunc(t.Columns, func(p ColumnPair) bool { return p.Legacy == c.Name })
 		_, there := t.Extracted.Column(t.names[c.Name])
-		t.note(!moves && !there && !c.Generated && !contains(t.Reverse, c.Name), "", "column %s of the legacy table stays behind: a row that comes back keeps what it has there, and one that extracted inserts gets the default", c.Name)
+		t.note(!moves && !there && !c.Generated && !contains(t.Reverse, c.Name) && !slices.Contains(t.Elsewhere, c.Name), "", "column %s of the legacy table stays behind: a row that comes back keeps what it has there, and one that extracted inserts gets the default", c.Name)
 	}
 	t.note(t.Lossy, "", "the way back may lose something (reverse: lossy): a verification compares only what goes from the owner to the other side")
 	t.note(t.Where != nil, "", "rows of the legacy table for which this is not true stay where they are, and so does whoever writes them: the gate shuts the whole table")
@@ -82,7 +82,7 @@ func (p *planner) identity(pair Pair, side capability.Side, f Facts) {
 		return
 	}
 	if why := pair.whole(side); why != "" {
-		p.refuse(capability.Problem{Path: "data.tables." + pair.Legacy.Relation.String(), Line: p.line(pair.Legacy.Relation),
+		p.refuse(capability.Problem{Path: p.path(pair), Line: p.line(pair),
 			Message: fmt.Sprintf("the log of the %s database does not bring old rows of %s whole: %s", side, pair.On(side).Relation, why),
 			Mend:    "ALTER TABLE " + pair.On(side).SQL() + " REPLICA IDENTITY FULL"})
 	}

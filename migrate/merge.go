@@ -158,7 +158,7 @@ func differs(columns []string) string {
 // compareKeys orders two lines by their keys, as both databases have.
 func (c comparison) compareKeys(a, b []byte) (int, error) {
 	left, right := bytes.Split(a, []byte{'\t'}), bytes.Split(b, []byte{'\t'})
-	if terms := len(c.from.Terms); len(left) != terms || len(right) != terms {
+	if terms := len(c.names); len(left) != terms || len(right) != terms {
 		return 0, fmt.Errorf("compare %s: a line has %d and %d columns instead of %d", c.mapping.From.Relation, len(left), len(right), terms)
 	}
 	for i, at := range c.keyAt {

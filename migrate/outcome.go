@@ -12,7 +12,7 @@ func (p *planner) conclude() {
 	for i := range p.plan.Tables {
 		t := &p.plan.Tables[i]
 		for _, problem := range p.problems {
-			if name, ok := strings.CutPrefix(problem.Path, "data.tables."); ok && (name == t.Table || ParseRelation(name).String() == t.Table) {
+			if Concerns(problem, t.Table, t.As) {
 				t.Reasons = append(t.Reasons, Remark{Message: problem.Message, Mend: problem.Mend})
 			}
 		}

@@ -20,7 +20,12 @@ func NewPair(doc capability.Table, legacy, extracted Table) (Pair, []capability.
 // them.
 func newPair(doc capability.Table, legacy, extracted Table, e expressed) (Pair, []capability.Problem) {
 	m := &matching{doc: doc, filled: map[string]bool{}, Pair: Pair{Mode: doc.Mode, Legacy: legacy, Extracted: extracted,
-		Forward: e.forward, Reverse: e.reverse, Where: e.where, Lossy: doc.Lossy}}
+		Forward: e.forward, Reverse: e.reverse, Where: e.where, Lossy: doc.Lossy}, elsewhere: e.elsewhere}
+	for _, c := range legacy.Columns {
+		if e.elsewhere[c.Name].fills != "" {
+			m.Elsewhere = append(m.Elsewhere, c.Name)
+		}
+	}
 	if doc.Mode == capability.Copy {
 		m.Reverse = nil // there is no way back
 	}
@@ -36,6 +41,7 @@ func newPair(doc capability.Table, legacy, extracted Table, e expressed) (Pair, 
 	}
 	m.back()
 	m.chooseKey()
+	m.Elsewhere = slices.DeleteFunc(m.Elsewhere, func(name string) bool { return slices.Contains(m.Legacy.Key, name) }) // it is in both
 	m.problems = append(m.problems, m.keyProblems(doc)...)
 	return m.Pair, m.problems
 }
@@ -43,13 +49,15 @@ func newPair(doc capability.Table, legacy, extracted Table, e expressed) (Pair, 
 // matching is a pair that is being made.
 type matching struct {
 	Pair
-	doc      capability.Table
-	filled   map[string]bool // extracted columns
-	problems []capability.Problem
+	doc    capability.Table
+	filled map[string]bool // extracted columns
+	// elsewhere is what other parts of the legacy table do with its columns.
+	elsewhere map[string]claim
+	problems  []capability.Problem
 }
 
 func (m *matching) report(value, message, mend string) {
-	m.problems = append(m.problems, capability.Problem{Path: "data.tables." + m.doc.Table, Line: m.doc.Line, Value: value, Message: message, Mend: mend})
+	m.problems = append(m.problems, capability.Problem{Path: entry(m.doc), Line: m.doc.Line, Value: value, Message: message, Mend: mend})
 }
 
 // computed takes the columns of both sides that expressions fill.
@@ -118,7 +126,7 @@ func (m *matching) column(c Column) {
 	case m.forward(as) && renamed:
 		m.report(c.Name, fmt.Sprintf("column %q of %s is filled twice: from %q, and by an expression", as, m.Extracted.Relation, c.Name), "take one out of columns:")
 	case !ok && c.Generated:
-	case m.forward(as), !ok && (contains(m.Reverse, c.Name) || inputs(m.Forward, c.Name)):
+	case m.forward(as), !ok && (contains(m.Reverse, c.Name) || inputs(m.Forward, c.Name) || m.elsewhere[c.Name].looked):
 		m.stays(c)
 	case !ok:
 		m.report(c.Name, fmt.Sprintf("the extracted table %s has no column %q for it", m.Extracted.Relation, as), "add it there, rename it under columns:, or leave it behind by `omit: ["+c.Name+"]`")
@@ -135,7 +143,7 @@ func (m *matching) column(c Column) {
 // stays looks at a legacy column that does not move as it is: a row that comes
 // back must find a value for it.
 func (m *matching) stays(c Column) {
-	if m.Mode != capability.Copy && !contains(m.Reverse, c.Name) && c.NotNull && c.Default == "" && c.Identity == "" && !c.Generated {
+	if m.Mode != capability.Copy && !slices.Contains(m.Elsewhere, c.Name) && !contains(m.Reverse, c.Name) && c.NotNull && c.Default == "" && c.Identity == "" && !c.Generated {
 		m.report(c.Name, fmt.Sprintf("column %q of %s does not move, is NOT NULL and has no default: a row that extracted inserts could not come back", c.Name, m.Legacy.Relation),
 			fmt.Sprintf("ALTER TABLE %s ALTER %s DROP NOT NULL, or give it a default, or compute it by reverse:", m.Legacy.SQL(), sqlName(c.Name)))
 	}

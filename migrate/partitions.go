@@ -66,7 +66,7 @@ func partitioned(pairs []Pair, side capability.Side) []Relation {
 			list = append(list, p.On(side).Relation)
 		}
 	}
-	return list
+	return distinct(list)
 }
 
 // kindPartitioned is that of pg_class.

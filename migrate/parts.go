@@ -15,11 +15,11 @@ func (p *planner) parts(ctx context.Context, legacy, extracted Database) error {
 	for _, d := range p.layout.all {
 		all = append(all, d.From.Relation)
 	}
-	here, err := legacy.Parts(ctx, all, nil)
+	here, err := legacy.Parts(ctx, distinct(all), nil)
 	if err != nil {
 		return err
 	}
-	there, err := extracted.Parts(ctx, relations(p.layout.pairs, capability.Extracted), here)
+	there, err := extracted.Parts(ctx, distinct(relations(p.layout.pairs, capability.Extracted)), here)
 	if err != nil {
 		return err
 	}

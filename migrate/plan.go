@@ -151,7 +151,9 @@ func (p *planner) tables(ctx context.Context, legacy, extracted Database) error 
 		t := TablePlan{Table: d.From.Relation.String(), As: d.To.String(), Mode: d.Mode, Rows: d.From.Rows, Bytes: d.From.Bytes, Disk: here[i].Total,
 			Chunks: len(remaining(0, Extent{Blocks: d.From.Pages, Bytes: d.From.Bytes}, nil, chunkBytes)), Estimate: p.estimate(d.From.Rows, d.From.Bytes), Identity: identity(d.From.Key, here[i].ReplicaID), Renames: d.Rename, Omitted: d.Omit}
 		t.Computed = computedPlans(nil, capability.Extracted, d.Computed)
-		if j := slices.IndexFunc(p.layout.pairs, func(pair Pair) bool { return pair.Legacy.Relation == d.From.Relation }); j >= 0 {
+		if j := slices.IndexFunc(p.layout.pairs, func(pair Pair) bool {
+			return pair.Legacy.Relation == d.From.Relation && pair.Extracted.Relation == d.To
+		}); j >= 0 {
 			pair := p.layout.pairs[j]
 			t.Computed, t.Lossy = computedPlans(t.Computed, capability.Legacy, pair.Reverse), pair.Lossy
 			if pair.Where != nil {
@@ -163,7 +165,7 @@ func (p *planner) tables(ctx context.Context, legacy, extracted Database) error 
 			p.identity(pair, capability.Extracted, there[j])
 			v := judge(pair, d.Rename, here[i], there[j], p.plan.Begun)
 			for _, o := range v.obstacles {
-				p.refuse(capability.Problem{Path: "data.tables." + t.Table, Line: p.line(d.From.Relation), Message: o.Message, Mend: o.Mend})
+				p.refuse(capability.Problem{Path: p.path(pair), Line: p.line(pair), Message: o.Message, Mend: o.Mend})
 			}
 			notes = append(append(notes, p.captureNotes(there[j], capability.Extracted)...), v.notes...)
 		}
@@ -183,14 +185,23 @@ func computedPlans(list []ComputedPlan, side capability.Side, computed []Compute
 	return list
 }
 
-// line is where the document names a legacy table.
-func (p *planner) line(r Relation) int {
-	for _, t := range p.doc.Data.Tables {
-		if ParseRelation(t.Table) == r {
-			return t.Line
+// of is the document's entry of a pair.
+func (p *planner) of(pair Pair) capability.Table {
+	for _, t := range divides(p.doc.Data.Tables) {
+		if ParseRelation(t.Table) == pair.Legacy.Relation && ParseRelation(renamedTable(t)) == pair.Extracted.Relation {
+			return t
 		}
 	}
-	return 0
+	return capability.Table{Table: pair.Legacy.Relation.String()}
+}
+
+// line is where the document names a pair's tables, path is how problems name them.
+func (p *planner) line(pair Pair) int { return p.of(pair).Line }
+
+func (p *planner) path(pair Pair) string {
+	t := p.of(pair)
+	t.Table, t.As = pair.Legacy.Relation.String(), pair.Extracted.Relation.String()
+	return entry(t)
 }
 
 // estimate is the time that a backfill takes at the speed of the document, or at
@@ -222,7 +233,7 @@ func (p *planner) rights(ctx context.Context, legacy, extracted Database) error 
 		database Database
 		side     capability.Side
 	}{{legacy, capability.Legacy}, {extracted, capability.Extracted}} {
-		problems, err := side.database.Rights(ctx, relations(p.layout.pairs, side.side), p.captures[side.side].kind, p.plan.Begun)
+		problems, err := side.database.Rights(ctx, distinct(relations(p.layout.pairs, side.side)), p.captures[side.side].kind, p.plan.Begun)
 		if err != nil {
 			return err
 		}

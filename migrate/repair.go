@@ -129,7 +129,7 @@ func (m *Mover) recoverStream(ctx context.Context, from capability.Side, pairs [
 	if err := m.identify(ctx, from, pairs); err != nil {
 		return err
 	}
-	snapshot, err := capture.CreateStream(ctx, relations(pairs, from), true)
+	snapshot, err := capture.CreateStream(ctx, distinct(relations(pairs, from)), true)
 	if err != nil {
 		return err
 	}
@@ -149,11 +149,11 @@ func (m *Mover) recoverStream(ctx context.Context, from capability.Side, pairs [
 	defer func() { err = errors.Join(err, there.Close()) }()
 	v := &verification{mover: m, owner: owner, repair: true}
 	d := &direction{from: from, source: source, target: target, capture: capture}
-	for _, p := range pairs {
-		if from != owner && p.Mode != capability.Copy {
+	for _, m := range wholes(mappings(pairs, from)) {
+		if from != owner && m.Pair.Mode != capability.Copy {
 			continue
 		}
-		if _, err := v.pair(ctx, d, here, there, newComparison(p.Direct(from), from, nil), time.Time{}); err != nil {
+		if _, err := v.pair(ctx, d, here, there, newComparison(m, from, nil), time.Time{}); err != nil {
 			return err
 		}
 	}

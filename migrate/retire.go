@@ -191,6 +191,7 @@ func (m *Mover) archived(ctx context.Context) ([]Relation, error) {
 			moved = append(moved, ParseRelation(t.Table))
 		}
 	}
+	moved = distinct(moved)
 	partitions, err := m.Legacy.Partitions(ctx, moved, "")
 	for _, p := range partitions {
 		moved = append(moved, p.Relation)

@@ -43,6 +43,9 @@ type Reader interface {
 	// Ordered writes the rows of a table in the order of the key, one line each in
 	// the text form of COPY: all, or those behind the key with the values of after.
 	Ordered(ctx context.Context, w io.Writer, from Selection, key []KeyColumn, after []string) error
+	// Unpaired counts the rows of either table of a selection of two that have no
+	// partner in the other.
+	Unpaired(ctx context.Context, of Selection) (int64, error)
 	Close() error
 }
 

@@ -36,6 +36,10 @@ type Selection struct {
 	Relation Relation
 	Terms    []Term
 	Where    string // SQL over a row: only those for which it is true; empty: all
+	// With selects of another table: its terms come behind, and only rows that are in
+	// both are selected. On are the columns of either key.
+	With *Selection
+	On   [][2]KeyColumn
 }
 
 // Columns selects columns of all rows as they are.
@@ -67,6 +71,9 @@ func (s *Selection) only(condition *Expression) {
 // Source selects, in the mapping's source, the rows as the target is to have
 // them: term i is the target's column i.
 func (m Mapping) Source() Selection {
+	if m.Halves != nil {
+		return m.joined()
+	}
 	s := Columns(m.From.Relation, m.FromColumns...)
 	s.computed(m.Computed)
 	s.only(m.Where)
@@ -87,6 +94,9 @@ func (m Mapping) Target() Selection {
 // for tables that have no way back.
 func (m Mapping) Compared() (source, target Selection, names []string) {
 	source, target = m.Source(), m.Target()
+	if m.Halves != nil { // for a repair, which has nothing to do with the way back
+		return source, target, m.ToColumns
+	}
 	for _, c := range m.Pair.Columns {
 		names = append(names, c.Legacy)
 	}

@@ -55,19 +55,20 @@ type matched struct{ source, target Sequence }
 // match pairs the sequences of both sides by the columns that they fill.
 func match(mappings []Mapping, source, target []Sequence) (pairs []matched, unmatched []Sequence) {
 	for _, s := range source {
-		i := slices.IndexFunc(mappings, func(m Mapping) bool { return m.From.Relation == s.Table })
-		if i < 0 {
-			continue
-		}
-		m := mappings[i]
-		c := slices.Index(m.FromColumns, s.Column)
-		found := false
-		for _, t := range target {
-			if c >= 0 && t.Table == m.To.Relation && t.Column == m.ToColumns[c] {
-				pairs, found = append(pairs, matched{s, t}), true
+		of, found := false, false
+		for _, m := range mappings { // more than one has a table that is divided
+			if m.From.Relation != s.Table {
+				continue
+			}
+			of = true
+			c := slices.Index(m.FromColumns, s.Column)
+			for _, t := range target {
+				if c >= 0 && t.Table == m.To.Relation && t.Column == m.ToColumns[c] {
+					pairs, found = append(pairs, matched{s, t}), true
+				}
 			}
 		}
-		if !found {
+		if of && !found {
 			unmatched = append(unmatched, s)
 		}
 	}
@@ -81,11 +82,11 @@ func carrySequences(ctx context.Context, source, target Database, mappings []Map
 	for _, m := range mappings {
 		from, to = append(from, m.From.Relation), append(to, m.To.Relation)
 	}
-	here, err := source.Sequences(ctx, from)
+	here, err := source.Sequences(ctx, distinct(from))
 	if err != nil {
 		return err
 	}
-	there, err := target.Sequences(ctx, to)
+	there, err := target.Sequences(ctx, distinct(to))
 	if err != nil {
 		return err
 	}
@@ -119,17 +120,19 @@ func carrySequences(ctx context.Context, source, target Database, mappings []Map
 // sequences tells which sequences a switch sets, and where it sets none.
 func (p *planner) sequences(ctx context.Context, legacy, extracted Database) error {
 	moved := p.layout.moved()
-	here, err := legacy.Sequences(ctx, relations(moved, capability.Legacy))
+	here, err := legacy.Sequences(ctx, distinct(relations(moved, capability.Legacy)))
 	if err != nil {
 		return err
 	}
-	there, err := extracted.Sequences(ctx, relations(moved, capability.Extracted))
+	there, err := extracted.Sequences(ctx, distinct(relations(moved, capability.Extracted)))
 	if err != nil {
 		return err
 	}
 	pairs, unmatched := match(mappings(moved, capability.Legacy), here, there)
 	for _, m := range pairs {
-		p.plan.Sequences = append(p.plan.Sequences, m.source.Relation.String())
+		if name := m.source.Relation.String(); !slices.Contains(p.plan.Sequences, name) {
+			p.plan.Sequences = append(p.plan.Sequences, name)
+		}
 		if (m.source.Increment > 0) != (m.target.Increment > 0) {
 			p.refuse(capability.Problem{Path: "data.tables." + m.source.Table.String(), Message: fmt.Sprintf("sequence %s counts up on one side and down on the other", m.source.Relation),
 				Mend: "give both the same sign of INCREMENT"})

@@ -14,7 +14,9 @@ type shapes struct {
 	from     capability.Side
 	mappings []Mapping
 	commit   capability.Position // of the transaction that is being read
-	known    map[uint32]*fitted
+	// known are the relations, each as every mapping takes it: a table that is divided
+	// between two has two.
+	known map[uint32][]*fitted
 	// written are the forms of rows of numbered relations.
 	written map[form]*fitted
 	// strange are relations without a mapping. They are described and then never
@@ -26,6 +28,7 @@ type shapes struct {
 // the table, how wide, and with how many columns.
 type form struct {
 	relation uint32
+	table    int
 	until    capability.Position
 	width    int16
 	count    int
@@ -47,41 +50,67 @@ type fitted struct {
 }
 
 func newShapes(from capability.Side, mappings []Mapping) *shapes {
-	return &shapes{from: from, mappings: mappings, known: map[uint32]*fitted{}, written: map[form]*fitted{}, strange: map[uint32]Relation{}}
+	return &shapes{from: from, mappings: mappings, known: map[uint32][]*fitted{}, written: map[form]*fitted{}, strange: map[uint32]Relation{}}
 }
 
 // learn takes a relation's description, at its first row or after a change.
 func (s *shapes) learn(shape Shape) error {
-	table := s.mapped(shape)
-	if table < 0 {
+	tables := s.mapped(shape)
+	if len(tables) == 0 {
 		s.strange[shape.ID] = shape.Relation
 		delete(s.known, shape.ID)
 		return nil
 	}
-	m := s.mappings[table]
-	_, _, known := m.between(s.commit)
-	if known && shape.Relation != m.From.Relation {
-		return s.changed(m, fmt.Sprintf("it is called %s now", shape.Relation))
+	list := make([]*fitted, len(tables))
+	for i, table := range tables {
+		f, err := s.learnAs(shape, table)
+		if err != nil {
+			return err
+		}
+		list[i] = f
 	}
-	numbers, err := s.number(shape, m)
-	if err != nil {
-		return err
-	}
-	f, err := s.fit(shape, table, numbers)
-	if err != nil {
-		return err
-	}
-	s.known[shape.ID] = f
+	s.known[shape.ID] = list
 	return nil
 }
 
-// mapped finds the mapping of a relation, which may have had another name.
-func (s *shapes) mapped(shape Shape) int {
-	table := slices.IndexFunc(s.mappings, func(m Mapping) bool { return m.From.ID != 0 && m.From.ID == shape.ID })
-	if table < 0 {
-		table = slices.IndexFunc(s.mappings, func(m Mapping) bool { return m.From.Relation == shape.Relation })
+func (s *shapes) learnAs(shape Shape, table int) (*fitted, error) {
+	m := s.mappings[table]
+	_, _, known := m.between(s.commit)
+	if known && shape.Relation != m.From.Relation {
+		return nil, s.changed(m, fmt.Sprintf("it is called %s now", shape.Relation))
 	}
-	return table
+	numbers, err := s.number(shape, m)
+	if err != nil {
+		return nil, err
+	}
+	return s.fit(shape, table, numbers)
+}
+
+// mapped finds the mappings of a relation, which may have had another name.
+func (s *shapes) mapped(shape Shape) []int {
+	tables := s.indexes(func(m Mapping) bool { return m.From.ID != 0 && m.From.ID == shape.ID })
+	if len(tables) == 0 {
+		tables = s.indexes(func(m Mapping) bool { return m.From.Relation == shape.Relation })
+	}
+	return tables
+}
+
+func (s *shapes) indexes(is func(Mapping) bool) (list []int) {
+	for i, m := range s.mappings {
+		if is(m) {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// taken is a relation as one mapping takes it.
+func (s *shapes) taken(relation uint32, table int) (*fitted, bool) {
+	i := slices.IndexFunc(s.known[relation], func(f *fitted) bool { return f.table == table })
+	if i < 0 {
+		return nil, false
+	}
+	return s.known[relation][i], true
 }
 
 // number finds which columns of the source's table a description tells of.
@@ -192,7 +221,7 @@ func (s *shapes) fit(shape Shape, table int, numbers []int16) (*fitted, error) {
 	for _, c := range m.Computed {
 		f.inputs = append(f.inputs, m.positions(c.Inputs))
 	}
-	if old, ok := s.known[shape.ID]; ok {
+	if old, ok := s.taken(shape.ID, table); ok {
 		if err := s.sameTypes(old, f); err != nil {
 			return nil, err
 		}
@@ -223,7 +252,7 @@ func (s *shapes) as(f *fitted, r Row) (*fitted, error) {
 	}
 	m := s.mappings[f.table]
 	before, after, known := m.between(s.commit)
-	is := form{relation: f.shape.ID, width: r.Width, count: max(len(r.Old), len(r.New))}
+	is := form{relation: f.shape.ID, table: f.table, width: r.Width, count: max(len(r.Old), len(r.New))}
 	if !known {
 		is.until = s.until(m)
 	}
@@ -296,10 +325,10 @@ func (s *shapes) halt(relation Relation, why, mend string) error {
 	return &HaltError{Reason: fmt.Sprintf("table %s has changed: %s", relation, why), Mend: mend}
 }
 
-// find returns the mapping of a relation that something has happened to.
-func (s *shapes) find(id uint32) (*fitted, error) {
-	if f, ok := s.known[id]; ok {
-		return f, nil
+// find returns the mappings of a relation that something has happened to.
+func (s *shapes) find(id uint32) ([]*fitted, error) {
+	if list, ok := s.known[id]; ok {
+		return list, nil
 	}
 	if relation, ok := s.strange[id]; ok {
 		return nil, s.halt(relation, "it is not among the tables of this move, or was renamed", "rename it back, then find and mend what was written meanwhile with: strangler data repair")
@@ -307,13 +336,24 @@ func (s *shapes) find(id uint32) (*fitted, error) {
 	return nil, fmt.Errorf("read change stream: relation %d was not described", id)
 }
 
-// row turns a row into a change.
-func (s *shapes) row(r Row) (Change, error) {
-	f, err := s.find(r.Relation)
+// row turns a row into a change of each mapping that takes it.
+func (s *shapes) row(r Row) ([]Change, error) {
+	list, err := s.find(r.Relation)
 	if err != nil {
-		return Change{}, err
+		return nil, err
 	}
-	if f, err = s.as(f, r); err != nil {
+	changes := make([]Change, len(list))
+	for i, f := range list {
+		if changes[i], err = s.change(f, r); err != nil {
+			return nil, err
+		}
+	}
+	return changes, nil
+}
+
+func (s *shapes) change(f *fitted, r Row) (Change, error) {
+	f, err := s.as(f, r)
+	if err != nil {
 		return Change{}, err
 	}
 	if err := f.whole(r); err != nil {
@@ -421,7 +461,7 @@ func (f *fitted) moved(c Change) bool {
 // keys are the rows that a change touches, packed for Changed: the row as it was
 // and, where the key moves, as it becomes.
 func (s *shapes) keys(c Change, r Row) []string {
-	f := s.known[r.Relation]
+	f, _ := s.taken(r.Relation, c.Table) // the change came from there
 	if c.Kind == ChangeDelete || c.Kind == ChangeUpdate && !c.Moved {
 		return []string{packKey(c.Table, c.Key)}
 	}
@@ -443,11 +483,13 @@ func (s *shapes) keys(c Change, r Row) []string {
 func (s *shapes) truncate(t Truncate) (Change, error) {
 	c := Change{Kind: ChangeTruncate}
 	for _, id := range t.Relations {
-		f, err := s.find(id)
+		list, err := s.find(id)
 		if err != nil {
 			return Change{}, err
 		}
-		c.Tables = append(c.Tables, f.table)
+		for _, f := range list {
+			c.Tables = append(c.Tables, f.table)
+		}
 	}
 	return c, nil
 }

@@ -116,6 +116,10 @@ type Pair struct {
 	Where   *Expression `json:",omitempty"` // over the legacy row: which ones move; nil: all
 	// Lossy: the way back need not give what the way there was given.
 	Lossy bool `json:",omitempty"`
+	// Sibling is the other part of a legacy table that is divided, on the extracted
+	// side, and Elsewhere are the legacy columns that come back from there.
+	Sibling   string   `json:",omitempty"`
+	Elsewhere []string `json:",omitempty"`
 }
 
 // ColumnPair is one column under its two names.
@@ -149,6 +153,9 @@ type Mapping struct {
 	Inputs []string
 	Where  *Expression // over rows of From: those that are there for To; nil: all
 	Guard  *Expression // over rows of To: those that may be written; nil: all
+	// Halves are the mappings of two tables whose rows are joined in To, where this is
+	// that of whole rows: its columns come from them.
+	Halves []Mapping
 	// Past is what From was like before, in order: each up to its position. Changes
 	// that commit behind the last of them are of From as it is.
 	Past []Past

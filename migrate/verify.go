@@ -150,7 +150,7 @@ func (p Pair) computes(legacy, extracted string) bool {
 func generated(p Pair, doc capability.Document) (both []ColumnPair, skipped []string) {
 	var renames map[string]string
 	for _, t := range doc.Data.Tables {
-		if ParseRelation(t.Table) == p.Legacy.Relation {
+		if ParseRelation(t.Table) == p.Legacy.Relation && ParseRelation(renamedTable(t)) == p.Extracted.Relation {
 			renames = t.Columns
 		}
 	}
@@ -177,8 +177,8 @@ func generated(p Pair, doc capability.Document) (both []ColumnPair, skipped []st
 		switch {
 		case ok && !p.computes(c.Name, as) && (c.Generated || to.Generated):
 			both, compared[as] = append(both, ColumnPair{c.Name, as}), true
-		case contains(p.Reverse, c.Name) || inputs(p.Forward, c.Name):
-			// Compared by what is computed from it.
+		case contains(p.Reverse, c.Name) || inputs(p.Forward, c.Name) || slices.Contains(p.Elsewhere, c.Name):
+			// Compared by what is computed from it, or with the other part of the table.
 		default:
 			skipped = append(skipped, fmt.Sprintf("%s.%s: only in legacy", p.Legacy.Relation, c.Name))
 		}

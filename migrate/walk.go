@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,9 @@ func (v *verification) group(ctx context.Context, from capability.Side, pairs []
 		return ErrNotFollowing
 	}
 	all := mappings(pairs, from)
+	if v.repair {
+		all = wholes(all)
+	}
 	tries := 0
 	for at := v.at(from); at.table < len(all); {
 		before := *at
@@ -72,6 +76,9 @@ func (v *verification) stretch(ctx context.Context, d *direction, all []Mapping,
 	for at.table < len(all) {
 		m := all[at.table]
 		extra, skipped := generated(m.Pair, v.mover.Document)
+		if m.Halves != nil {
+			extra = nil
+		}
 		c := newComparison(m, d.from, extra)
 		c.after = at.after
 		last, err := v.pair(ctx, d, source, target, c, old)
@@ -79,7 +86,11 @@ func (v *verification) stretch(ctx context.Context, d *direction, all []Mapping,
 			return err
 		}
 		if at.after == nil {
-			v.status.Skipped = append(v.status.Skipped, skipped...)
+			for _, name := range skipped { // once, of a table that is divided
+				if !slices.Contains(v.status.Skipped, name) {
+					v.status.Skipped = append(v.status.Skipped, name)
+				}
+			}
 		}
 		if last != nil {
 			at.after = last
@@ -129,6 +140,11 @@ func (v *verification) unknown() {
 func (v *verification) pair(ctx context.Context, d *direction, source, target Reader, c comparison, until time.Time) (last []string, err error) {
 	if !v.repair {
 		return v.table(ctx, source, target, c, until)
+	}
+	if c.mapping.Halves != nil {
+		if err := unpaired(ctx, source, c.mapping); err != nil {
+			return nil, err
+		}
 	}
 	if c.repair, err = d.target.OpenRepair(ctx, v.mover.Document.Name, d.from, c.mapping); err != nil {
 		return nil, err

@@ -74,7 +74,7 @@ func (c *cli) planTables(plan migrate.Plan, problems []capability.Problem) {
 			c.paragraph("    ", text)
 		}
 		for _, problem := range problems {
-			if ofTable(problem) == t.Table {
+			if migrate.Concerns(problem, t.Table, t.As) {
 				c.problem("    ", problem)
 			}
 		}
@@ -83,19 +83,10 @@ func (c *cli) planTables(plan migrate.Plan, problems []capability.Problem) {
 		}
 	}
 	for _, problem := range problems {
-		if name := ofTable(problem); name != "" && !slices.ContainsFunc(plan.Tables, func(t migrate.TablePlan) bool { return t.Table == name }) {
+		if name := migrate.ProblemTable(problem); name != "" && !slices.ContainsFunc(plan.Tables, func(t migrate.TablePlan) bool { return t.Table == name }) {
 			c.problem("  ", problem)
 		}
 	}
-}
-
-// ofTable is the table that a problem is about, as plans write it.
-func ofTable(p capability.Problem) string {
-	name, ok := strings.CutPrefix(p.Path, "data.tables.")
-	if !ok {
-		return ""
-	}
-	return migrate.ParseRelation(name).String()
 }
 
 // mappingLines tells what becomes of a table's rows and columns.
@@ -175,7 +166,7 @@ func (c *cli) planSettings(plan migrate.Plan, problems []capability.Problem) {
 	c.out.line("")
 	c.out.line(c.out.bold("Rights and settings"))
 	for _, p := range problems {
-		if p.Path != "data.border" && ofTable(p) == "" {
+		if p.Path != "data.border" && migrate.ProblemTable(p) == "" {
 			c.problem("  ", p)
 		}
 	}

@@ -110,7 +110,7 @@ func (v value) sequences() []capability.NamedSequence {
 func (v value) tables() []capability.Table {
 	items, _ := v.list()
 	var tables []capability.Table
-	from, to := map[string]bool{}, map[string]bool{}
+	from, to := map[string][]capability.Table{}, map[string]bool{}
 	for _, item := range items {
 		s := item.section()
 		if s == nil {
@@ -119,12 +119,11 @@ func (v value) tables() []capability.Table {
 		table, ok := s.table()
 		switch {
 		case !ok:
-		case from[qualified(table.Table)]:
-			item.problem("names a table that is listed already: "+table.Table, "take one out; one table to two is not there yet")
 		case to[qualified(table.As)]:
 			item.problem("maps a second table to "+table.As, "give it another name by `as`; two tables to one is not there yet")
-		default:
-			from[qualified(table.Table)], to[qualified(table.As)] = true, true
+		case item.divides(table, from[qualified(table.Table)]):
+			from[qualified(table.Table)] = append(from[qualified(table.Table)], table)
+			to[qualified(table.As)] = true
 			tables = append(tables, table)
 		}
 	}

@@ -59,7 +59,7 @@ func (c claimed) clashes(d capability.Document) []capability.Problem {
 		if table.Mode != capability.Move {
 			continue
 		}
-		if owner, taken := c.tables[qualified(table.Table)]; taken {
+		if owner, taken := c.tables[qualified(table.Table)]; taken && owner.Name != d.Name {
 			problems = append(problems, capability.Problem{
 				File: d.File, Line: table.Line, Path: fmt.Sprintf("data.tables[%d].table", i), Value: table.Table,
 				Message: fmt.Sprintf("is moved by capability %s as well (%s)", owner.Name, owner.File),

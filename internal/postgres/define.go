@@ -17,16 +17,20 @@ import (
 // and indexes.
 func (d *Database) Define(ctx context.Context, definitions []migrate.Definition) (migrate.DDL, error) {
 	f := &definer{database: d, schemas: map[string]bool{"public": true}, all: definitions, wanted: map[migrate.Relation]migrate.Definition{}}
-	for _, definition := range definitions {
-		if !definition.Exists {
-			f.relations = append(f.relations, definition.From.Relation)
-			f.wanted[definition.From.Relation] = definition
+	first, second := parted(definitions)
+	steps := []func(context.Context) error{f.parts, f.tables, f.partitions, f.constraints, f.indexes, f.drops, f.renames, f.computed, f.omissions}
+	for i, round := range [][]migrate.Definition{first, second} {
+		if f.make(round, i > 0); len(f.relations) == 0 {
+			continue
+		}
+		for _, step := range steps {
+			if err := step(ctx); err != nil {
+				return migrate.DDL{}, fmt.Errorf("define tables of %s database: %w", d.side, err)
+			}
 		}
 	}
-	for _, step := range []func(context.Context) error{f.parts, f.tables, f.partitions, f.constraints, f.indexes, f.drops, f.renames, f.computed, f.foreignKeys, f.omissions} {
-		if err := step(ctx); err != nil {
-			return migrate.DDL{}, fmt.Errorf("define tables of %s database: %w", d.side, err)
-		}
+	if err := f.foreignKeys(ctx); err != nil {
+		return migrate.DDL{}, fmt.Errorf("define tables of %s database: %w", d.side, err)
 	}
 	return f.ddl, nil
 }
@@ -55,6 +59,7 @@ type definer struct {
 	all       []migrate.Definition
 	relations []migrate.Relation // that are made, in order
 	wanted    map[migrate.Relation]migrate.Definition
+	second    bool // these are the second parts of tables that are divided
 }
 
 func (f *definer) add(format string, args ...any) {
@@ -131,6 +136,7 @@ func (f *definer) tables(ctx context.Context) error {
 		return err
 	}
 	made := map[migrate.Relation]bool{}
+	sequences = f.drawn(sequences)
 	for _, s := range sequences {
 		if s.Identity || made[s.Relation] {
 			continue
@@ -157,7 +163,7 @@ func (f *definer) tables(ctx context.Context) error {
 		}
 		lines := make([]string, 0, len(definition.From.Columns))
 		for _, c := range definition.From.Columns {
-			lines = append(lines, "\t"+column(c, identities[c.Name]))
+			lines = append(lines, "\t"+column(f.numbered(definition, c), identities[c.Name]))
 		}
 		f.schema(definition.To.Schema)
 		f.add("CREATE TABLE %s (\n%s\n)%s", quote.Relation(definition.To), strings.Join(lines, ",\n"), partitioning[relation]+storage[relation])
@@ -215,6 +221,10 @@ func (f *definer) constraints(ctx context.Context) error {
 		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, i)
 		JOIN pg_constraint k ON k.conrelid = format('%I.%I', w.schema, w.name)::regclass AND k.contype IN ('p', 'u', 'c', 'x')
 		ORDER BY w.i, k.contype <> 'p', k.conname`, func(to migrate.Relation, name, text string) {
+		if f.second { // its name is taken by that of the first part
+			f.add("ALTER TABLE %s ADD %s", quote.Relation(to), text)
+			return
+		}
 		f.add("ALTER TABLE %s ADD CONSTRAINT %s %s", quote.Relation(to), quote.Ident(name), text)
 	})
 }
@@ -228,6 +238,9 @@ func (f *definer) indexes(ctx context.Context) error {
 		JOIN pg_index i ON i.indrelid = format('%I.%I', w.schema, w.name)::regclass JOIN pg_class c ON c.oid = i.indexrelid
 		WHERE i.indisvalid AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = c.oid AND contype IN ('p', 'u', 'x'))
 		ORDER BY w.i, c.relname`, func(to migrate.Relation, create, rest string) {
+		if before, _, ok := strings.Cut(create, " INDEX "); ok && f.second {
+			create = before + " INDEX"
+		}
 		f.add("%s ON %s %s", create, quote.Relation(to), rest)
 	})
 }

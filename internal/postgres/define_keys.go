@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,12 +13,14 @@ import (
 
 // foreignKeys adds those that have both ends in tables that move.
 func (f *definer) foreignKeys(ctx context.Context) error {
-	moved := map[migrate.Relation]migrate.Definition{}
+	moved := map[migrate.Relation][]migrate.Definition{}
 	var relations []migrate.Relation
 	for _, definition := range f.all {
-		if definition.Mode == capability.Move {
-			moved[definition.From.Relation] = definition
-			relations = append(relations, definition.From.Relation)
+		if from := definition.From.Relation; definition.Mode == capability.Move {
+			if len(moved[from]) == 0 {
+				relations = append(relations, from)
+			}
+			moved[from] = append(moved[from], definition)
 		}
 	}
 	rows, err := f.database.pool.Query(ctx, `
@@ -41,15 +44,17 @@ func (f *definer) foreignKeys(ctx context.Context) error {
 	var from, to migrate.Relation
 	var columns, references, cleared []string
 	_, err = pgx.ForEachRow(rows, []any{&name, &from.Schema, &from.Name, &to.Schema, &to.Name, &columns, &references, &actions, &cleared, &rest}, func() error {
-		referring, referred := moved[from], moved[to]
+		referring, referred := having(moved[from], columns), having(moved[to], references)
 		switch {
-		case referring.Exists:
+		case !slices.ContainsFunc(moved[from], func(d migrate.Definition) bool { return !d.Exists }):
 			return nil
-		case referred.To.Name == "":
+		case len(moved[to]) == 0:
 			f.omit("foreign key %s of %s to %s, which does not move", name, from, to)
 			return nil
-		case stays(referring, columns), stays(referred, references):
+		case referring.To.Name == "", referred.To.Name == "":
 			f.omit("foreign key %s of %s to %s, over columns that stay behind", name, from, to)
+			return nil
+		case referring.Exists:
 			return nil
 		}
 		if len(cleared) > 0 {
@@ -60,6 +65,16 @@ func (f *definer) foreignKeys(ctx context.Context) error {
 		return nil
 	})
 	return err
+}
+
+// having is the first part of a table that has columns; nothing where none has.
+func having(parts []migrate.Definition, columns []string) migrate.Definition {
+	for _, d := range parts {
+		if !stays(d, columns) {
+			return d
+		}
+	}
+	return migrate.Definition{}
 }
 
 func renamed(definition migrate.Definition, columns []string) []string {

@@ -74,7 +74,13 @@ func (r *rowReader) Ordered(ctx context.Context, w io.Writer, s migrate.Selectio
 	if after != nil {
 		where = `(` + strings.Join(order, ", ") + `) > (` + strings.Join(values, ", ") + `)`
 	}
-	_, err = r.conn.PgConn().CopyTo(ctx, w, `COPY (`+selectSQL(s, only, "t", where, strings.Join(order, ", "))+`) TO STDOUT`)
+	sql := selectSQL(s, only, "t", where, strings.Join(order, ", "))
+	if s.With != nil {
+		if sql, err = r.joined(ctx, s, only, where, strings.Join(order, ", ")); err != nil {
+			return fmt.Errorf("read %s and %s in order: %w", s.Relation, s.With.Relation, err)
+		}
+	}
+	_, err = r.conn.PgConn().CopyTo(ctx, w, `COPY (`+sql+`) TO STDOUT`)
 	if err == nil {
 		_, err = r.conn.Exec(ctx, `ROLLBACK TO SAVEPOINT ordered`)
 	}
@@ -93,13 +99,18 @@ func (r *rowReader) lock(ctx context.Context, table migrate.Relation) (only stri
 	if _, err := r.conn.PgConn().Exec(ctx, `SAVEPOINT ordered; LOCK TABLE `+only+quote.Relation(table)+` IN ACCESS SHARE MODE`).ReadAll(); err != nil {
 		return "", err
 	}
+	return only, r.unwritten(ctx, table)
+}
+
+// unwritten makes sure that a table that is locked has the rows of the snapshot.
+func (r *rowReader) unwritten(ctx context.Context, table migrate.Relation) error {
 	var whole bool
-	err = r.conn.QueryRow(ctx, `SELECT coalesce(bool_and(c.relfilenode = coalesce(pg_relation_filenode(c.oid), 0)), false) FROM pg_class c, (SELECT $1::text::regclass AS oid) t
+	err := r.conn.QueryRow(ctx, `SELECT coalesce(bool_and(c.relfilenode = coalesce(pg_relation_filenode(c.oid), 0)), false) FROM pg_class c, (SELECT $1::text::regclass AS oid) t
 		WHERE c.oid = t.oid OR c.oid IN (SELECT relid FROM pg_partition_tree(t.oid))`, quote.Relation(table)).Scan(&whole)
 	if err == nil && !whole {
 		err = migrate.ErrRewritten
 	}
-	return only, err
+	return err
 }
 
 // Close ends the session and gives the snapshot back.
@@ -124,7 +135,7 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 		// Names that no column has: the selection's expressions write theirs bare.
 		arrays[i], names[i] = fmt.Sprintf("$%d::text[]", i+1), fmt.Sprintf(`"strangler key %d"`, i+1)
 	}
-	equals, err := d.equals(ctx, s.Relation, key)
+	equals, err := equalities(ctx, d.pool, s.Relation, key)
 	if err != nil {
 		return nil, err
 	}
@@ -163,24 +174,24 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 	return rows, nil
 }
 
-// equals are the operators by which unique indexes compare the columns of a key.
+// equalities are the operators by which unique indexes compare the columns of a key.
 // Those of an extension's type are not found through an empty search_path, or
 // another type's are, which find other rows.
-func (d *Database) equals(ctx context.Context, table migrate.Relation, key []migrate.KeyColumn) ([]string, error) {
+func equalities(ctx context.Context, conn asks, table migrate.Relation, key []migrate.KeyColumn) ([]string, error) {
 	list := make([]string, len(key))
 	for i, k := range key {
 		list[i] = "="
 		if !strings.Contains(k.Type, ".") { // built in: others are told with their schema
 			continue
 		}
-		err := d.pool.QueryRow(ctx, `SELECT coalesce(min(format('OPERATOR(%I.=)', n.nspname)), '=')
+		err := conn.QueryRow(ctx, `SELECT coalesce(min(format('OPERATOR(%I.=)', n.nspname)), '=')
 			FROM pg_index i CROSS JOIN unnest(i.indkey::int2[], i.indclass::oid[]) AS k(attnum, opclass)
 			JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum JOIN pg_opclass c ON c.oid = k.opclass
 			JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amoplefttype = c.opcintype AND o.amoprighttype = c.opcintype AND o.amopstrategy = 3
 			JOIN pg_operator p ON p.oid = o.amopopr JOIN pg_namespace n ON n.oid = p.oprnamespace
 			WHERE i.indrelid = $1::text::regclass AND i.indisunique AND a.attname = $2`, quote.Relation(table), k.Name).Scan(&list[i])
 		if err != nil {
-			return nil, fmt.Errorf("read key of %s in %s database: %w", table, d.side, err)
+			return nil, fmt.Errorf("read key of %s: %w", table, err)
 		}
 	}
 	return list, nil

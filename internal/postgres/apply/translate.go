@@ -27,13 +27,15 @@ func (s *Session) translate(ctx context.Context, changes []migrate.Change) ([]mi
 	}
 	images := map[int]*images{}
 	for i, c := range changes {
-		if !s.translates(c) {
-			continue
+		for _, c := range ofSource(c) {
+			if !s.reshapes(c) {
+				continue
+			}
+			if images[c.Table] == nil {
+				images[c.Table] = newImages(s.writers[c.Table].mapping)
+			}
+			images[c.Table].add(i, c)
 		}
-		if images[c.Table] == nil {
-			images[c.Table] = newImages(s.writers[c.Table].mapping)
-		}
-		images[c.Table].add(i, c)
 	}
 	for table, w := range s.writers { // in order: an error is the same one every time
 		if images[table] == nil {
@@ -45,10 +47,15 @@ func (s *Session) translate(ctx context.Context, changes []migrate.Change) ([]mi
 	}
 	out := make([]migrate.Change, 0, len(changes))
 	for i, c := range changes {
-		if !s.translates(c) {
+		switch {
+		case c.Halves != nil:
+			out = append(out, s.joined(i, c, images))
+		case !s.translates(c):
 			out = append(out, c)
-		} else if c, ok := images[c.Table].change(i, c); ok {
-			out = append(out, c)
+		default:
+			if c, ok := images[c.Table].change(i, c); ok {
+				out = append(out, c)
+			}
 		}
 	}
 	return out, nil
@@ -56,6 +63,11 @@ func (s *Session) translate(ctx context.Context, changes []migrate.Change) ([]mi
 
 // translates says whether a change is about a row that is another one here.
 func (s *Session) translates(c migrate.Change) bool {
+	return c.Halves != nil || s.reshapes(c)
+}
+
+// reshapes says whether the mapping of a change's table is to be asked.
+func (s *Session) reshapes(c migrate.Change) bool {
 	return c.Kind != migrate.ChangeTruncate && !s.writers[c.Table].mapping.Plain()
 }
 
@@ -254,6 +266,11 @@ func (s *Session) blame(ctx context.Context, w *Writer, all *images, changes []m
 	for n, c := range changes {
 		if !numbers[n] {
 			continue
+		}
+		for _, half := range c.Halves {
+			if s.writers[half.Table] == w {
+				c = half
+			}
 		}
 		one := newImages(w.mapping)
 		one.add(n, c)

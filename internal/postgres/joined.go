@@ -1,0 +1,117 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"strangler/internal/postgres/quote"
+	"strangler/migrate"
+)
+
+// asks is a session, or a pool of them.
+type asks interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// joinSQL is the query of a selection of two tables. Each is looked at by itself
+// first: expressions write the names of their own table's columns bare. Condition and
+// order are about the first.
+func joinSQL(s migrate.Selection, only [2]string, equals []string, condition, order string) string {
+	keys, on := [2]string{}, make([]string, len(s.On))
+	for i, k := range s.On {
+		keys[0] += fmt.Sprintf(", t.%s", quote.Ident(k[0].Name))
+		keys[1] += fmt.Sprintf(`, t.%s AS "strangler key %d"`, quote.Ident(k[1].Name), i)
+		on[i] = fmt.Sprintf(`a.%s %s b."strangler key %d"`, quote.Ident(k[0].Name), equals[i], i)
+	}
+	var list []string
+	from := [2]string{}
+	for i, one := range [2]migrate.Selection{s, *s.With} {
+		named := make([]string, len(one.Terms))
+		for n, term := range one.Terms {
+			value := "t." + quote.Ident(term.Column)
+			if term.SQL != "" {
+				value = "(" + term.SQL + ")"
+			}
+			named[n] = fmt.Sprintf(`%s AS "strangler term %d %d"`, value, i, n)
+			list = append(list, fmt.Sprintf(`%c."strangler term %d %d"`, 'a'+i, i, n))
+		}
+		if i == 1 {
+			condition = ""
+		}
+		from[i] = "(SELECT " + strings.TrimPrefix(strings.Join(named, ", ")+keys[i], ", ") + " FROM " + only[i] + quote.Relation(one.Relation) + " AS t" + conditions("WHERE", condition, one.Where) + ")"
+	}
+	sql := "SELECT " + strings.Join(list, ", ") + " FROM " + from[0] + " AS a JOIN " + from[1] + " AS b ON " + strings.Join(on, " AND ")
+	if order != "" {
+		sql += " ORDER BY " + order
+	}
+	return sql
+}
+
+// joined locks the other table of a selection as well, and returns the query.
+func (r *rowReader) joined(ctx context.Context, s migrate.Selection, only, condition, order string) (string, error) {
+	words, equals, err := r.other(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	words[0] = only
+	return joinSQL(s, words, equals, condition, order), nil
+}
+
+// other locks the other table of a selection until the transaction goes back to the
+// savepoint, and returns how the two are joined.
+func (r *rowReader) other(ctx context.Context, s migrate.Selection) (words [2]string, equals []string, err error) {
+	for i, relation := range [2]migrate.Relation{s.Relation, s.With.Relation} {
+		if err := r.conn.QueryRow(ctx, onlySQL, quote.Relation(relation)).Scan(&words[i]); err != nil {
+			return words, nil, err
+		}
+	}
+	if _, err := r.conn.PgConn().Exec(ctx, `LOCK TABLE `+words[1]+quote.Relation(s.With.Relation)+` IN ACCESS SHARE MODE`).ReadAll(); err != nil {
+		return words, nil, err
+	}
+	if err := r.unwritten(ctx, s.With.Relation); err != nil {
+		return words, nil, err
+	}
+	key := make([]migrate.KeyColumn, len(s.On))
+	for i, on := range s.On {
+		key[i] = on[0]
+	}
+	equals, err = equalities(ctx, r.conn, s.Relation, key)
+	return words, equals, err
+}
+
+// Unpaired counts the rows of either table of a selection of two that have no partner
+// in the other.
+func (r *rowReader) Unpaired(ctx context.Context, s migrate.Selection) (n int64, err error) {
+	only, err := r.lock(ctx, s.Relation)
+	if err == nil {
+		var words [2]string
+		var equals []string
+		if words, equals, err = r.other(ctx, s); err == nil {
+			words[0] = only
+			err = r.conn.QueryRow(ctx, unpairedSQL(s, words, equals)).Scan(&n)
+		}
+	}
+	if err == nil {
+		_, err = r.conn.Exec(ctx, `ROLLBACK TO SAVEPOINT ordered`)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("compare the keys of %s and %s: %w", s.Relation, s.With.Relation, err)
+	}
+	return n, nil
+}
+
+// unpairedSQL counts what each table has alone.
+func unpairedSQL(s migrate.Selection, only [2]string, equals []string) string {
+	on := make([]string, len(s.On))
+	for i, k := range s.On {
+		on[i] = fmt.Sprintf("a.%s %s b.%s", quote.Ident(k[0].Name), equals[i], quote.Ident(k[1].Name))
+	}
+	alone := func(one, other string) string {
+		return "(SELECT count(*) FROM " + one + " WHERE NOT EXISTS (SELECT FROM " + other + " WHERE " + strings.Join(on, " AND ") + "))"
+	}
+	a, b := only[0]+quote.Relation(s.Relation)+" AS a", only[1]+quote.Relation(s.With.Relation)+" AS b"
+	return "SELECT " + alone(a, b) + " + " + alone(b, a)
+}
