@@ -14,9 +14,8 @@ type Data struct {
 	Border    []Border
 	Capture   Capture // how changes are read; auto unless it says otherwise
 	Gap       int64   // added to sequences when the owner changes
-	Sequences []NamedSequence
-	Rate      int // rows per second the backfill may copy; 0: as fast as it goes
-	TableLine int // line of "tables" in the document, for messages
+	Rate      int     // rows per second the backfill may copy; 0: as fast as it goes
+	TableLine int     // line of "tables" in the document, for messages
 }
 
 // DataState says what the mover should be doing.
@@ -73,13 +72,6 @@ type Table struct {
 	// Divided says that the legacy table is listed twice. The mover sets it, for itself.
 	Divided bool
 	Line    int
-}
-
-// NamedSequence is a sequence that an application draws from by its name.
-type NamedSequence struct {
-	Sequence string // on the legacy side, schema-qualified or found in public
-	As       string // on the extracted side; default: the same name
-	Line     int
 }
 
 // Computed is one column of the extracted table and where its values come from:

@@ -23,7 +23,6 @@ type Database interface {
 	Moves
 	Borders
 	Sequencer
-	SequenceNames
 	Captured
 	Beginnings
 	Target

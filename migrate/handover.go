@@ -105,9 +105,6 @@ func (m *Mover) CarrySequences(ctx context.Context, from capability.Side) error 
 	if err := carrySequences(ctx, m.databases[from], m.databases[from.Other()], mappings(f.layout.moved(), from), m.Document.Data.Gap); err != nil {
 		return fmt.Errorf("carry sequences of %s over to %s: %w", m.Document.Name, from.Other(), err)
 	}
-	if err := m.carryNamed(ctx, from); err != nil {
-		return fmt.Errorf("carry the sequences that the document of %s names over to %s: %w", m.Document.Name, from.Other(), err)
-	}
 	return nil
 }
 

@@ -33,9 +33,6 @@ func (v value) data() *capability.Data {
 	if v, ok := s.take("sequences"); ok {
 		if s := v.section(); s != nil {
 			set(s, "gap", &d.Gap, func(v value) (int64, bool) { return v.integer(0, math.MaxInt32) })
-			if v, ok := s.take("by_name"); ok {
-				d.Sequences = v.sequences()
-			}
 			s.close()
 		}
 	}
@@ -74,37 +71,6 @@ func connectionString(s string) bool {
 		return scheme == "postgres" || scheme == "postgresql"
 	}
 	return strings.Contains(s, "=") // host=… dbname=…
-}
-
-func (v value) sequences() []capability.NamedSequence {
-	items, _ := v.list()
-	var sequences []capability.NamedSequence
-	from, to := map[string]bool{}, map[string]bool{}
-	for _, item := range items {
-		s := item.section()
-		if s == nil {
-			continue
-		}
-		n := capability.NamedSequence{Line: s.line}
-		v, ok := s.need("sequence", "name it as the legacy database does")
-		if ok {
-			n.Sequence, ok = v.relation()
-		}
-		n.As = n.Sequence
-		set(s, "as", &n.As, value.relation)
-		s.close()
-		switch {
-		case !ok:
-		case from[qualified(n.Sequence)]:
-			item.problem("names a sequence that is listed already: "+n.Sequence, "take one out")
-		case to[qualified(n.As)]:
-			item.problem("maps a second sequence to "+n.As, "give it another name by `as`")
-		default:
-			from[qualified(n.Sequence)], to[qualified(n.As)] = true, true
-			sequences = append(sequences, n)
-		}
-	}
-	return sequences
 }
 
 func (v value) tables() []capability.Table {

@@ -92,7 +92,7 @@ data:
       omit: [note]
       reverse: lossy
   border: [{constraint: payments_order_id_fkey, at_switch: drop}]
-  sequences: {gap: 0, by_name: [{sequence: hibernate_sequence}, {sequence: shop.ids, as: ids}]}
+  sequences: {gap: 0}
   capture: trigger
 `
 	d, problems := document("routes/orders.yaml", []byte(content), environment)
@@ -145,8 +145,7 @@ data:
 						{Column: "rank", Constant: "7", Line: 51},
 					}},
 			},
-			Border:    []capability.Border{{Constraint: "payments_order_id_fkey", AtSwitch: capability.BorderDrop, Line: 54}},
-			Sequences: []capability.NamedSequence{{Sequence: "hibernate_sequence", As: "hibernate_sequence", Line: 55}, {Sequence: "shop.ids", As: "ids", Line: 55}},
+			Border: []capability.Border{{Constraint: "payments_order_id_fkey", AtSwitch: capability.BorderDrop, Line: 54}},
 		},
 	}
 	if !reflect.DeepEqual(d, want) {

@@ -48,47 +48,6 @@ func (d *Database) Sequences(ctx context.Context, relations []migrate.Relation) 
 	return sequences, nil
 }
 
-// NamedSequences returns those of the sequences that are there, in their order.
-func (d *Database) NamedSequences(ctx context.Context, named []migrate.Relation) ([]migrate.Sequence, error) {
-	rows, err := d.pool.Query(ctx, `
-		SELECT n.nspname::text, s.relname::text, format_type(q.seqtypid, NULL), q.seqincrement, q.seqmin, q.seqmax, q.seqstart, q.seqcache, q.seqcycle
-		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, at)
-		JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class s ON s.relnamespace = n.oid AND s.relname = w.name AND s.relkind = 'S'
-		JOIN pg_sequence q ON q.seqrelid = s.oid ORDER BY w.at`, schemas(named), names(named))
-	if err != nil {
-		return nil, fmt.Errorf("find sequences of %s database: %w", d.side, err)
-	}
-	sequences, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s migrate.Sequence, err error) {
-		return s, row.Scan(&s.Schema, &s.Name, &s.Type, &s.Increment, &s.Min, &s.Max, &s.Start, &s.Cached, &s.Cycle)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("find sequences of %s database: %w", d.side, err)
-	}
-	if err := d.standing(ctx, sequences); err != nil {
-		return nil, fmt.Errorf("read sequences of %s database: %w", d.side, err)
-	}
-	return sequences, nil
-}
-
-// UnclaimedSequences returns the sequences that neither belong to a column nor stand
-// in a default, those of extensions and of the product left out.
-func (d *Database) UnclaimedSequences(ctx context.Context) ([]migrate.Relation, error) {
-	rows, err := d.pool.Query(ctx, `
-		SELECT n.nspname::text, s.relname::text FROM pg_class s JOIN pg_namespace n ON n.oid = s.relnamespace
-		WHERE s.relkind = 'S' AND s.relpersistence <> 't' AND n.nspname <> 'strangler'
-		  AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = s.oid AND deptype IN ('a', 'i', 'e'))
-		  AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_attrdef'::regclass AND refclassid = 'pg_class'::regclass AND refobjid = s.oid)
-		ORDER BY 1, 2`)
-	if err != nil {
-		return nil, fmt.Errorf("list sequences of %s database: %w", d.side, err)
-	}
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r migrate.Relation, err error) { return r, row.Scan(&r.Schema, &r.Name) })
-	if err != nil {
-		return nil, fmt.Errorf("list sequences of %s database: %w", d.side, err)
-	}
-	return list, nil
-}
-
 // standing reads where sequences stand. The catalog's own view does not tell a
 // sequence that was set from one that was never used.
 func (d *Database) standing(ctx context.Context, sequences []migrate.Sequence) error {
