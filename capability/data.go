@@ -14,8 +14,9 @@ type Data struct {
 	Border    []Border
 	Capture   Capture // how changes are read; auto unless it says otherwise
 	Gap       int64   // added to sequences when the owner changes
-	Rate      int     // rows per second the backfill may copy; 0: as fast as it goes
-	TableLine int     // line of "tables" in the document, for messages
+	Sequences []Sequence
+	Rate      int // rows per second the backfill may copy; 0: as fast as it goes
+	TableLine int // line of "tables" in the document, for messages
 }
 
 // DataState says what the mover should be doing.
@@ -110,6 +111,22 @@ type Border struct {
 	Line       int
 }
 
+// Sequence is one that writers ask for numbers by its name: no column's default
+// draws from it, so nothing but the document tells that it belongs to the tables.
+type Sequence struct {
+	Sequence string // on the legacy side, schema-qualified or found in public
+	As       string // on the extracted side; default: the same name
+	Line     int
+}
+
+// On is the sequence's name on one side.
+func (s Sequence) On(side Side) string {
+	if side == Extracted && s.As != "" {
+		return s.As
+	}
+	return s.Sequence
+}
+
 func (d Data) clone() Data {
 	d.Tables = slices.Clone(d.Tables)
 	for i := range d.Tables {
@@ -119,7 +136,7 @@ func (d Data) clone() Data {
 			t.Computed[j].Reverse = slices.Clone(t.Computed[j].Reverse)
 		}
 	}
-	d.Border = slices.Clone(d.Border)
+	d.Border, d.Sequences = slices.Clone(d.Border), slices.Clone(d.Sequences)
 	return d
 }
 

@@ -68,7 +68,9 @@ type Handover interface {
 	// VerifyChanged compares the unverified keys on both sides, exactly, while
 	// the gate is shut and the marker applied.
 	VerifyChanged(ctx context.Context, from capability.Side) ([]capability.Mismatch, error)
-	CarrySequences(ctx context.Context, from capability.Side) error
+	// CarrySequences sets the other side's sequences behind those of from, with the
+	// gap of the data section, and those that it names.
+	CarrySequences(ctx context.Context, from capability.Side, data *capability.Data) error
 }
 
 // Repairs makes the side that does not own equal to the one that does.

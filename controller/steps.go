@@ -201,7 +201,7 @@ func (a *attempt) verify(ctx context.Context) error {
 }
 
 func (a *attempt) sequences(ctx context.Context) error {
-	return a.data.Handover.CarrySequences(ctx, a.from)
+	return a.data.Handover.CarrySequences(ctx, a.from, a.doc.Data)
 }
 
 // seal is the commit point. An answer that was lost is looked up in the gates;

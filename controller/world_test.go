@@ -119,7 +119,10 @@ func (w *world) Rest(ctx context.Context) error                               { 
 func (w *world) Recover(context.Context) error                                { return nil }
 func (w *world) WaitMarker(context.Context, capability.Side, string) error    { return nil }
 func (w *world) UnverifiedKeys(capability.Side) int                           { return 0 }
-func (w *world) CarrySequences(context.Context, capability.Side) error        { return nil }
+func (w *world) CarrySequences(context.Context, capability.Side, *capability.Data) error {
+	return nil
+}
+
 func (w *world) DropBorder(context.Context) error                             { return nil }
 func (w *world) Yield(context.Context, capability.Side) error                 { return nil }
 func (w *world) Disable(context.Context, capability.Side, uint64) error       { return nil }

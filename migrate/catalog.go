@@ -19,6 +19,12 @@ type Catalog interface {
 	ForeignKeys(ctx context.Context, relations []Relation) ([]ForeignKey, error)
 	// Sequences returns the sequences that fill columns of the named tables.
 	Sequences(ctx context.Context, relations []Relation) ([]Sequence, error)
+	// NamedSequences returns those of the named sequences that are there. They fill no
+	// column, as far as is told.
+	NamedSequences(ctx context.Context, sequences []Relation) ([]Sequence, error)
+	// LooseSequences returns the sequences in the tables' schemas that belong to no
+	// column and that no default draws from.
+	LooseSequences(ctx context.Context, tables []Relation) ([]Relation, error)
 	// Rights lists what the role of the mover lacks in this database and what the
 	// server lacks for a stream from it, by that capture, and into it, each with
 	// the statement that mends it.
@@ -51,6 +57,10 @@ type Facts struct {
 	Checks       []Check
 	Uniques      []Unique // besides the primary key
 	Total        int64    // bytes on disk, with indexes
+	// Number is the column of a primary key that is one integer and no foreign key:
+	// somebody must make the numbers. NumberedBy are triggers that seem to.
+	Number     string
+	NumberedBy []string
 	// Holds are, by column, the types that its type is made of: what is
 	// behind domains and within arrays, rows and ranges. Most columns have none.
 	Holds map[string][]string
@@ -98,17 +108,21 @@ func (k ForeignKey) Writes() bool {
 	return !quiet(k.OnDelete) || !quiet(k.OnUpdate)
 }
 
-// Sequence is one sequence, seen from a column that it fills.
+// Sequence is one sequence, seen from a column that it fills, if there is one.
 type Sequence struct {
 	Relation
-	Table    Relation
+	Table    Relation // no name: the document names the sequence
 	Column   string
 	Identity bool // belongs to an identity column
 	Owned    bool // goes when the column goes
+	Numbers  bool // the column holds numbers, and no text that is made with them
 
 	Type                               string
 	Increment, Min, Max, Start, Cached int64
 	Cycle                              bool
 	Last                               int64 // handed out last, or to be handed out first
 	Called                             bool  // false: Last was not handed out yet
+	// Grant is the statement that gives the mover's role what it lacks to read and
+	// set it. Where that is something, Last and Called are not known.
+	Grant string
 }

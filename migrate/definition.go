@@ -35,6 +35,12 @@ func (d Definition) Reduced() Definition {
 	return d
 }
 
+// Renamed is a sequence, and what it is called elsewhere.
+type Renamed struct {
+	From Sequence
+	To   Relation
+}
+
 // DDL makes tables where there are none.
 type DDL struct {
 	Statements []string `json:"statements"`
@@ -46,8 +52,9 @@ type Definer interface {
 	// Define reads the definitions of the tables in this database and returns the
 	// statements that make those that do not exist in the other one: schemas,
 	// extensions, types, functions, sequences, tables, constraints, indexes, in
-	// that order. Foreign keys are kept where both ends move.
-	Define(ctx context.Context, definitions []Definition) (DDL, error)
+	// that order. Foreign keys are kept where both ends move. The sequences are those
+	// that are made besides, because the document names them.
+	Define(ctx context.Context, definitions []Definition, sequences ...Renamed) (DDL, error)
 	// Execute runs statements in one transaction.
 	Execute(ctx context.Context, statements []string) error
 }

@@ -96,13 +96,15 @@ func (m *Mover) undisturbed() error {
 }
 
 // CarrySequences sets the sequences of the side opposite to from behind those of
-// from, with the document's gap. It may be repeated.
-func (m *Mover) CarrySequences(ctx context.Context, from capability.Side) error {
+// from: those that fill columns, and those that the data section names, by its gap.
+// The section is the document's of now; the mover's own is from when it was made.
+// It may be repeated.
+func (m *Mover) CarrySequences(ctx context.Context, from capability.Side, data *capability.Data) error {
 	f, err := m.followed()
 	if err != nil {
 		return err
 	}
-	if err := carrySequences(ctx, m.databases[from], m.databases[from.Other()], mappings(f.layout.moved(), from), m.Document.Data.Gap); err != nil {
+	if err := carrySequences(ctx, m.databases[from], m.databases[from.Other()], from, mappings(f.layout.moved(), from), data); err != nil {
 		return fmt.Errorf("carry sequences of %s over to %s: %w", m.Document.Name, from.Other(), err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -252,20 +253,48 @@ func (m *Mover) Plan(ctx context.Context) (Plan, []capability.Problem, error) {
 	return plan, problems, nil
 }
 
-// DDL returns the statements that make the tables that the extracted database
-// lacks, from the definitions of the legacy ones.
+// DDL returns the statements that make the tables and the named sequences that the
+// extracted database lacks, from the definitions of the legacy ones.
 func (m *Mover) DDL(ctx context.Context) (DDL, error) {
 	l, err := survey(ctx, m.Document, m.Legacy, m.Extracted)
-	if err != nil || len(l.missing) == 0 {
+	if err != nil {
 		return DDL{Statements: []string{}}, err
 	}
-	if len(l.unread) > 0 { // columns would be missing, and made never
+	if len(l.missing) > 0 && len(l.unread) > 0 { // columns would be missing, and made never
 		return DDL{}, l.unread[0]
 	}
-	return m.Legacy.Define(ctx, l.all)
+	return m.define(ctx, l)
 }
 
-// Create makes the tables that the extracted database lacks, all or none, and
+// define returns the statements for tables and named sequences that the extracted
+// database lacks.
+func (m *Mover) define(ctx context.Context, l layout) (DDL, error) {
+	var from, to []Relation
+	for _, s := range m.Document.Data.Sequences {
+		from, to = append(from, ParseRelation(s.Sequence)), append(to, ParseRelation(s.On(capability.Extracted)))
+	}
+	there, err := m.Extracted.NamedSequences(ctx, to)
+	if err != nil {
+		return DDL{Statements: []string{}}, err
+	}
+	here, err := m.Legacy.NamedSequences(ctx, from)
+	if err != nil {
+		return DDL{Statements: []string{}}, err
+	}
+	var renamed []Renamed
+	for i, as := range to {
+		is := func(r Relation) func(Sequence) bool { return func(s Sequence) bool { return s.Relation == r } }
+		if at := slices.IndexFunc(here, is(from[i])); at >= 0 && !slices.ContainsFunc(there, is(as)) {
+			renamed = append(renamed, Renamed{here[at], as})
+		}
+	}
+	if len(l.missing)+len(renamed) == 0 {
+		return DDL{Statements: []string{}}, nil
+	}
+	return m.Legacy.Define(ctx, l.all, renamed...)
+}
+
+// Create makes the tables and sequences that the extracted database lacks, all or none, and
 // returns what it has executed.
 func (m *Mover) Create(ctx context.Context) (DDL, error) {
 	ddl, err := m.DDL(ctx)

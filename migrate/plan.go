@@ -93,7 +93,8 @@ type planner struct {
 	plan      Plan
 	layout    layout
 	problems  []capability.Problem
-	lacking   bool // rights are missing: a question may fail for that
+	facts     []Facts // of the legacy tables, as layout.all has them
+	lacking   bool    // rights are missing: a question may fail for that
 }
 
 // newPlan reads both databases and changes neither.
@@ -141,6 +142,7 @@ func (p *planner) tables(ctx context.Context, legacy, extracted Database) error 
 	if err != nil {
 		return err
 	}
+	p.facts = here
 	there, err := extracted.Facts(ctx, relations(p.layout.pairs, capability.Extracted))
 	if err != nil {
 		return err

@@ -3,7 +3,9 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"strangler/capability"
 )
@@ -48,9 +50,84 @@ func carry(source, target Sequence, extreme int64, found bool, gap int64) (int64
 	return value, nil
 }
 
-// matched is a sequence of the target with the source's that it continues, and
-// the gap's worth.
+// matched is a sequence of the target with the source's that it continues.
 type matched struct{ source, target Sequence }
+
+// numbering is how the sequences of both sides belong together.
+type numbering struct {
+	pairs []matched
+	// unmatched are sequences of the source that none of the target continues, alone
+	// those of the target that continue none: they have to be beyond the rows.
+	unmatched, alone []Sequence
+	missing          map[capability.Side][]capability.Sequence // that the document names
+	grants           map[capability.Side][]Sequence            // that may not be read and set
+}
+
+// number pairs the sequences of both sides: by the columns that they fill, and by
+// the names that the document gives.
+func number(ctx context.Context, source, target Database, from capability.Side, mappings []Mapping, named []capability.Sequence) (numbering, error) {
+	n := numbering{missing: map[capability.Side][]capability.Sequence{}, grants: map[capability.Side][]Sequence{}}
+	var tables, asked [2][]Relation
+	for _, m := range mappings {
+		tables[0], tables[1] = append(tables[0], m.From.Relation), append(tables[1], m.To.Relation)
+	}
+	for _, s := range named {
+		asked[0], asked[1] = append(asked[0], ParseRelation(s.On(from))), append(asked[1], ParseRelation(s.On(from.Other())))
+	}
+	var filling, there [2][]Sequence
+	for i, d := range []Database{source, target} {
+		var err error
+		if filling[i], err = d.Sequences(ctx, distinct(tables[i])); err != nil {
+			return n, err
+		}
+		if there[i], err = d.NamedSequences(ctx, asked[i]); err != nil {
+			return n, err
+		}
+		side := []capability.Side{from, from.Other()}[i]
+		for _, s := range slices.Concat(filling[i], there[i]) {
+			known := slices.ContainsFunc(n.grants[side], func(o Sequence) bool { return o.Relation == s.Relation })
+			if s.Grant != "" && !known {
+				n.grants[side] = append(n.grants[side], s)
+			}
+		}
+	}
+	n.pairs, n.unmatched = match(mappings, filling[0], filling[1])
+	for i, s := range named {
+		find := func(side int) int {
+			return slices.IndexFunc(there[side], func(o Sequence) bool { return o.Relation == asked[side][i] })
+		}
+		here, over := find(0), find(1)
+		if here < 0 {
+			n.missing[from] = append(n.missing[from], s)
+		}
+		if over < 0 {
+			n.missing[from.Other()] = append(n.missing[from.Other()], s)
+		}
+		if here >= 0 && over >= 0 {
+			n.name(there[0][here], there[1][over], filling[0])
+		}
+	}
+	for _, s := range filling[1] {
+		i := slices.IndexFunc(mappings, func(m Mapping) bool { return m.To.Relation == s.Table })
+		moves := i >= 0 && slices.Contains(mappings[i].ToColumns, s.Column)
+		if moves && !slices.ContainsFunc(n.pairs, func(p matched) bool { return p.target.Table == s.Table && p.target.Column == s.Column }) {
+			n.alone = append(n.alone, s)
+		}
+	}
+	return n, nil
+}
+
+// name pairs two sequences by the document's word. What stands in columns that the
+// source's fills counts all the same.
+func (n *numbering) name(source, target Sequence, filling []Sequence) {
+	n.pairs = append(n.pairs, matched{source, target})
+	for _, s := range filling {
+		if s.Relation == source.Relation {
+			n.pairs = append(n.pairs, matched{s, target})
+		}
+	}
+	n.unmatched = slices.DeleteFunc(n.unmatched, func(s Sequence) bool { return s.Relation == source.Relation })
+}
 
 // match pairs the sequences of both sides by the columns that they fill.
 func match(mappings []Mapping, source, target []Sequence) (pairs []matched, unmatched []Sequence) {
@@ -75,39 +152,61 @@ func match(mappings []Mapping, source, target []Sequence) (pairs []matched, unma
 	return pairs, unmatched
 }
 
-// carrySequences sets every sequence of the target behind its counterpart. One
-// that fills several columns ends behind all of them. It may be repeated.
-func carrySequences(ctx context.Context, source, target Database, mappings []Mapping, gap int64) error {
-	var from, to []Relation
-	for _, m := range mappings {
-		from, to = append(from, m.From.Relation), append(to, m.To.Relation)
+// complete says what keeps the sequences from being set.
+func (n numbering) complete() error {
+	for _, side := range capability.Sides {
+		for _, s := range n.missing[side] {
+			return fmt.Errorf("the %s database has no sequence %s, which sequences.named asks for", side, ParseRelation(s.On(side)))
+		}
+		for _, s := range n.grants[side] {
+			return fmt.Errorf("the mover's role may not read and set sequence %s of the %s database: %s", s.Relation, side, s.Grant)
+		}
 	}
-	here, err := source.Sequences(ctx, distinct(from))
+	return nil
+}
+
+// carrySequences sets every sequence of the target behind its counterpart, and
+// those that have none behind the rows. One that fills several columns ends behind
+// all of them. It may be repeated.
+func carrySequences(ctx context.Context, source, target Database, from capability.Side, mappings []Mapping, data *capability.Data) error {
+	n, err := number(ctx, source, target, from, mappings, data.Sequences)
 	if err != nil {
 		return err
 	}
-	there, err := target.Sequences(ctx, distinct(to))
-	if err != nil {
+	if err := n.complete(); err != nil {
 		return err
 	}
-	pairs, _ := match(mappings, here, there)
 	values := map[Relation]int64{}
 	var order []Relation
-	for _, p := range pairs {
-		extreme, found, err := source.Extreme(ctx, p.source)
-		if err != nil {
-			return err
-		}
-		if before, ok := values[p.target.Relation]; ok {
-			p.target.Last, p.target.Called = before, true
+	set := func(source, target Sequence, extreme int64, found bool) error {
+		if before, ok := values[target.Relation]; ok {
+			target.Last, target.Called = before, true
 		} else {
-			order = append(order, p.target.Relation)
+			order = append(order, target.Relation)
 		}
-		value, err := carry(p.source, p.target, extreme, found, gap)
+		value, err := carry(source, target, extreme, found, data.Gap)
+		values[target.Relation] = value
+		return err
+	}
+	for _, p := range n.pairs {
+		extreme, found, err := source.Extreme(ctx, p.source)
+		if err == nil {
+			err = set(p.source, p.target, extreme, found)
+		}
 		if err != nil {
 			return err
 		}
-		values[p.target.Relation] = value
+	}
+	for _, s := range n.alone { // every row has arrived
+		extreme, found, err := target.Extreme(ctx, s)
+		if err == nil && found {
+			rows := s
+			rows.Last, rows.Called = extreme, true
+			err = set(rows, s, extreme, true)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	for _, r := range order {
 		if err := target.SetSequence(ctx, r, values[r]); err != nil {
@@ -119,27 +218,102 @@ func carrySequences(ctx context.Context, source, target Database, mappings []Map
 
 // sequences tells which sequences a switch sets, and where it sets none.
 func (p *planner) sequences(ctx context.Context, legacy, extracted Database) error {
-	moved := p.layout.moved()
-	here, err := legacy.Sequences(ctx, distinct(relations(moved, capability.Legacy)))
+	n, err := number(ctx, legacy, extracted, capability.Legacy, mappings(p.layout.moved(), capability.Legacy), p.doc.Data.Sequences)
 	if err != nil {
 		return err
 	}
-	there, err := extracted.Sequences(ctx, distinct(relations(moved, capability.Extracted)))
-	if err != nil {
-		return err
-	}
-	pairs, unmatched := match(mappings(moved, capability.Legacy), here, there)
-	for _, m := range pairs {
+	for _, m := range n.pairs {
 		if name := m.source.Relation.String(); !slices.Contains(p.plan.Sequences, name) {
 			p.plan.Sequences = append(p.plan.Sequences, name)
 		}
 		if (m.source.Increment > 0) != (m.target.Increment > 0) {
-			p.refuse(capability.Problem{Path: "data.tables." + m.source.Table.String(), Message: fmt.Sprintf("sequence %s counts up on one side and down on the other", m.source.Relation),
+			path := "data.sequences"
+			if m.source.Table.Name != "" {
+				path = "data.tables." + m.source.Table.String()
+			}
+			p.refuse(capability.Problem{Path: path, Message: fmt.Sprintf("sequence %s counts up on one side and down on the other", m.source.Relation),
 				Mend: "give both the same sign of INCREMENT"})
 		}
 	}
-	for _, s := range unmatched {
-		p.plan.Notes = append(p.plan.Notes, Remark{Message: fmt.Sprintf("%s.%s draws from a sequence in the legacy database and from none in the extracted one: the service must find numbers of its own", s.Table, s.Column)})
+	p.unnumbered(n)
+	for _, s := range n.unmatched {
+		p.plan.Notes = append(p.plan.Notes, Remark{Message: fmt.Sprintf("%s.%s draws from a sequence in the legacy database and from none in the extracted one: the service must find numbers of its own", s.Table, s.Column),
+			Mend: fmt.Sprintf("- {sequence: %s, as: …} # under data.sequences.named, if it asks one by name", s.Relation)})
+	}
+	for _, s := range n.alone {
+		p.plan.Notes = append(p.plan.Notes, Remark{Message: fmt.Sprintf("%s.%s draws from a sequence in the extracted database and from none in the legacy one: a cutover sets it behind the rows", s.Table, s.Column)})
+	}
+	return p.asked(ctx, legacy)
+}
+
+// unnumbered refuses sequences that a switch could not set.
+func (p *planner) unnumbered(n numbering) {
+	for _, side := range capability.Sides {
+		for _, s := range n.missing[side] {
+			problem := capability.Problem{Path: "data.sequences", Line: s.Line, Message: fmt.Sprintf("the %s database has no sequence %s", side, ParseRelation(s.On(side))), Mend: "strangler data plan " + p.doc.Name + " --create"}
+			if side == capability.Legacy {
+				problem.Mend = "write the name as the database has it, with its schema where that is not public"
+			}
+			p.refuse(problem)
+		}
+		for _, s := range n.grants[side] {
+			if s.Owned {
+				continue // has the owner of its table, which the role has to be a member of anyway
+			}
+			p.refuse(capability.Problem{Path: "data.sequences", Message: fmt.Sprintf("the mover's role may not read and set sequence %s of the %s database", s.Relation, side), Mend: s.Grant})
+		}
+	}
+}
+
+// asked tells of keys that nothing in the catalog makes, and of sequences that
+// belong to nothing in it: writers may ask these by name for those.
+func (p *planner) asked(ctx context.Context, legacy Database) error {
+	var moved []Relation
+	kinds := map[string][]string{}
+	filled, err := legacy.Sequences(ctx, p.inside())
+	if err != nil {
+		return err
+	}
+	for i, d := range p.layout.all {
+		if d.Mode != capability.Move {
+			continue
+		}
+		moved = append(moved, d.From.Relation)
+		f := p.facts[i]
+		column, _ := d.From.Column(f.Number)
+		if f.Number == "" || slices.ContainsFunc(filled, func(s Sequence) bool { return s.Table == d.From.Relation && s.Column == f.Number }) {
+			continue
+		}
+		kind := "are made by the writers"
+		switch {
+		case len(f.NumberedBy) > 0:
+			kind = "are drawn by a trigger"
+		case column.Default != "":
+			kind = "come from a default that names no sequence"
+		}
+		kinds[kind] = append(kinds[kind], fmt.Sprintf("%s (%s)", d.From.Relation, f.Number))
+	}
+	var names []string
+	for _, s := range p.doc.Data.Sequences {
+		names = append(names, ParseRelation(s.Sequence).String())
+	}
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		text := fmt.Sprintf("the keys of %s %s: a sequence that is asked by name for them has to be in the document, or both sides draw the same numbers", strings.Join(kinds[kind], ", "), kind)
+		mend := "sequences: {named: [{sequence: …}]} # under data"
+		if len(names) > 0 {
+			text, mend = text+"; it names "+strings.Join(names, ", "), ""
+		}
+		p.plan.Notes = append(p.plan.Notes, Remark{Message: text, Mend: mend})
+	}
+	loose, err := legacy.LooseSequences(ctx, moved)
+	if err != nil {
+		return err
+	}
+	for _, s := range loose {
+		if !slices.Contains(names, s.String()) {
+			p.plan.Notes = append(p.plan.Notes, Remark{Message: fmt.Sprintf("sequence %s fills no column: if writers of these tables ask it by name, the document has to name it", s),
+				Mend: fmt.Sprintf("- sequence: %s # under data.sequences.named", s)})
+		}
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ func (v value) data() *capability.Data {
 	if v, ok := s.take("sequences"); ok {
 		if s := v.section(); s != nil {
 			set(s, "gap", &d.Gap, func(v value) (int64, bool) { return v.integer(0, math.MaxInt32) })
+			set(s, "named", &d.Sequences, func(v value) ([]capability.Sequence, bool) { return v.sequences(), true })
 			s.close()
 		}
 	}
@@ -100,10 +101,10 @@ func (s *section) table() (capability.Table, bool) {
 	table := capability.Table{Mode: capability.Move, Line: s.line}
 	v, ok := s.need("table", "name it as the legacy database does")
 	if ok {
-		table.Table, ok = v.relation()
+		table.Table, ok = v.relation("table")
 	}
 	table.As = table.Table
-	set(s, "as", &table.As, value.relation)
+	set(s, "as", &table.As, func(v value) (string, bool) { return v.relation("table") })
 	set(s, "mode", &table.Mode, words(capability.Move, capability.Copy))
 	if v, ok := s.take("columns"); ok {
 		v.columns(&table)
@@ -118,8 +119,8 @@ func (s *section) table() (capability.Table, bool) {
 	return table, ok
 }
 
-// relation reads the name of a table, with its schema or without.
-func (v value) relation() (string, bool) {
+// relation reads the name of a table or sequence, with its schema or without.
+func (v value) relation(kind string) (string, bool) {
 	text, ok := v.text()
 	if !ok {
 		return "", false
@@ -131,7 +132,7 @@ func (v value) relation() (string, bool) {
 		}
 	}
 	if !ok || len(parts) > 2 {
-		v.problem("is no name of a table", "write table or schema.table, without quotes of SQL")
+		v.problem("is no name of a "+kind, "write "+kind+" or schema."+kind+", without quotes of SQL")
 		return "", false
 	}
 	return text, true
@@ -141,6 +142,43 @@ func (v value) relation() (string, bool) {
 // more than quotes around it.
 func identifier(name string) bool {
 	return strings.TrimSpace(name) == name && name != "" && len(name) <= 63 && !strings.ContainsAny(name, `"'()`+"\x00")
+}
+
+// sequences reads those that writers ask by name.
+func (v value) sequences() []capability.Sequence {
+	items, _ := v.list()
+	var sequences []capability.Sequence
+	from, to := map[string]bool{}, map[string]bool{}
+	for _, item := range items {
+		s := item.section()
+		if s == nil {
+			continue
+		}
+		named, ok := s.sequence()
+		switch {
+		case !ok:
+		case from[qualified(named.Sequence)]:
+			item.problem("names a sequence that is listed already: "+named.Sequence, "take one out")
+		case to[qualified(named.As)]:
+			item.problem("maps a second sequence to "+named.As, "give it another name by `as`")
+		default:
+			from[qualified(named.Sequence)], to[qualified(named.As)] = true, true
+			sequences = append(sequences, named)
+		}
+	}
+	return sequences
+}
+
+func (s *section) sequence() (capability.Sequence, bool) {
+	named := capability.Sequence{Line: s.line}
+	v, ok := s.need("sequence", "name it as the legacy database does")
+	if ok {
+		named.Sequence, ok = v.relation("sequence")
+	}
+	named.As = named.Sequence
+	set(s, "as", &named.As, func(v value) (string, bool) { return v.relation("sequence") })
+	s.close()
+	return named, ok
 }
 
 func (v value) border() []capability.Border {

@@ -92,7 +92,7 @@ data:
       omit: [note]
       reverse: lossy
   border: [{constraint: payments_order_id_fkey, at_switch: drop}]
-  sequences: {gap: 0}
+  sequences: {gap: 0, named: [{sequence: hibernate_sequence, as: service.order_numbers}, {sequence: other}]}
   capture: trigger
 `
 	d, problems := document("routes/orders.yaml", []byte(content), environment)
@@ -145,7 +145,8 @@ data:
 						{Column: "rank", Constant: "7", Line: 51},
 					}},
 			},
-			Border: []capability.Border{{Constraint: "payments_order_id_fkey", AtSwitch: capability.BorderDrop, Line: 54}},
+			Border:    []capability.Border{{Constraint: "payments_order_id_fkey", AtSwitch: capability.BorderDrop, Line: 54}},
+			Sequences: []capability.Sequence{{Sequence: "hibernate_sequence", As: "service.order_numbers", Line: 55}, {Sequence: "other", As: "other", Line: 55}},
 		},
 	}
 	if !reflect.DeepEqual(d, want) {
@@ -256,6 +257,10 @@ func TestDocumentProblems(t *testing.T) {
 		{"lossy", smallest + "data: {database: '${URL}', tables: [{table: a, reverse: yes}]}\n", `data.tables[0].reverse`},
 		{"omit twice", smallest + "data: {database: '${URL}', tables: [{table: a, omit: [x, x]}]}\n", `data.tables[0].omit[1] = "x": is listed twice`},
 		{"omit and rename", smallest + "data: {database: '${URL}', tables: [{table: a, columns: {x: y}, omit: [x]}]}\n", `data.tables[0].omit[0] = "x": is renamed under columns`},
+		{"sequence twice", smallest + "data: {database: '${URL}', tables: [{table: a}], sequences: {named: [{sequence: s}, {sequence: public.s, as: t}]}}\n", `data.sequences.named[1]: names a sequence that is listed already: public.s`},
+		{"two sequences to one", smallest + "data: {database: '${URL}', tables: [{table: a}], sequences: {named: [{sequence: s}, {sequence: t, as: s}]}}\n", `data.sequences.named[1]: maps a second sequence to s`},
+		{"name of a sequence", smallest + "data: {database: '${URL}', tables: [{table: a}], sequences: {named: [{sequence: \"nextval('s')\"}]}}\n", `data.sequences.named[0].sequence = "nextval('s')": is no name of a sequence`},
+		{"no sequence", smallest + "data: {database: '${URL}', tables: [{table: a}], sequences: {named: [{as: s}]}}\n", `data.sequences.named[0].sequence: is missing`},
 		{"at_switch", smallest + "data: {database: '${URL}', tables: [{table: a}], border: [{constraint: k}]}\n", `4: data.border[0].at_switch: is missing`},
 		{"capture", smallest + "data: {database: '${URL}', tables: [{table: a}], capture: log}\n", `4: data.capture = "log"`},
 		{"rate", smallest + "data: {database: '${URL}', tables: [{table: a}], rate: 0}\n", `4: data.rate = "0": is out of range`},

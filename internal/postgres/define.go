@@ -15,7 +15,7 @@ import (
 // one, under their new names. Columns are made under their old names and renamed
 // at the end: so PostgreSQL itself rewrites the expressions of defaults, checks
 // and indexes.
-func (d *Database) Define(ctx context.Context, definitions []migrate.Definition) (migrate.DDL, error) {
+func (d *Database) Define(ctx context.Context, definitions []migrate.Definition, named ...migrate.Renamed) (migrate.DDL, error) {
 	f := &definer{database: d, schemas: map[string]bool{"public": true}, all: definitions, wanted: map[migrate.Relation]migrate.Definition{}}
 	first, second := parted(definitions)
 	steps := []func(context.Context) error{f.parts, f.tables, f.partitions, f.constraints, f.indexes, f.drops, f.renames, f.computed, f.omissions}
@@ -28,6 +28,10 @@ func (d *Database) Define(ctx context.Context, definitions []migrate.Definition)
 				return migrate.DDL{}, fmt.Errorf("define tables of %s database: %w", d.side, err)
 			}
 		}
+	}
+	for _, s := range named {
+		f.schema(s.To.Schema)
+		f.add("CREATE SEQUENCE IF NOT EXISTS %s AS %s %s", quote.Relation(s.To), s.From.Type, options(s.From))
 	}
 	if err := f.foreignKeys(ctx); err != nil {
 		return migrate.DDL{}, fmt.Errorf("define tables of %s database: %w", d.side, err)

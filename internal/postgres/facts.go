@@ -48,6 +48,11 @@ const factsSQL = `
 		'ReplicaIndex', (SELECT x.relname FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = c.oid AND i.indisreplident),
 		'Primary',    (SELECT json_build_object('Name', x.relname, 'Constraint', true, 'Whole', true, 'Definition', pg_get_constraintdef(k.oid), 'Columns', ARRAY(SELECT a.attname FROM unnest(k.conkey) WITH ORDINALITY AS u(attnum, n)
 		                    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.attnum ORDER BY u.n)) FROM pg_constraint k JOIN pg_class x ON x.oid = k.conindid WHERE k.conrelid = c.oid AND k.contype = 'p'),
+		'Number',     (SELECT a.attname FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.conkey[1] JOIN pg_type y ON y.oid = a.atttypid
+		                    WHERE k.conrelid = c.oid AND k.contype = 'p' AND cardinality(k.conkey) = 1 AND coalesce(nullif(y.typbasetype, 0), y.oid) IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+		                    AND NOT EXISTS (SELECT FROM pg_constraint f WHERE f.conrelid = c.oid AND f.contype = 'f' AND a.attnum = ANY(f.conkey))),
+		'NumberedBy', ARRAY(SELECT tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+		                    AND t.tgtype & 71 = 7 AND strpos(lower(p.prosrc), 'nextval') > 0 ORDER BY 1), -- before an insert, for each row
 		'Rules',      ARRAY(SELECT rulename FROM pg_rewrite WHERE ev_class = c.oid AND c.relkind <> 'v' AND c.relkind <> 'm' ORDER BY 1),
 		'Always',     ARRAY(SELECT tgname FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled IN ('A', 'R')
 		                    AND tgname NOT LIKE 'strangler\_%' ORDER BY 1),

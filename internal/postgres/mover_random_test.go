@@ -352,7 +352,7 @@ func (w *workload) trySwitch(from capability.Side) error {
 	if w.r.IntN(4) == 0 {
 		return undo(errors.New("by chance"))
 	}
-	w.must(w.CarrySequences(ctx, from))
+	w.must(w.CarrySequences(ctx, from, w.Document.Data))
 	w.must(w.gates.Seal(ctx, from, closing))
 	_, open, err := capability.Next(gate(to), gate(from), capability.EventOpen)
 	w.must(err)

@@ -39,7 +39,7 @@ func (m *migration) switchTo(to capability.Side) {
 	if len(mismatches) > 0 {
 		m.t.Fatalf("rows differ: %+v", mismatches)
 	}
-	m.must(m.CarrySequences(ctx, from))
+	m.must(m.CarrySequences(ctx, from, m.Document.Data))
 	m.must(m.gates.Seal(ctx, from, closing))
 	_, open, err := capability.Next(gate(to), gate(from), capability.EventOpen)
 	m.must(err)
@@ -145,7 +145,7 @@ func testSequencesThatBelongToNobody(t *testing.T, kind capability.Capture) {
 		&capability.Data{State: capability.DataRunning, Gap: 20, Tables: []capability.Table{{Table: "a"}, {Table: "b"}, {Table: "c"}}}).created()
 	m.follows(m.Mover)
 	for range 2 {
-		m.must(m.CarrySequences(t.Context(), capability.Legacy))
+		m.must(m.CarrySequences(t.Context(), capability.Legacy, m.Document.Data))
 		if last := ask[int64](m, capability.Extracted, `SELECT last_value FROM shared`); last != -521 {
 			t.Errorf("stands at %d, want 20 below -501", last)
 		}
@@ -154,7 +154,7 @@ func testSequencesThatBelongToNobody(t *testing.T, kind capability.Capture) {
 		}
 	}
 	m.exec(capability.Legacy, `INSERT INTO c SELECT FROM generate_series(1, 30)`)
-	if err := m.CarrySequences(t.Context(), capability.Legacy); err == nil || !strings.Contains(err.Error(), "outside") {
+	if err := m.CarrySequences(t.Context(), capability.Legacy, m.Document.Data); err == nil || !strings.Contains(err.Error(), "outside") {
 		t.Errorf("carried beyond the maximum: %v", err)
 	}
 }

@@ -11,16 +11,29 @@ import (
 	"strangler/migrate"
 )
 
+// sequenceSQL are the parameters of a sequence: s in pg_class, q in pg_sequence and
+// sn, its schema; and what the role lacks to read it and set it.
+const (
+	sequenceSQL = `sn.nspname::text, s.relname::text, format_type(q.seqtypid, NULL), q.seqincrement, q.seqmin, q.seqmax, q.seqstart, q.seqcache, q.seqcycle,
+		concat_ws('; ', CASE WHEN NOT has_schema_privilege(sn.oid, 'USAGE') THEN format('GRANT USAGE ON SCHEMA %I TO %I', sn.nspname, current_user) END,
+			CASE WHEN NOT has_sequence_privilege(s.oid, 'SELECT') OR NOT has_sequence_privilege(s.oid, 'UPDATE') THEN format('GRANT SELECT, UPDATE ON SEQUENCE %I.%I TO %I', sn.nspname, s.relname, current_user) END)`
+	sequenceGroup = `sn.oid, sn.nspname, s.oid, s.relname, q.seqtypid, q.seqincrement, q.seqmin, q.seqmax, q.seqstart, q.seqcache, q.seqcycle`
+)
+
+// parameters are the places for sequenceSQL.
+func parameters(s *migrate.Sequence) []any {
+	return []any{&s.Schema, &s.Name, &s.Type, &s.Increment, &s.Min, &s.Max, &s.Start, &s.Cached, &s.Cycle, &s.Grant}
+}
+
 // Sequences returns the sequences behind the columns of the tables: those that
 // belong to a column, and those that its default draws from without belonging
 // to it. One that fills several columns is told once for each.
 func (d *Database) Sequences(ctx context.Context, relations []migrate.Relation) ([]migrate.Sequence, error) {
-	rows, err := d.pool.Query(ctx, `
-		SELECT sn.nspname::text, s.relname::text, n.nspname::text, c.relname::text, a.attname::text, bool_or(d.identity), bool_or(d.owned),
-		       format_type(q.seqtypid, NULL), q.seqincrement, q.seqmin, q.seqmax, q.seqstart, q.seqcache, q.seqcycle
+	return d.sequences(ctx, `
+		SELECT `+sequenceSQL+`, n.nspname::text, c.relname::text, a.attname::text, bool_or(d.identity), bool_or(d.owned), y.typcategory = 'N'
 		FROM unnest($1::text[], $2::text[]) AS w(schema, name)
 		JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
-		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped JOIN pg_type y ON y.oid = a.atttypid
 		JOIN LATERAL (
 			SELECT objid AS sequence, deptype = 'i' AS identity, true AS owned FROM pg_depend
 			WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND refobjid = a.attrelid AND refobjsubid = a.attnum AND deptype IN ('a', 'i')
@@ -30,15 +43,31 @@ func (d *Database) Sequences(ctx context.Context, relations []migrate.Relation) 
 		) d ON true
 		JOIN pg_class s ON s.oid = d.sequence AND s.relkind = 'S' JOIN pg_namespace sn ON sn.oid = s.relnamespace
 		JOIN pg_sequence q ON q.seqrelid = s.oid
-		GROUP BY sn.nspname, s.relname, n.nspname, c.relname, a.attname, a.attnum, q.seqrelid, q.seqtypid, q.seqincrement, q.seqmin, q.seqmax, q.seqstart, q.seqcache, q.seqcycle
-		ORDER BY n.nspname, c.relname, a.attnum, s.relname`, schemas(relations), names(relations))
+		GROUP BY `+sequenceGroup+`, n.nspname, c.relname, a.attname, a.attnum, y.typcategory
+		ORDER BY n.nspname, c.relname, a.attnum, s.relname`, relations, func(row pgx.CollectableRow) (s migrate.Sequence, err error) {
+		return s, row.Scan(append(parameters(&s), &s.Table.Schema, &s.Table.Name, &s.Column, &s.Identity, &s.Owned, &s.Numbers)...)
+	})
+}
+
+// NamedSequences returns those of the named sequences that are there.
+func (d *Database) NamedSequences(ctx context.Context, named []migrate.Relation) ([]migrate.Sequence, error) {
+	if len(named) == 0 {
+		return nil, nil
+	}
+	return d.sequences(ctx, `
+		SELECT `+sequenceSQL+` FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, i)
+		JOIN pg_namespace sn ON sn.nspname = w.schema JOIN pg_class s ON s.relnamespace = sn.oid AND s.relname = w.name AND s.relkind = 'S'
+		JOIN pg_sequence q ON q.seqrelid = s.oid ORDER BY w.i`, named, func(row pgx.CollectableRow) (s migrate.Sequence, err error) {
+		return s, row.Scan(parameters(&s)...)
+	})
+}
+
+func (d *Database) sequences(ctx context.Context, query string, relations []migrate.Relation, scan pgx.RowToFunc[migrate.Sequence]) ([]migrate.Sequence, error) {
+	rows, err := d.pool.Query(ctx, query, schemas(relations), names(relations))
 	if err != nil {
 		return nil, fmt.Errorf("list sequences of %s database: %w", d.side, err)
 	}
-	sequences, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s migrate.Sequence, err error) {
-		return s, row.Scan(&s.Schema, &s.Name, &s.Table.Schema, &s.Table.Name, &s.Column, &s.Identity, &s.Owned,
-			&s.Type, &s.Increment, &s.Min, &s.Max, &s.Start, &s.Cached, &s.Cycle)
-	})
+	sequences, err := pgx.CollectRows(rows, scan)
 	if err != nil {
 		return nil, fmt.Errorf("list sequences of %s database: %w", d.side, err)
 	}
@@ -48,15 +77,38 @@ func (d *Database) Sequences(ctx context.Context, relations []migrate.Relation) 
 	return sequences, nil
 }
 
-// standing reads where sequences stand. The catalog's own view does not tell a
+// LooseSequences returns the sequences in the tables' schemas that belong to no
+// column and that no default draws from: if somebody asks them, then by name.
+func (d *Database) LooseSequences(ctx context.Context, tables []migrate.Relation) ([]migrate.Relation, error) {
+	rows, err := d.pool.Query(ctx, `SELECT n.nspname::text, s.relname::text FROM pg_class s JOIN pg_namespace n ON n.oid = s.relnamespace
+		WHERE s.relkind = 'S' AND n.nspname = ANY($1::text[])
+		AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = s.oid AND deptype IN ('a', 'i', 'e'))
+		AND NOT EXISTS (SELECT FROM pg_depend WHERE refclassid = 'pg_class'::regclass AND refobjid = s.oid AND classid = 'pg_attrdef'::regclass)
+		ORDER BY 1, 2`, schemas(tables))
+	if err != nil {
+		return nil, fmt.Errorf("list sequences of %s database: %w", d.side, err)
+	}
+	loose, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r migrate.Relation, err error) {
+		return r, row.Scan(&r.Schema, &r.Name)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list sequences of %s database: %w", d.side, err)
+	}
+	return loose, nil
+}
+
+// standing reads where sequences stand that may be read. The catalog's own view does not tell a
 // sequence that was set from one that was never used.
 func (d *Database) standing(ctx context.Context, sequences []migrate.Sequence) error {
-	if len(sequences) == 0 {
-		return nil
-	}
 	var parts []string
 	for i, s := range sequences {
+		if s.Grant != "" {
+			continue
+		}
 		parts = append(parts, fmt.Sprintf("SELECT %d, last_value, is_called FROM %s", i, quote.Relation(s.Relation)))
+	}
+	if len(parts) == 0 {
+		return nil
 	}
 	rows, err := d.pool.Query(ctx, strings.Join(parts, " UNION ALL "))
 	if err != nil {
@@ -73,9 +125,13 @@ func (d *Database) standing(ctx context.Context, sequences []migrate.Sequence) e
 }
 
 // Extreme returns the value of the sequence's column that is furthest in the
-// sequence's direction; found is false for an empty table. It is fast where an
+// sequence's direction; found is false for an empty table, and where no column
+// holds the numbers as they are. It is fast where an
 // index leads with the column and reads the table where none does.
 func (d *Database) Extreme(ctx context.Context, s migrate.Sequence) (value int64, found bool, err error) {
+	if !s.Numbers {
+		return 0, false, nil
+	}
 	function := "max"
 	if s.Increment < 0 {
 		function = "min"
