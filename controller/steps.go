@@ -185,7 +185,11 @@ func (a *attempt) openAgain(ctx context.Context, own, other capability.Gate) err
 }
 
 func (a *attempt) drain(ctx context.Context) error {
-	return a.data.Handover.WaitMarker(ctx, a.from, a.nonce)
+	err := a.data.Handover.WaitMarker(ctx, a.from, a.nonce)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%s has not applied everything that %s had committed: %w; look for load and locks there, with: strangler data status %s", a.to, a.from, context.Cause(ctx), a.doc.Name)
+	}
+	return err
 }
 
 func (a *attempt) verify(ctx context.Context) error {
