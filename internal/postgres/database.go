@@ -159,11 +159,17 @@ func (d *Database) replication(ctx context.Context) (*pgconn.PgConn, error) {
 	return conn, nil
 }
 
+// timelineSQL is the timeline that the server writes. What pg_control says is that
+// of its last checkpoint, which a standby that was just promoted has from before; on
+// a standby there is nothing else.
+const timelineSQL = `(CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_control_checkpoint())
+	ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int END)`
+
 // Identity asks which cluster this is and which timeline it is on.
 func (d *Database) Identity(ctx context.Context) (capability.Identity, error) {
 	var id capability.Identity
 	err := d.pool.QueryRow(ctx,
-		`SELECT s.system_identifier::text, c.timeline_id FROM pg_control_system() s, pg_control_checkpoint() c`,
+		`SELECT system_identifier::text, `+timelineSQL+` FROM pg_control_system()`,
 	).Scan(&id.System, &id.Timeline)
 	if err != nil {
 		return id, fmt.Errorf("identify %s database: %w", d.side, err)

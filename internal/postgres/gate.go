@@ -46,8 +46,8 @@ func (g *Gates) Read(ctx context.Context) (legacy, extracted capability.Gate, er
 func (g *Gates) read(ctx context.Context, side capability.Side) (capability.Gate, error) {
 	var gate capability.Gate
 	err := g.databases[side].pool.QueryRow(ctx, `
-		SELECT state, epoch, since, self_system, self_timeline, peer_system, peer_timeline, s.system_identifier::text, c.timeline_id
-		FROM strangler.gate, pg_control_system() s, pg_control_checkpoint() c WHERE capability = $1`, g.capability,
+		SELECT state, epoch, since, self_system, self_timeline, peer_system, peer_timeline, s.system_identifier::text, `+timelineSQL+`
+		FROM strangler.gate, pg_control_system() s WHERE capability = $1`, g.capability,
 	).Scan(&gate.State, &gate.Epoch, &gate.Since, &gate.Self.System, &gate.Self.Timeline, &gate.Peer.System, &gate.Peer.Timeline,
 		&gate.Actual.System, &gate.Actual.Timeline)
 	if undefined(err) || errors.Is(err, pgx.ErrNoRows) {

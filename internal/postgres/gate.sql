@@ -116,7 +116,9 @@ RETURNS bigint LANGUAGE sql SET search_path = pg_catalog AS $seal$
 $seal$;
 
 -- Opens a gate that is sealed or closing, if it is the one the caller read, and
--- if both databases are still those that the move began with.
+-- if both databases are still those that the move began with. The timeline is the
+-- one that is written now: pg_control has it from the last checkpoint, which a
+-- standby that was just promoted made before.
 CREATE OR REPLACE FUNCTION strangler.open_gate(cap text, expected bigint, next bigint, peer text, peer_line bigint)
 RETURNS bigint LANGUAGE sql SET search_path = pg_catalog AS $open$
 	UPDATE strangler.gate
@@ -124,7 +126,7 @@ RETURNS bigint LANGUAGE sql SET search_path = pg_catalog AS $open$
 	WHERE capability = cap AND state <> 'open' AND epoch = expected AND next > expected
 	  AND peer_system = peer AND peer_timeline = peer_line
 	  AND self_system = (SELECT system_identifier::text FROM pg_control_system())
-	  AND self_timeline = (SELECT timeline_id FROM pg_control_checkpoint())
+	  AND self_timeline = ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int
 	RETURNING epoch
 $open$;
 

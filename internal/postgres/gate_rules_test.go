@@ -61,7 +61,7 @@ var rules = []rule{
 	{
 		name: "6 opening wants the databases it began with", holds: opensAfterRestore,
 		mutations: map[string]func(string) string{
-			"own timeline": without("AND self_timeline = (SELECT timeline_id FROM pg_control_checkpoint())"),
+			"own timeline": without("AND self_timeline = ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int"),
 			"own system":   without("AND self_system = (SELECT system_identifier::text FROM pg_control_system())"),
 			"peer":         without("AND peer_system = peer AND peer_timeline = peer_line"),
 		},
