@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -63,10 +64,34 @@ func (g *Gates) create(ctx context.Context, side capability.Side, self, peer cap
 
 func (g *Gates) addGuards(ctx context.Context, side capability.Side, relation migrate.Relation) error {
 	name := pgx.Identifier{relation.Schema, relation.Name}.Sanitize()
-	return g.patiently(ctx, side, fmt.Sprintf("guard %s on the %s side", relation, side), func(conn *pgxpool.Conn) error {
+	err := g.patiently(ctx, side, fmt.Sprintf("guard %s on the %s side", relation, side), func(conn *pgxpool.Conn) error {
 		_, err := conn.Exec(ctx, `SELECT strangler.add_guards($1, $2::text::regclass)`, g.capability, name)
 		return err
 	})
+	if errors.Is(err, capability.ErrBusy) {
+		err = fmt.Errorf("%w%s", err, g.databases[side].holders(ctx, name))
+	}
+	return err
+}
+
+// holders names the transactions that have locked a table, or a partition of it,
+// for writing, as a suffix for the message of whoever has waited for them in vain.
+func (d *Database) holders(ctx context.Context, name string) string {
+	rows, err := d.pool.Query(ctx, `
+		SELECT DISTINCT CASE WHEN p.gid IS NOT NULL THEN format('prepared transaction %L of %s (COMMIT or ROLLBACK PREPARED it)', p.gid, p.owner)
+			ELSE format('pid %s (%s, %s, %s s)', a.pid, a.usename, a.application_name, extract(epoch FROM clock_timestamp() - a.xact_start)::int) END
+		FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' AND x.virtualtransaction = l.virtualtransaction
+		LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
+		WHERE l.granted AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		AND l.relation IN (SELECT $1::text::regclass UNION SELECT relid FROM pg_partition_tree($1::text::regclass)) AND (a.pid IS NOT NULL OR p.gid IS NOT NULL)`, name)
+	if err != nil {
+		return ""
+	}
+	who, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(who) == 0 {
+		return ""
+	}
+	return " by " + strings.Join(who, ", ")
 }
 
 // Drop removes the guards and the gate of one side, for good. The caller has
