@@ -1,6 +1,9 @@
 package migrate
 
 import (
+	"fmt"
+	"slices"
+
 	"strangler/capability"
 )
 
@@ -85,6 +88,36 @@ func (m Mapping) Target() Selection {
 	s := Columns(m.To.Relation, m.ToColumns...)
 	s.only(m.Guard)
 	return s
+}
+
+// lost names the columns of the mapping's source that Compared leaves out, because
+// the way back may lose what is in them.
+func (m Mapping) lost() []string {
+	if !m.Pair.Lossy || m.Pair.Mode == capability.Copy {
+		return nil
+	}
+	var names []string
+	add := func(name string) {
+		text := fmt.Sprintf("%s.%s (whether it comes back as it is: reverse: lossy)", m.From.Relation, name)
+		if !slices.Contains(m.FromColumns, name) && !slices.Contains(names, text) {
+			names = append(names, text)
+		}
+	}
+	back := m.Pair.Reverse
+	if m.Side == capability.Extracted {
+		back = m.Pair.Forward
+	}
+	for _, c := range back {
+		if !c.Constant {
+			add(c.Column)
+		}
+	}
+	for _, c := range m.Computed {
+		for _, input := range c.Inputs {
+			add(input)
+		}
+	}
+	return names
 }
 
 // Compared selects what must be equal on both sides, and names it: the source's

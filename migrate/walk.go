@@ -76,6 +76,7 @@ func (v *verification) stretch(ctx context.Context, d *direction, all []Mapping,
 	for at.table < len(all) {
 		m := all[at.table]
 		extra, skipped := generated(m.Pair, v.mover.Document)
+		skipped = append(skipped, m.lost()...)
 		if m.Halves != nil {
 			extra = nil
 		}
