@@ -38,6 +38,8 @@ var pinned = map[string]string{
 	"client_encoding":                     "UTF8",
 	"search_path":                         "",
 	"row_security":                        "off", // an error instead of silently fewer rows
+	"array_nulls":                         "on",  // or NULLs within arrays are read again as text
+	"standard_conforming_strings":         "on",
 	"statement_timeout":                   "0",
 	"lock_timeout":                        "0",
 	"idle_in_transaction_session_timeout": "0",
