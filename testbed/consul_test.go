@@ -109,7 +109,8 @@ func TestConsulClusterElectsAnotherLeader(t *testing.T) {
 	if second == first {
 		t.Fatal("a dead server leads")
 	}
-	key = "http://" + second.Address() + "/v1/kv/testbed/elected?raw"
+	// By its default, a new leader answers before it has applied what the old one has committed.
+	key = "http://" + second.Address() + "/v1/kv/testbed/elected?raw&consistent"
 	if status, text := call(t, http.MethodGet, key, ""); status != http.StatusOK || text != "kept" {
 		t.Errorf("get of the new leader: %d %q", status, text)
 	}
