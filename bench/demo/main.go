@@ -56,7 +56,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.orders, "orders", 200_000, "how many orders to generate")
 	flags.IntVar(&o.shoppers, "shoppers", 600, "how many shoppers may be busy at once")
 	flags.Float64Var(&o.writes, "writes", 175, "writes per second; below 150 the run proves nothing and fails")
-	flags.Float64Var(&o.reads, "reads", 100, "reads per second, besides those that follow each write")
+	flags.Float64Var(&o.reads, "reads", 50, "reads per second, besides those that follow each write")
 	flags.Uint64Var(&o.seed, "seed", 1, "of what the shoppers choose to do")
 	if err := flags.Parse(args); err != nil {
 		return o, err

@@ -224,6 +224,24 @@ func (s *story) reviveService(ctx context.Context) (string, error) {
 	return fmt.Sprintf("it answers its tenth of the reads again, the breaker is %s", b.State), nil
 }
 
+// shiftAllReads shows as well what the service carries, while one command takes it back.
+func (s *story) shiftAllReads(ctx context.Context) (string, error) {
+	const enough = 200
+	for _, weight := range []string{"50%", "100%"} {
+		before := s.servedByOrders()
+		if err := s.command(ctx, "weight", capability, weight); err != nil {
+			return "", err
+		}
+		if err := s.until(ctx, 30*time.Second, "reads answered by the service", func() bool {
+			return s.servedByOrders() >= before+enough
+		}); err != nil {
+			return "", err
+		}
+	}
+	// Whoever has just come is slow at first, and has more to do; the stream may have waited for that.
+	return fmt.Sprintf("%d reads answered by the service with either weight", enough), s.catchUp(ctx)
+}
+
 // around is how much of the time before and after a switch counts as during it.
 const around = 2 * time.Second
 
@@ -240,7 +258,7 @@ func (s *story) cross(ctx context.Context, verb, to string) (string, error) {
 	w := s.load.Record().Window(from.Add(-around), until.Add(around))
 	s.switches = append(s.switches, crossed{To: to, AckGapMS: ms(w.Gap), MaxWriteMS: ms(w.Slowest), At: from.UTC()})
 	if w.PerS < leastWriteRate {
-		return "", fmt.Errorf("only %.0f writes/s were acknowledged around the switch, %d are needed for it to count", w.PerS, leastWriteRate)
+		return "", fmt.Errorf("only %.0f writes/s were due around the switch and acknowledged, %d are needed for it to count", w.PerS, leastWriteRate)
 	}
 	return fmt.Sprintf("%.0f writes/s all along; %.0f ms without an acknowledged write at the longest, %.0f ms the slowest write, %d failed",
 		w.PerS, ms(w.Gap), ms(w.Slowest), s.load.Record().Counts().Failed), nil

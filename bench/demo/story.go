@@ -48,6 +48,7 @@ var plot = []scene{
 	{"one reader in ten reads from the service", (*story).shiftReads},
 	{"the service is killed with SIGKILL while it answers a tenth of the reads", (*story).killService},
 	{"the service comes back", (*story).reviveService},
+	{"all readers read from the service, which so is warm when it gets the writes", (*story).shiftAllReads},
 	{"cutover under load", func(s *story, ctx context.Context) (string, error) { return s.cross(ctx, "cutover", "extracted") }},
 	{"5,000 requests on the service", (*story).useService},
 	{"rollback under load", func(s *story, ctx context.Context) (string, error) { return s.cross(ctx, "rollback", "legacy") }},

@@ -12,7 +12,7 @@ func TestWindow(t *testing.T) {
 	acks := func(moments ...int) *Record {
 		r := newRecord(began)
 		for _, moment := range moments {
-			r.acknowledged(Write{At: at(moment), Took: time.Duration(moment) * time.Millisecond})
+			r.acknowledged(Write{At: at(moment), Took: time.Duration(moment%1000) * time.Millisecond})
 		}
 		return r
 	}
@@ -22,11 +22,12 @@ func TestWindow(t *testing.T) {
 		gap, slow time.Duration
 		perS      float64
 	}{
-		{"between writes, whatever the order they were noted in", []int{1100, 1900, 1200, 1800}, 600 * time.Millisecond, 1900 * time.Millisecond, 4},
-		{"at the beginning", []int{1700, 1900}, 700 * time.Millisecond, 1900 * time.Millisecond, 2},
-		{"at the end", []int{1100, 1200}, 800 * time.Millisecond, 1200 * time.Millisecond, 2},
+		// Each write took as long as the fraction of its second, and so was due when the second began.
+		{"between writes, whatever the order they were noted in", []int{1100, 1900, 1200, 1800}, 600 * time.Millisecond, 900 * time.Millisecond, 4},
+		{"at the beginning", []int{1700, 1900}, 700 * time.Millisecond, 900 * time.Millisecond, 2},
+		{"at the end", []int{1100, 1200}, 800 * time.Millisecond, 200 * time.Millisecond, 2},
 		{"nothing at all", nil, time.Second, 0, 0},
-		{"what is outside does not count", []int{900, 1500, 2100}, 500 * time.Millisecond, 1500 * time.Millisecond, 1},
+		{"what is outside does not count, and what was due inside does", []int{900, 1500, 2999}, 500 * time.Millisecond, 999 * time.Millisecond, 2},
 	} {
 		w := acks(test.moments...).Window(at(1000), at(2000))
 		if w.Gap != test.gap || w.Slowest != test.slow || w.PerS != test.perS {

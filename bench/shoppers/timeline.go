@@ -31,27 +31,36 @@ func (t *timeline) at(moment time.Time) *Second {
 type Window struct {
 	Gap     time.Duration // the longest time in which no write was acknowledged
 	Slowest time.Duration // of the acknowledged writes
-	PerS    float64       // acknowledged
+	PerS    float64       // that were due, and have been acknowledged since
 }
 
-// Window looks at the writes acknowledged between two moments, the second of which must have passed. Without any, the
-// gap is the whole window.
+// Window looks at the writes that were due or acknowledged between two moments, the second of which must have passed.
+// Without any, the gap is the whole window. The rate is of those due: what comes late was under load all the same, and
+// how late it came is what the slowest says.
 func (r *Record) Window(from, to time.Time) Window {
-	var inside []Write
+	within := func(at time.Time) bool { return !at.Before(from) && !at.After(to) }
+	var acknowledged []time.Time
+	var found Window
+	due := 0
 	for _, w := range r.Acknowledged() {
-		if !w.At.Before(from) && !w.At.After(to) {
-			inside = append(inside, w)
+		meant := within(w.At.Add(-w.Took))
+		if meant {
+			due++
+		}
+		if within(w.At) {
+			acknowledged = append(acknowledged, w.At)
+		}
+		if meant || within(w.At) {
+			found.Slowest = max(found.Slowest, w.Took)
 		}
 	}
-	slices.SortFunc(inside, func(a, b Write) int { return a.At.Compare(b.At) })
-	var found Window
+	slices.SortFunc(acknowledged, time.Time.Compare)
 	last := from
-	for _, w := range inside {
-		found.Gap = max(found.Gap, w.At.Sub(last))
-		found.Slowest = max(found.Slowest, w.Took)
-		last = w.At
+	for _, at := range acknowledged {
+		found.Gap = max(found.Gap, at.Sub(last))
+		last = at
 	}
 	found.Gap = max(found.Gap, to.Sub(last))
-	found.PerS = float64(len(inside)) / to.Sub(from).Seconds()
+	found.PerS = float64(due) / to.Sub(from).Seconds()
 	return found
 }
