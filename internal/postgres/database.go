@@ -75,6 +75,9 @@ func Open(ctx context.Context, side capability.Side, dsn string) (*Database, err
 
 func open(ctx context.Context, side capability.Side, dsn string, fence Fence) (*Database, error) {
 	config, err := pgxpool.ParseConfig(dsn)
+	if err == nil && strayed(config.ConnConfig) {
+		err = errUnreadable
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s database: %w", side, redact(err))
 	}
@@ -179,11 +182,24 @@ func (d *Database) Identity(ctx context.Context) (capability.Identity, error) {
 	return id, nil
 }
 
+// errUnreadable shows no part of the string: where it is not understood, nobody knows
+// which part is the password.
+var errUnreadable = errors.New("the connection string cannot be read; write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with each of @ : / ? # % within the password as %40 %3A %2F %3F %23 %25, or host=HOST dbname=DATABASE user=USER password='PASSWORD'")
+
+// strayed says whether part of a password has been taken for something else: it had
+// an @ or a / in it that belongs to no address.
+func strayed(config *pgx.ConnConfig) bool {
+	host := strings.TrimPrefix(config.Host, "@") // as the names of abstract sockets begin
+	if strings.Contains(host, "@") || strings.Contains(config.Database, "@") {
+		return true
+	}
+	return slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool { return strings.Contains(f.Host, "@") })
+}
+
 // redact takes passwords out of the messages of connection errors.
 func redact(err error) error {
-	var parse *pgconn.ParseConfigError
-	if errors.As(err, &parse) {
-		return errors.New("the connection string cannot be read: " + parse.Error())
+	if errors.As(err, new(*pgconn.ParseConfigError)) {
+		return errUnreadable
 	}
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && strings.Contains(refused.Message, "unsupported startup parameter") {
