@@ -28,6 +28,7 @@ var quick = map[string]string{
 	"idle_session_timeout":   "0",
 	"deadlock_timeout":       "200ms",
 	"track_commit_timestamp": "off",
+	"jit":                    "off", // takes longer than what a test asks
 }
 
 // shared is a cluster started by the first test that needs it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -191,7 +192,8 @@ func (m *migration) settled(from capability.Side) {
 func (m *migration) eventually(what string, is func() (bool, string)) {
 	m.t.Helper()
 	var last string
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	var pause pause
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); pause.wait() {
 		ok, state := is()
 		if ok {
 			return
@@ -201,6 +203,15 @@ func (m *migration) eventually(what string, is func() (bool, string)) {
 	m.t.Fatalf("never: %s: %s", what, last)
 }
 
+// pause is the time between two polls: short at first, for what takes a moment, and
+// then longer, because a machine is slow from polls too.
+type pause time.Duration
+
+func (p *pause) wait() {
+	*p = min(max(*p*5/4, pause(3*time.Millisecond)), pause(60*time.Millisecond))
+	time.Sleep(time.Duration(*p))
+}
+
 // exec runs a script as the application does.
 func (m *migration) exec(side capability.Side, script string) {
 	m.t.Helper()
@@ -208,13 +219,30 @@ func (m *migration) exec(side capability.Side, script string) {
 }
 
 func (m *migration) try(side capability.Side, script string) error {
-	conn, err := pgx.Connect(context.Background(), m.urls[side])
-	if err != nil {
-		return err
+	url := m.urls[side]
+	conn := m.questions.take(scripts + url)
+	if conn == nil || conn.Ping(context.Background()) != nil {
+		var err error
+		if conn, err = pgx.Connect(context.Background(), url); err != nil {
+			return err
+		}
 	}
-	_, err = conn.PgConn().Exec(context.Background(), script).ReadAll()
-	return errors.Join(err, conn.Close(context.Background()))
+	_, err := conn.PgConn().Exec(context.Background(), script).ReadAll()
+	// The next one is to find a session like a new one; and the settings of databases and roles are read by new ones only.
+	fresh := func(word string) bool { return strings.Contains(script, word) }
+	if err != nil || slices.ContainsFunc([]string{"ALTER DATABASE", "ALTER ROLE", "replication_origin"}, fresh) {
+		m.questions.forget(scripts + url)
+		return errors.Join(err, conn.Close(context.Background()))
+	}
+	if _, err := conn.Exec(context.Background(), `DISCARD ALL`); err != nil {
+		return errors.Join(err, conn.Close(context.Background()))
+	}
+	m.questions.keep(scripts+url, conn)
+	return nil
 }
+
+// scripts marks sessions that are kept for exec.
+const scripts = "scripts "
 
 // ask returns the one value of a query.
 func ask[T any](m *migration, side capability.Side, query string, args ...any) (value T) {
@@ -230,7 +258,7 @@ func ask[T any](m *migration, side capability.Side, query string, args ...any) (
 	return value
 }
 
-// questions are sessions that are kept for ask, by the server's URL.
+// questions are sessions that are kept for ask and exec, by the server's URL.
 type questions struct {
 	mu   sync.Mutex
 	kept map[string]*pgx.Conn // guarded by mu
@@ -273,6 +301,13 @@ func (q *questions) keep(url string, conn *pgx.Conn) {
 		return
 	}
 	q.kept[url] = conn
+}
+
+// forget ends a session that is kept.
+func (q *questions) forget(url string) {
+	if conn := q.take(url); conn != nil {
+		_ = conn.Close(context.Background()) // it has answered
+	}
 }
 
 func (q *questions) close() {

@@ -19,7 +19,7 @@ func TestStreamAppliesLargeTransactions(t *testing.T) {
 }
 
 func testStreamAppliesLargeTransactions(t *testing.T, kind capability.Capture) {
-	const rows, width = 500_000, 50
+	const rows, width = 120_000, 50
 	const ddl = `CREATE TABLE t (id int PRIMARY KEY, n int, pad text);`
 	f := newFlow(t, kind, ddl, ddl, capability.Table{Table: "t"})
 	s := f.follow(capability.Legacy)
@@ -53,7 +53,7 @@ func testStreamAppliesLargeTransactions(t *testing.T, kind capability.Capture) {
 	t.Logf("heap grew by %d MB at most", most>>20)
 	// A row that waits takes 500 bytes and more. Its key is kept until it is
 	// verified, which is bounded by number.
-	if most > 120<<20 {
+	if most > 40<<20 {
 		t.Errorf("the heap grew by %d MB", most>>20)
 	}
 }

@@ -59,11 +59,12 @@ const patience = 3 * time.Minute
 func (f *flow) until(what string, is func() bool) {
 	f.t.Helper()
 	deadline := time.Now().Add(patience)
+	var pause pause
 	for !is() {
 		if time.Now().After(deadline) {
 			f.t.Fatalf("not in %s: %s", patience, what)
 		}
-		time.Sleep(2 * time.Millisecond)
+		pause.wait()
 	}
 }
 
