@@ -70,6 +70,16 @@ type CompletionStatus struct {
 	Building string `json:"building,omitempty"` // for people
 }
 
+// VerifyMethod is how rows are compared that are written meanwhile.
+type VerifyMethod string
+
+const (
+	// BySnapshots reads both sides at one position of the source's changes.
+	BySnapshots VerifyMethod = "snapshots"
+	// ByRecheck reads the target at a later one, and again what then differs.
+	ByRecheck VerifyMethod = "recheck"
+)
+
 // VerifyStatus is one comparison of all rows of source and target.
 type VerifyStatus struct {
 	Running    bool          `json:"running"`
@@ -80,7 +90,9 @@ type VerifyStatus struct {
 	Count      int64         `json:"mismatch_count"`
 	Repaired   int64         `json:"repaired,omitempty"`     // rows made equal before this comparison
 	Skipped    []string      `json:"not_compared,omitempty"` // table or column, and why
-	Position   Position      `json:"position"`               // of the source, at which both were read
+	Position   Position      `json:"position"`               // of the source, at which both were read; with Recheck, that the target had passed
+	Method     VerifyMethod  `json:"method,omitempty"`
+	Reason     string        `json:"method_reason,omitempty"` // why not by snapshots
 	Took       time.Duration `json:"took_ns"`
 	FinishedAt time.Time     `json:"finished_at,omitzero"` // zero: never finished
 	Error      string        `json:"error,omitempty"`

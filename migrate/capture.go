@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -26,7 +27,8 @@ type Recorder interface {
 	// DropStream ends that; what was not applied is lost. No error when there is
 	// nothing.
 	DropStream(ctx context.Context) error
-	// TemporarySnapshot exports a snapshot at a known position, for a comparison.
+	// TemporarySnapshot exports a snapshot at a known position, for a comparison. The
+	// error is ErrNoSnapshot where the server has none to give for now.
 	TemporarySnapshot(ctx context.Context) (Snapshot, error)
 	// Retained says what the source keeps for the stream; nothing where there is none.
 	Retained(ctx context.Context) (Retention, error)
@@ -39,6 +41,11 @@ type Recorder interface {
 	// the commit waits for a synchronous standby.
 	Visible(ctx context.Context, transactions []uint32) error
 }
+
+// ErrNoSnapshot is wrapped by what names the reason why a server has no snapshot at
+// a known position for now: too few slots, or transactions that a new one has to
+// wait for.
+var ErrNoSnapshot = errors.New("no snapshot at a known position")
 
 // Captured is a database that changes are read from.
 type Captured interface {

@@ -24,6 +24,9 @@ type comparison struct {
 	source, other capability.Side
 	repair        Repair   // nil: differences are only reported
 	after         []string // key behind which it begins; nil: the beginning
+	// doubt is told of what differs, instead of who reports, where that may be the
+	// time between the two sides.
+	doubt func(key []string, found capability.Mismatch)
 }
 
 func newComparison(m Mapping, source capability.Side, extra []ColumnPair) comparison {
@@ -104,6 +107,11 @@ func (c comparison) order(here, there *rowLines) (int, error) {
 // differ decides what two unequal heads mean, and goes on with the lesser one.
 func (c comparison) differ(here, there *rowLines, order int, report func(capability.Mismatch)) error {
 	found := capability.Mismatch{Table: c.mapping.Pair.Legacy.Relation.String()}
+	head := here.line
+	if order > 0 {
+		head = there.line
+	}
+	key := c.values(head)
 	var err error
 	switch {
 	case order < 0:
@@ -119,6 +127,10 @@ func (c comparison) differ(here, there *rowLines, order int, report func(capabil
 		err = c.mend(here.line, there.line)
 		here.next()
 		there.next()
+	}
+	if c.doubt != nil {
+		c.doubt(key, found)
+		return err
 	}
 	report(found)
 	return err

@@ -23,6 +23,9 @@ type Options struct {
 	// SnapshotAge is for how long a backfill or a comparison uses one snapshot, which
 	// holds vacuum back; 0: thirty minutes.
 	SnapshotAge time.Duration
+	// SuspectAge is how long a row has to differ, with nothing on its way, before a
+	// comparison without snapshots says so; zero is thirty seconds.
+	SuspectAge time.Duration
 	// ChunkBytes is about how much a backfill copies in one transaction, by what the
 	// source has on disk; 0: 48 MB.
 	ChunkBytes int64

@@ -16,15 +16,20 @@ type suspect struct {
 }
 
 func (r *recheck) mismatch(m Mapping, k Key, source, target Found) capability.Mismatch {
-	found := capability.Mismatch{Table: m.Pair.Legacy.Relation.String(), Key: keyText(keyColumns(m.FromKey, m.From), k.Values)}
+	_, _, names := m.Compared()
+	return mismatch(m, r.d.from, names, k.Values, source, target)
+}
+
+// mismatch describes how two rows differ whose columns have these names.
+func mismatch(m Mapping, from capability.Side, names, key []string, source, target Found) capability.Mismatch {
+	found := capability.Mismatch{Table: m.Pair.Legacy.Relation.String(), Key: keyText(keyColumns(m.FromKey, m.From), key)}
 	switch {
 	case target.Version == "":
-		found.Detail = "only in " + string(r.d.from)
+		found.Detail = "only in " + string(from)
 	case source.Version == "":
-		found.Detail = "only in " + string(r.d.from.Other())
+		found.Detail = "only in " + string(from.Other())
 	default:
 		var columns []string
-		_, _, names := m.Compared()
 		for i := range source.Values {
 			if (source.Values[i] == nil) != (target.Values[i] == nil) || !bytes.Equal(source.Values[i], target.Values[i]) {
 				columns = append(columns, names[i])

@@ -21,7 +21,10 @@ var ErrVerifying = errors.New("a verification runs already")
 // Verify compares every row of every table on both sides, exactly, while both
 // are in use: from is the side that owns. It stops the stream at a snapshot of
 // the source, opens one of the target there, and lets the stream go on before it
-// reads a row; after thirty minutes it takes other snapshots, so that no vacuum
+// reads a row. Where the source has no such snapshot to give within ten seconds, the
+// target is read a moment later than the source, and what differs then is read again
+// until it is equal, or has differed for long with no change on its way. After
+// thirty minutes it takes other snapshots, so that no vacuum
 // waits for long. It blocks for as long as reading takes. One that is stopped by
 // ctx is gone on with by the next, while the streams run. Rows that differ are a
 // result and no error.
@@ -106,6 +109,7 @@ type verification struct {
 	began     time.Time
 	reported  time.Time
 	places    map[capability.Side]*place
+	apart     error // why both sides cannot be read at one position, or nil
 	status    capability.VerifyStatus
 }
 

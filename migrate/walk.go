@@ -59,18 +59,11 @@ func (v *verification) group(ctx context.Context, from capability.Side, pairs []
 // stretch compares at one position, until the snapshots are too old or the tables
 // are at their end. It moves at.
 func (v *verification) stretch(ctx context.Context, d *direction, all []Mapping, at *place) (err error) {
-	hold, err := d.stream.Hold()
+	source, target, release, err := v.readers(ctx, d, at.table == 0 && at.after == nil)
 	if err != nil {
 		return err
 	}
-	defer hold.Release()
-	source, target, err := v.snapshots(ctx, d, hold, at.table == 0 && at.after == nil)
-	if err != nil {
-		return err
-	}
-	if !v.repair { // what is repaired is repaired at this position
-		hold.Release()
-	}
+	defer release()
 	defer func() { err = errors.Join(err, source.Close(), target.Close()) }()
 	old := time.Now().Add(cmp.Or(v.mover.SnapshotAge, snapshotAge))
 	for at.table < len(all) {
@@ -102,8 +95,38 @@ func (v *verification) stretch(ctx context.Context, d *direction, all []Mapping,
 	return nil
 }
 
-// snapshots opens both sides at the same position. With fresh set it forgets which
-// rows have changed before it.
+// readers opens both sides, at the same position where the source has a snapshot for
+// that, and else apart: a repair never does. What is to be released when they are
+// closed keeps the stream where a repair has found it. With fresh set it is forgotten
+// which rows have changed before.
+func (v *verification) readers(ctx context.Context, d *direction, fresh bool) (source, target Reader, release func(), err error) {
+	if v.apart == nil {
+		hold, err := d.stream.Hold()
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		source, target, err = v.snapshots(ctx, d, hold, fresh)
+		switch {
+		case err == nil && v.repair: // what is repaired is repaired at this position
+			return source, target, hold.Release, nil
+		case err == nil:
+			hold.Release()
+			v.status.Method = cmp.Or(v.status.Method, capability.BySnapshots)
+			return source, target, func() {}, nil
+		}
+		hold.Release()
+		if v.repair || !errors.Is(err, ErrNoSnapshot) || ctx.Err() != nil {
+			return nil, nil, nil, err
+		}
+		v.apart = err
+		v.status.Method, v.status.Reason = capability.ByRecheck, err.Error()
+		v.mover.show(v.following, v.status)
+	}
+	source, target, err = v.snapshotsApart(ctx, d, fresh)
+	return source, target, func() {}, err
+}
+
+// snapshots opens both sides at the same position.
 func (v *verification) snapshots(ctx context.Context, d *direction, hold *Hold, fresh bool) (source, target Reader, err error) {
 	snapshot, err := d.capture.TemporarySnapshot(ctx)
 	if err != nil {
@@ -120,14 +143,21 @@ func (v *verification) snapshots(ctx context.Context, d *direction, hold *Hold, 
 		return nil, nil, errors.Join(err, source.Close())
 	}
 	v.status.Position = snapshot.Position
+	if fresh {
+		v.forget(d)
+	}
+	return source, target, nil
+}
+
+// forget forgets which rows have changed.
+func (v *verification) forget(d *direction) {
 	for side, other := range v.following.directions {
 		// The other direction has nothing of its own while its source is sealed. But
 		// that of the owner has gone on when the copies are compared after it.
-		if fresh && (side == d.from || d.from == v.owner) {
+		if side == d.from || d.from == v.owner {
 			other.stream.Changed().Reset()
 		}
 	}
-	return source, target, nil
 }
 
 // unknown gives up on counting single rows until the next verification.
@@ -139,8 +169,11 @@ func (v *verification) unknown() {
 
 // pair compares one table, and repairs it where that is asked for.
 func (v *verification) pair(ctx context.Context, d *direction, source, target Reader, c comparison, until time.Time) (last []string, err error) {
-	if !v.repair {
+	if !v.repair && v.apart == nil {
 		return v.table(ctx, source, target, c, until)
+	}
+	if !v.repair {
+		return v.tableApart(ctx, d, source, target, c, until)
 	}
 	if c.mapping.Halves != nil {
 		if err := unpaired(ctx, source, c.mapping); err != nil {
@@ -182,17 +215,20 @@ func (v *verification) table(ctx context.Context, source, target Reader, c compa
 		v.row(name)
 		v.spare(ctx)
 		return !stop.Load() && (until.IsZero() || v.status.Rows%128 != 0 || time.Now().Before(until))
-	}, func(m capability.Mismatch) {
-		v.status.Count++
-		if len(v.status.Mismatches) < mismatchesShown {
-			v.status.Mismatches = append(v.status.Mismatches, m)
-		}
-	})
+	}, v.found)
 	err = errors.Join(err, stopHere(), stopThere())
 	if err != nil {
 		return nil, fmt.Errorf("compare %s: %w", name, err)
 	}
 	return last, nil
+}
+
+// found notes a row that differs.
+func (v *verification) found(m capability.Mismatch) {
+	v.status.Count++
+	if len(v.status.Mismatches) < mismatchesShown {
+		v.status.Mismatches = append(v.status.Mismatches, m)
+	}
 }
 
 // ordered reads a table in a goroutine of its own. The returned function ends

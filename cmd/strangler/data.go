@@ -131,6 +131,9 @@ func (c *cli) dataCompare(o comparing) *cobra.Command {
 					c.out.line(fmt.Sprintf("%d rows were mended", v.Repaired))
 				}
 				c.out.line(fmt.Sprintf("%d rows compared at %s in %s", v.Rows, v.Position, short(v.Took)))
+				if v.Method == capability.ByRecheck {
+					c.out.line("by reading again what differed, because there was " + v.Reason)
+				}
 				c.verifyLine(v)
 			}
 			if err == nil && v.Count > 0 {

@@ -12,12 +12,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"strangler/capability"
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 )
 
 // snapshotTime bounds how long a comparison waits for a snapshot: a slot waits
 // for every transaction that is writing, in any database of the cluster.
-const snapshotTime = 30 * time.Second
+const snapshotTime = 10 * time.Second
 
 // CreateStream makes what a capability's changes are read from: a publication of
 // its tables, then a slot. From the snapshot's position on every change is kept
@@ -44,12 +45,18 @@ func (d *Database) CreateStream(ctx context.Context, name string, relations []mi
 }
 
 // TemporarySnapshot opens a snapshot at a known position, for a comparison. It
-// gives up after thirty seconds and names the sessions it waited for.
+// gives up after ten seconds and names the sessions it waited for.
 func (d *Database) TemporarySnapshot(ctx context.Context) (migrate.Snapshot, error) {
 	bounded, cancel := context.WithTimeout(ctx, snapshotTime)
 	defer cancel()
-	return d.createSlot(bounded, "strangler_snapshot_"+strings.ToLower(rand.Text()),
+	snapshot, err := d.createSlot(bounded, "strangler_snapshot_"+strings.ToLower(rand.Text()),
 		pglogrepl.CreateReplicationSlotOptions{Mode: pglogrepl.LogicalReplication, Temporary: true, SnapshotAction: "EXPORT_SNAPSHOT"})
+	code := sqlstate.Of(err)
+	// All slots, or all senders, are taken; or writers were waited for in vain.
+	if code == "53400" || code == "53300" || err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", migrate.ErrNoSnapshot, err)
+	}
+	return snapshot, err
 }
 
 func (d *Database) createSlot(ctx context.Context, slot string, options pglogrepl.CreateReplicationSlotOptions) (migrate.Snapshot, error) {

@@ -1,0 +1,143 @@
+package migrate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"strangler/capability"
+)
+
+// Without a snapshot at a known position, the sides are read at two moments: the
+// source first, and the target when the stream has passed what was read. What is
+// equal then is as it should be, as of the first moment. What differs is a row that
+// was written in between, or a fault: it is read again, by its key, until one of the
+// two is known.
+
+// doubtsMost is how many rows of a table may be in doubt, which are kept in memory.
+const doubtsMost = 500_000
+
+// doubt is a row that was not the same at two moments.
+type doubt struct {
+	key   []string
+	since time.Time // when it was seen to differ with nothing on its way, all the time since; zero: not yet
+}
+
+// snapshotsApart opens the source, and the target when it has everything that is seen
+// there. The stream is not held.
+func (v *verification) snapshotsApart(ctx context.Context, d *direction, fresh bool) (source, target Reader, err error) {
+	if fresh {
+		v.forget(d) // before the source is looked at: what comes from now on counts as changed
+	}
+	if source, err = d.source.OpenRows(ctx, ""); err != nil {
+		return nil, nil, err
+	}
+	position, err := d.capture.Position(ctx)
+	if err == nil {
+		v.status.Position = position
+		err = v.passed(ctx, d, position)
+	}
+	if err == nil {
+		target, err = d.target.OpenRows(ctx, "")
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, source.Close())
+	}
+	return source, target, nil
+}
+
+// passed waits for the stream, and says so.
+func (v *verification) passed(ctx context.Context, d *direction, position capability.Position) error {
+	v.status.Throttled = fmt.Sprintf("the stream has to pass %s first", position)
+	v.mover.show(v.following, v.status)
+	err := d.recheck.passed(ctx, position)
+	v.status.Throttled = ""
+	v.mover.show(v.following, v.status)
+	return err
+}
+
+// tableApart is table between two moments: it compares what differs until all of it
+// is decided.
+func (v *verification) tableApart(ctx context.Context, d *direction, source, target Reader, c comparison, until time.Time) (last []string, err error) {
+	var doubts []doubt
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	c.doubt = func(key []string, _ capability.Mismatch) {
+		if doubts = append(doubts, doubt{key: key}); len(doubts) > doubtsMost {
+			giveUp(fmt.Errorf("more than %d rows of %s differ, or were written while they were read; a comparison at one position is not possible: %w", doubtsMost, c.mapping.From.Relation, v.apart))
+		}
+	}
+	last, err = v.table(ctx, source, target, c, until)
+	if err == nil && len(doubts) > doubtsMost {
+		err = context.Cause(ctx)
+	}
+	for err == nil && len(doubts) > 0 {
+		if doubts, err = v.decide(ctx, d, c, doubts); err != nil || len(doubts) == 0 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		case <-time.After(recheckEvery):
+		}
+	}
+	return last, err
+}
+
+// decide reads rows again. It returns those about which nothing can be said yet. A
+// row of the source that has the same version before and after the target was read,
+// when the stream had passed it, must be there as it is. That its change is on its
+// way all the same is possible where the log is ahead of what is visible: so it has
+// to be different for long.
+func (v *verification) decide(ctx context.Context, d *direction, c comparison, doubts []doubt) (open []doubt, err error) {
+	here, there := c.key, keyColumns(c.mapping.ToKey, c.mapping.To)
+	for len(doubts) > 0 {
+		batch := doubts[:min(len(doubts), recheckBatch)]
+		doubts = doubts[len(batch):]
+		before, err := d.source.ByKey(ctx, c.from, here, keysOf(batch))
+		if err != nil {
+			return nil, err
+		}
+		position, err := d.capture.Position(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := d.recheck.passed(ctx, position); err != nil {
+			return nil, err
+		}
+		target, err := d.target.ByKey(ctx, c.to, there, keysOf(batch))
+		if err != nil {
+			return nil, err
+		}
+		after, err := d.source.ByKey(ctx, c.from, here, keysOf(batch))
+		if err != nil {
+			return nil, err
+		}
+		now := time.Now()
+		for i, one := range batch {
+			switch {
+			case equal(before[i], target[i]):
+				continue
+			case before[i].Version != after[i].Version:
+				one.since = time.Time{}
+			case one.since.IsZero():
+				one.since = now
+			case now.Sub(one.since) >= cmp.Or(v.mover.SuspectAge, suspectFor):
+				v.found(mismatch(c.mapping, d.from, c.names, one.key, before[i], target[i]))
+				continue
+			}
+			open = append(open, one)
+		}
+	}
+	return open, nil
+}
+
+func keysOf(doubts []doubt) [][]string {
+	keys := make([][]string, len(doubts))
+	for i, one := range doubts {
+		keys[i] = one.key
+	}
+	return keys
+}
