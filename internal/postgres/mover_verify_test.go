@@ -94,7 +94,7 @@ func TestVerifyInStretches(t *testing.T) { inEachCapture(t, testVerifyInStretche
 func testVerifyInStretches(t *testing.T, kind capability.Capture) {
 	m := newMigration(t, kind, shop, shopData()).created()
 	m.follows(m.Mover)
-	m.SnapshotAge = 80 * time.Millisecond
+	m.SnapshotAge = 250 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	var load sync.WaitGroup
 	load.Go(func() { m.load(ctx, 1) })

@@ -220,10 +220,15 @@ func (m *migration) exec(side capability.Side, script string) {
 
 func (m *migration) try(side capability.Side, script string) error {
 	url := m.urls[side]
-	conn := m.questions.take(scripts + url)
+	return m.questions.script(scripts+url, script, func() (*pgx.Conn, error) { return pgx.Connect(context.Background(), url) })
+}
+
+// script runs a script in a session that is kept, or a new one.
+func (q *questions) script(key, script string, connect func() (*pgx.Conn, error)) error {
+	conn := q.take(key)
 	if conn == nil || conn.Ping(context.Background()) != nil {
 		var err error
-		if conn, err = pgx.Connect(context.Background(), url); err != nil {
+		if conn, err = connect(); err != nil {
 			return err
 		}
 	}
@@ -231,13 +236,13 @@ func (m *migration) try(side capability.Side, script string) error {
 	// The next one is to find a session like a new one; and the settings of databases and roles are read by new ones only.
 	fresh := func(word string) bool { return strings.Contains(script, word) }
 	if err != nil || slices.ContainsFunc([]string{"ALTER DATABASE", "ALTER ROLE", "replication_origin"}, fresh) {
-		m.questions.forget(scripts + url)
+		q.forget(key)
 		return errors.Join(err, conn.Close(context.Background()))
 	}
 	if _, err := conn.Exec(context.Background(), `DISCARD ALL`); err != nil {
 		return errors.Join(err, conn.Close(context.Background()))
 	}
-	m.questions.keep(scripts+url, conn)
+	q.keep(key, conn)
 	return nil
 }
 

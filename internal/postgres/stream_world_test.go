@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"strangler/capability"
 	"strangler/migrate"
 	"testbed"
@@ -24,6 +26,7 @@ type flow struct {
 	databases map[capability.Side]*Database
 	pairs     []migrate.Pair
 	streams   map[capability.Side]*migrate.Stream
+	scripts   *questions // sessions of exec
 }
 
 // inEachCapture runs a test with every way of reading changes, beside one another.
@@ -68,7 +71,8 @@ func cluster(t testing.TB) *clusters.Postgres {
 // newFlowIn is newFlow with a legacy database of the test's own.
 func newFlowIn(t testing.TB, kind capability.Capture, url, legacy, extracted string, tables ...capability.Table) *flow {
 	t.Helper()
-	f := &flow{t: t, kind: kind, name: "flow-" + strings.ToLower(rand.Text()[:10]), databases: map[capability.Side]*Database{}, streams: map[capability.Side]*migrate.Stream{}}
+	f := &flow{t: t, kind: kind, name: "flow-" + strings.ToLower(rand.Text()[:10]), databases: map[capability.Side]*Database{}, streams: map[capability.Side]*migrate.Stream{}, scripts: &questions{kept: map[string]*pgx.Conn{}}}
+	t.Cleanup(f.scripts.close)
 	urls := map[capability.Side]string{capability.Legacy: url, capability.Extracted: testbed.Other(t)}
 	for side, ddl := range map[capability.Side]string{capability.Legacy: legacy, capability.Extracted: extracted} {
 		d, err := Open(t.Context(), side, urls[side])
@@ -111,12 +115,9 @@ func (f *flow) table(side capability.Side, name string) migrate.Table {
 // exec runs a script as the mover's role, outside the mover.
 func (f *flow) exec(side capability.Side, script string) {
 	f.t.Helper()
-	conn, err := f.databases[side].connect(f.t.Context(), map[string]string{"search_path": "public"})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer conn.Close(f.t.Context())
-	if _, err := conn.PgConn().Exec(f.t.Context(), script).ReadAll(); err != nil {
+	if err := f.scripts.script(string(side), script, func() (*pgx.Conn, error) {
+		return f.databases[side].connect(f.t.Context(), map[string]string{"search_path": "public"})
+	}); err != nil {
 		f.t.Fatalf("%s: %v", script, err)
 	}
 }
