@@ -239,8 +239,10 @@ func (q *questions) script(key, script string, connect func() (*pgx.Conn, error)
 		q.forget(key)
 		return errors.Join(err, conn.Close(context.Background()))
 	}
-	if _, err := conn.Exec(context.Background(), `DISCARD ALL`); err != nil {
-		return errors.Join(err, conn.Close(context.Background()))
+	for _, statement := range []string{`SELECT pg_stat_force_next_flush()`, `DISCARD ALL`} { // a session that ends tells what it has done
+		if _, err := conn.PgConn().Exec(context.Background(), statement).ReadAll(); err != nil {
+			return errors.Join(err, conn.Close(context.Background()))
+		}
 	}
 	q.keep(key, conn)
 	return nil
