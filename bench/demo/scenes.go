@@ -163,8 +163,8 @@ func (s *story) shiftReads(ctx context.Context) (string, error) {
 	if err := s.command(ctx, "weight", capability, "10%"); err != nil {
 		return "", err
 	}
-	if err := s.until(ctx, 30*time.Second, "reads answered by the service", func() bool {
-		return s.servedByOrders() >= before.ServedBy["orders"]+100
+	if err := s.until(ctx, time.Minute, "reads answered by the service", func() bool {
+		return s.servedByOrders() >= before.ServedBy["orders"]+50
 	}); err != nil {
 		return "", err
 	}
@@ -213,7 +213,7 @@ func (s *story) reviveService(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if err := s.until(ctx, 60*time.Second, "reads answered by the service again", func() bool {
-		return s.servedByOrders() >= before.ServedBy["orders"]+100
+		return s.servedByOrders() >= before.ServedBy["orders"]+50
 	}); err != nil {
 		return "", err
 	}
@@ -232,7 +232,7 @@ func (s *story) shiftAllReads(ctx context.Context) (string, error) {
 		if err := s.command(ctx, "weight", capability, weight); err != nil {
 			return "", err
 		}
-		if err := s.until(ctx, 30*time.Second, "reads answered by the service", func() bool {
+		if err := s.until(ctx, time.Minute, "reads answered by the service", func() bool {
 			return s.servedByOrders() >= before+enough
 		}); err != nil {
 			return "", err
