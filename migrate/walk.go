@@ -56,6 +56,13 @@ func (v *verification) group(ctx context.Context, from capability.Side, pairs []
 	return nil
 }
 
+// Making a snapshot at a known position waits for whoever writes, with the stream
+// held. A repair has nothing else.
+const (
+	snapshotWait       = 10 * time.Second
+	snapshotWaitRepair = 30 * time.Second
+)
+
 // stretch compares at one position, until the snapshots are too old or the tables
 // are at their end. It moves at.
 func (v *verification) stretch(ctx context.Context, d *direction, all []Mapping, at *place) (err error) {
@@ -128,7 +135,13 @@ func (v *verification) readers(ctx context.Context, d *direction, fresh bool) (s
 
 // snapshots opens both sides at the same position.
 func (v *verification) snapshots(ctx context.Context, d *direction, hold *Hold, fresh bool) (source, target Reader, err error) {
-	snapshot, err := d.capture.TemporarySnapshot(ctx)
+	wait := snapshotWait
+	if v.repair {
+		wait = snapshotWaitRepair
+	}
+	bounded, cancel := context.WithTimeout(ctx, wait)
+	snapshot, err := d.capture.TemporarySnapshot(bounded)
+	cancel()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -16,10 +16,6 @@ import (
 	"strangler/migrate"
 )
 
-// snapshotTime bounds how long a comparison waits for a snapshot: a slot waits
-// for every transaction that is writing, in any database of the cluster.
-const snapshotTime = 10 * time.Second
-
 // CreateStream makes what a capability's changes are read from: a publication of
 // its tables, then a slot. From the snapshot's position on every change is kept
 // until it is confirmed, so a stream that is not wanted any more must be dropped.
@@ -44,16 +40,15 @@ func (d *Database) CreateStream(ctx context.Context, name string, relations []mi
 	return d.createSlot(ctx, slotName(name, d.side), pglogrepl.CreateReplicationSlotOptions{Mode: pglogrepl.LogicalReplication, SnapshotAction: action})
 }
 
-// TemporarySnapshot opens a snapshot at a known position, for a comparison. It
-// gives up after ten seconds and names the sessions it waited for.
+// TemporarySnapshot opens a snapshot at a known position, for a comparison. A slot
+// waits for every transaction that is writing, in any database of the cluster; when
+// ctx ends, the error names them.
 func (d *Database) TemporarySnapshot(ctx context.Context) (migrate.Snapshot, error) {
-	bounded, cancel := context.WithTimeout(ctx, snapshotTime)
-	defer cancel()
-	snapshot, err := d.createSlot(bounded, "strangler_snapshot_"+strings.ToLower(rand.Text()),
+	snapshot, err := d.createSlot(ctx, "strangler_snapshot_"+strings.ToLower(rand.Text()),
 		pglogrepl.CreateReplicationSlotOptions{Mode: pglogrepl.LogicalReplication, Temporary: true, SnapshotAction: "EXPORT_SNAPSHOT"})
 	code := sqlstate.Of(err)
 	// All slots, or all senders, are taken; or writers were waited for in vain.
-	if code == "53400" || code == "53300" || err != nil && bounded.Err() != nil && ctx.Err() == nil {
+	if code == "53400" || code == "53300" || err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("%w: %w", migrate.ErrNoSnapshot, err)
 	}
 	return snapshot, err
