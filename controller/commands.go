@@ -205,7 +205,7 @@ func (r *Reconciler) compared(ctx context.Context, action, actor string, result 
 		outcome = err.Error()
 	}
 	return r.record(context.WithoutCancel(ctx), capability.Entry{Actor: actor, Action: action, Outcome: outcome,
-		Evidence: map[string]any{"rows": result.Rows, "mismatches": result.Count, "repaired": result.Repaired,
+		Evidence: map[string]any{"rows": result.Rows, "mismatches": result.Count, "repaired": result.Repaired, "method": result.Method,
 			"position": result.Position.String(), "took_ms": result.Took.Milliseconds()}})
 }
 

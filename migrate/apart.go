@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"strangler/capability"
@@ -21,9 +22,18 @@ const doubtsMost = 500_000
 
 // doubt is a row that was not the same at two moments.
 type doubt struct {
-	key   []string
-	since time.Time // when it was seen to differ with nothing on its way, all the time since; zero: not yet
+	key      []string
+	first    time.Time // when it was read again first; zero: not yet
+	versions [2]string // that it had on either side when it was read last, while nothing was on its way
+	since    time.Time // since when it has had those
 }
+
+// restless is for how many suspicions' time rows are read again that change all the
+// time, and notCompared how many of them are named.
+const (
+	restless    = 3
+	notCompared = 20
+)
 
 // snapshotsApart opens the source, and the target when it has everything that is seen
 // there. The stream is not held.
@@ -89,8 +99,8 @@ func (v *verification) tableApart(ctx context.Context, d *direction, source, tar
 // decide reads rows again. It returns those about which nothing can be said yet. A
 // row of the source that has the same version before and after the target was read,
 // when the stream had passed it, must be there as it is. That its change is on its
-// way all the same is possible where the log is ahead of what is visible: so it has
-// to be different for long.
+// way all the same is possible where the log is ahead of what is visible: so nobody
+// may have marked it to be changed, or both sides have to stay as they are for long.
 func (v *verification) decide(ctx context.Context, d *direction, c comparison, doubts []doubt) (open []doubt, err error) {
 	here, there := c.key, keyColumns(c.mapping.ToKey, c.mapping.To)
 	for len(doubts) > 0 {
@@ -115,23 +125,53 @@ func (v *verification) decide(ctx context.Context, d *direction, c comparison, d
 		if err != nil {
 			return nil, err
 		}
-		now := time.Now()
+		now, suspicion := time.Now(), cmp.Or(v.mover.SuspectAge, suspectFor)
 		for i, one := range batch {
+			if one.first.IsZero() {
+				one.first = now
+			}
+			same, versions := before[i].Version == after[i].Version, [2]string{before[i].Version, target[i].Version}
 			switch {
 			case equal(before[i], target[i]):
 				continue
-			case before[i].Version != after[i].Version:
-				one.since = time.Time{}
-			case one.since.IsZero():
-				one.since = now
-			case now.Sub(one.since) >= cmp.Or(v.mover.SuspectAge, suspectFor):
+			case same && (after[i].Settled || one.versions == versions && !one.since.IsZero() && now.Sub(one.since) >= suspicion):
 				v.found(mismatch(c.mapping, d.from, c.names, one.key, before[i], target[i]))
 				continue
+			case now.Sub(one.first) >= restless*suspicion:
+				if err := v.postpone(d, c, one.key); err != nil {
+					return nil, err
+				}
+				continue
+			case !same:
+				one.since = time.Time{}
+			case one.since.IsZero() || one.versions != versions:
+				one.versions, one.since = versions, now
 			}
 			open = append(open, one)
 		}
 	}
 	return open, nil
+}
+
+// postpone leaves a row that never keeps still to those that have changed since the
+// verification, and says so: a switch compares it when nobody writes.
+func (v *verification) postpone(d *direction, c comparison, key []string) error {
+	m := c.mapping
+	table := slices.IndexFunc(d.mappings, func(o Mapping) bool {
+		return o.From.Relation == m.From.Relation && o.To.Relation == m.To.Relation && o.Halves == nil
+	})
+	if table < 0 {
+		return fmt.Errorf("no stream from %s has table %s", d.from, m.From.Relation)
+	}
+	d.stream.Changed().Return([]Key{{Table: table, Values: key}})
+	v.postponed++
+	const why = "written faster than it can be compared; left for the changed rows"
+	if v.postponed <= notCompared {
+		v.status.Skipped = append(v.status.Skipped, fmt.Sprintf("%s %s: %s", m.Pair.Legacy.Relation, keyText(c.key, key), why))
+	} else if v.postponed == notCompared+1 {
+		v.status.Skipped = append(v.status.Skipped, "more rows: "+why)
+	}
+	return nil
 }
 
 func keysOf(doubts []doubt) [][]string {

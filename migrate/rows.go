@@ -23,6 +23,9 @@ func (k KeyColumn) Number() bool {
 type Found struct {
 	Values  [][]byte // nil: NULL
 	Version string   // changes with every version of the row; empty: there is no such row
+	// Settled says that nobody is about to change this version, nor has and is only not
+	// visible yet.
+	Settled bool
 }
 
 // Rows is a database whose rows are compared with another's.

@@ -110,6 +110,7 @@ type verification struct {
 	reported  time.Time
 	places    map[capability.Side]*place
 	apart     error // why both sides cannot be read at one position, or nil
+	postponed int   // rows that never kept still
 	status    capability.VerifyStatus
 }
 

@@ -228,7 +228,7 @@ func (c *cli) verifyLine(v capability.VerifyStatus) {
 	p := c.out
 	switch {
 	case v.Running:
-		line := fmt.Sprintf("running: %d of about %d rows", v.Rows, v.Total)
+		line := fmt.Sprintf("running%s: %d of about %d rows", byMethod(v.Method), v.Rows, v.Total)
 		if v.Throttled != "" {
 			line += " (throttled: " + v.Throttled + ")"
 		}
@@ -236,9 +236,9 @@ func (c *cli) verifyLine(v capability.VerifyStatus) {
 	case v.Error != "":
 		p.entry("verify", p.red(v.Error))
 	case v.Count > 0:
-		p.entry("verify", p.red(fmt.Sprintf("%d of %d rows differ", v.Count, v.Rows)))
+		p.entry("verify", p.red(fmt.Sprintf("%d of %d rows differ%s", v.Count, v.Rows, byMethod(v.Method))))
 	case !v.FinishedAt.IsZero():
-		p.entry("verify", fmt.Sprintf("%d rows equal, %s ago", v.Rows, short(time.Since(v.FinishedAt).Round(time.Second))))
+		p.entry("verify", fmt.Sprintf("%d rows equal%s, %s ago", v.Rows, byMethod(v.Method), short(time.Since(v.FinishedAt).Round(time.Second))))
 	}
 	for _, m := range v.Mismatches {
 		p.entry("", fmt.Sprintf("%s %s: %s", m.Table, m.Key, m.Detail))
@@ -246,4 +246,15 @@ func (c *cli) verifyLine(v capability.VerifyStatus) {
 	if len(v.Skipped) > 0 {
 		p.entry("", "not compared: "+strings.Join(v.Skipped, "; "))
 	}
+}
+
+// byMethod is how rows were compared, behind what came of it.
+func byMethod(m capability.VerifyMethod) string {
+	switch m {
+	case capability.BySnapshots:
+		return " (by paired snapshots)"
+	case capability.ByRecheck:
+		return " (by recheck)"
+	}
+	return ""
 }

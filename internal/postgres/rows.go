@@ -121,7 +121,9 @@ func (r *rowReader) Close() error {
 }
 
 // ByKey returns the rows with the given keys, in the order of the keys. Values
-// are text, as COPY writes them but for its escapes.
+// are text, as COPY writes them but for its escapes. A row is settled while no
+// transaction has marked it: whoever changes or deletes it does that before he
+// commits. One that was only locked, or whose change was undone, may stay marked.
 func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate.KeyColumn, keys [][]string) ([]migrate.Found, error) {
 	arrays, names := make([]string, len(key)), make([]string, len(key))
 	// Described each time: a plan that is kept does not survive that the table is altered.
@@ -146,7 +148,7 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 	if err != nil {
 		return nil, err
 	}
-	found, err := d.pool.Query(ctx, `SELECT u."strangler row", t.xmin::text || t.ctid::text || t.tableoid::text, `+terms(s, "t")+
+	found, err := d.pool.Query(ctx, `SELECT u."strangler row", t.xmin::text || t.ctid::text || t.tableoid::text, t.xmax::text = '0', `+terms(s, "t")+
 		` FROM unnest(`+strings.Join(arrays, ", ")+`) WITH ORDINALITY AS u(`+strings.Join(names, ", ")+`, "strangler row") JOIN `+only+quote.Relation(s.Relation)+` AS t ON `+strings.Join(on, " AND ")+
 		conditions("WHERE", s.Where), args...)
 	if err != nil {
@@ -160,8 +162,8 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 		if _, err := fmt.Sscan(string(raw[0]), &n); err != nil || n < 1 || n > len(rows) {
 			return nil, fmt.Errorf("read rows of %s in %s database: row number %q", s.Relation, d.side, raw[0])
 		}
-		row := migrate.Found{Version: string(raw[1]), Values: make([][]byte, len(s.Terms))}
-		for i, v := range raw[2:] {
+		row := migrate.Found{Version: string(raw[1]), Settled: string(raw[2]) == "t", Values: make([][]byte, len(s.Terms))}
+		for i, v := range raw[3:] {
 			if v != nil {
 				row.Values[i] = append([]byte{}, v...)
 			}
