@@ -72,7 +72,10 @@ type Table struct {
 	Lossy bool
 	// Divided says that the legacy table is listed twice. The mover sets it, for itself.
 	Divided bool
-	Line    int
+	// Joined says that another table becomes the same one of the extracted side. The
+	// mover sets it, for itself.
+	Joined bool
+	Line   int
 }
 
 // Computed is one column of the extracted table and where its values come from:

@@ -50,7 +50,7 @@ type first func(ctx context.Context, w Writer) (Anchor, Move, error)
 // long as the stream is there, nothing of what is finished is copied again. It
 // returns where the move stands.
 func (m *Mover) backfill(ctx context.Context, l layout, move Move, begin first) (_ Move, err error) {
-	f := &filling{mover: m, pairs: l.pairs, tables: mappings(l.pairs, capability.Legacy), move: move, age: cmp.Or(m.SnapshotAge, snapshotAge), bytes: cmp.Or(m.ChunkBytes, chunkBytes),
+	f := &filling{mover: m, pairs: l.pairs, tables: wholes(mappings(l.pairs, capability.Legacy)), move: move, age: cmp.Or(m.SnapshotAge, snapshotAge), bytes: cmp.Or(m.ChunkBytes, chunkBytes),
 		tally: &tally{started: time.Now(), limited: m.Document.Data.Rate > 0}, pace: &pace{rate: m.Document.Data.Rate, start: time.Now()}}
 	var anchor Anchor
 	defer func() { err = errors.Join(err, f.close(anchor)) }()
@@ -89,6 +89,9 @@ func (m *Mover) backfill(ctx context.Context, l layout, move Move, begin first) 
 		m.enter(capability.PhaseBackfill)
 		if anchor != nil {
 			if err = f.known(ctx, anchor, todo, first); err == nil {
+				err = f.paired(ctx, anchor)
+			}
+			if err == nil {
 				err = f.under(ctx, anchor, todo)
 			}
 		}
@@ -173,6 +176,31 @@ func (f *filling) unfinished(ctx context.Context, table int, leaf Extent, done [
 		return nil, remaining(table, leaf, nil, f.bytes), nil
 	}
 	return finished, rest, nil
+}
+
+// paired refuses rows of a snapshot that have no other half: a copy would leave them
+// out without a word.
+func (f *filling) paired(ctx context.Context, anchor Anchor) (err error) {
+	joined := slices.DeleteFunc(slices.Clone(f.tables), func(m Mapping) bool { return m.Halves == nil })
+	if len(joined) == 0 {
+		return nil
+	}
+	defer func() {
+		if err != nil && ctx.Err() == nil && anchor.Ping(ctx) != nil {
+			err = errors.Join(ErrSnapshotLost, err)
+		}
+	}()
+	rows, err := f.mover.Legacy.OpenRows(ctx, anchor.Name())
+	if err != nil {
+		return err
+	}
+	defer func() { err = closing(err, rows) }()
+	for _, m := range joined {
+		if err := unpaired(ctx, rows, m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // patiently tries something again where a snapshot was just lost: the source may

@@ -29,6 +29,14 @@ func (d Definition) Name(column string) string {
 	return column
 }
 
+func (d Definition) names(columns []string) []string {
+	list := make([]string, len(columns))
+	for i, name := range columns {
+		list[i] = d.Name(name)
+	}
+	return list
+}
+
 // Reduced is the definition without the columns that it does not have.
 func (d Definition) Reduced() Definition {
 	d.From.Columns = slices.DeleteFunc(slices.Clone(d.From.Columns), func(c Column) bool { return slices.Contains(d.Omit, c.Name) })

@@ -60,15 +60,16 @@ func distinct(list []Relation) []Relation {
 	return once
 }
 
-// divides marks the entries of tables that are listed more than once.
+// divides marks the entries of tables that are listed more than once, on either side.
 func divides(tables []capability.Table) []capability.Table {
 	tables = slices.Clone(tables)
-	count := map[Relation]int{}
+	from, to := map[Relation]int{}, map[Relation]int{}
 	for _, t := range tables {
-		count[ParseRelation(t.Table)]++
+		from[ParseRelation(t.Table)]++
+		to[ParseRelation(renamedTable(t))]++
 	}
 	for i, t := range tables {
-		tables[i].Divided = count[ParseRelation(t.Table)] > 1
+		tables[i].Divided, tables[i].Joined = from[ParseRelation(t.Table)] > 1, to[ParseRelation(renamedTable(t))] > 1
 	}
 	return tables
 }
@@ -121,6 +122,7 @@ type part struct {
 	here, there Table
 	expressions expressed
 	claims      map[string]claim
+	fills       map[string]string // extracted columns, see filled
 }
 
 // others are the parts of the same table.
@@ -180,6 +182,9 @@ func twice(parts []part, i int, key []string) []capability.Problem {
 
 // together reports what keeps a part from being one of its table.
 func together(parts []part, i int, pairs []Pair, p Pair) []capability.Problem {
+	if parts[i].doc.Joined {
+		return oneOfTwo(parts, i, pairs, p)
+	}
 	if problems := sameKeys(pairs, p, parts[i].doc); len(problems) > 0 {
 		return problems
 	}

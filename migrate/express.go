@@ -32,6 +32,8 @@ type expressed struct {
 	where            *Expression
 	// elsewhere is what other parts of a table that is divided do with its columns.
 	elsewhere map[string]claim
+	// beside are the extracted columns that another legacy table fills.
+	beside map[string]string
 }
 
 // expresser asks both databases for the expressions of one table. Each is read by

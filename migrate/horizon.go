@@ -89,7 +89,7 @@ func (a *applier) early(ctx context.Context, g *group) error {
 		return fmt.Errorf("fetch rows that came without their large values: %w", err)
 	}
 	var rows []Change
-	for table, mapping := range a.shapes.mappings {
+	for table, mapping := range Joined(a.shapes.mappings) {
 		var keys [][]string
 		asked := map[string]bool{}
 		for _, c := range missing {

@@ -9,7 +9,8 @@ import (
 	"strangler/capability"
 )
 
-// A table that is divided between two comes back from both. Each row of it is made
+// A table that is divided between two comes back from both, and two tables that
+// become one go there together. Each row of it is made
 // of two halves, which are known by their key, and it is there when both are there.
 // So what a transaction of the source does to the existence of a half (an insert, a
 // delete, another key, a truncation) waits for the same of the other half, and then
@@ -131,10 +132,10 @@ func wholes(mappings []Mapping) []Mapping {
 // unpaired refuses rows that have no other half.
 func unpaired(ctx context.Context, source Reader, m Mapping) error {
 	n, err := source.Unpaired(ctx, m.Source())
-	if err != nil || n == 0 {
+	if err != nil || !n.any() {
 		return err
 	}
-	return fmt.Errorf("%d rows of %s and %s are in one of the two only, and are halves of one table of the other side: give each its other half, or delete it", n, m.Halves[0].From.Relation, m.Halves[1].From.Relation)
+	return fmt.Errorf("%s; %s", n.of(m), n.mend(m))
 }
 
 func newJoints(from capability.Side, mappings []Mapping) *joints {

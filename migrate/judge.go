@@ -29,18 +29,14 @@ type trial struct {
 	verdicts
 	Pair
 	names       map[string]string // of all legacy columns on the extracted side
+	beside      *beside           // of tables that become one; nil: of others
 	here, there Facts
 }
 
 // judge says what stands against moving a pair, and what a person should know of
 // it. Begun says that the target is expected to hold rows.
-func judge(p Pair, renames map[string]string, here, there Facts, begun bool) verdicts {
-	t := &trial{Pair: p, names: map[string]string{}, here: here, there: there}
-	for _, c := range p.Legacy.Columns {
-		if as := p.under(c, renames); as != "" {
-			t.names[c.Name] = as
-		}
-	}
+func judge(p Pair, renames map[string]string, here, there Facts, beside *beside, begun bool) verdicts {
+	t := &trial{Pair: p, names: p.named(renames), here: here, there: there, beside: beside}
 	t.ordinary(capability.Legacy, here)
 	t.ordinary(capability.Extracted, there)
 	t.portable()
@@ -50,6 +46,7 @@ func judge(p Pair, renames map[string]string, here, there Facts, begun bool) ver
 	t.remarks()
 	t.mapped()
 	t.divided()
+	t.joined()
 	return t.verdicts
 }
 
@@ -102,7 +99,7 @@ func (t *trial) remarks() {
 	t.note(len(here.Ordinary) > 0 && moves, "", "triggers of the legacy table stop firing when extracted owns it: %s", strings.Join(here.Ordinary, ", "))
 	t.note(len(there.Ordinary) > 0, "", "triggers of the extracted table fire for the service's writes only: %s", strings.Join(there.Ordinary, ", "))
 	for _, c := range t.Extracted.Columns {
-		moved := t.fills(c.Name)
+		moved := t.fills(c.Name) || slices.Contains(t.Beside, c.Name)
 		t.note(!moved && !c.Generated, "", "column %s exists only on the extracted side: it keeps its default, and is lost on the way back", c.Name)
 	}
 	for _, pair := range t.Columns {

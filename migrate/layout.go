@@ -63,6 +63,7 @@ func survey(ctx context.Context, doc capability.Document, legacy, extracted surv
 			return l, err
 		}
 		parts[i].claims = claims(t, here[i], there[i], parts[i].expressions)
+		parts[i].fills = filled(t, here[i], there[i], parts[i].expressions)
 	}
 	for i, p := range parts {
 		t, expressions, problems := p.doc, p.expressions, unread[i]
@@ -83,18 +84,29 @@ func survey(ctx context.Context, doc capability.Document, legacy, extracted surv
 			if len(key) == 0 && len(here[i].Candidates) > 0 {
 				key = here[i].Candidates[0].Columns
 			}
-			both := twice(parts, i, key)
+			both := slices.Concat(twice(parts, i, key), twiceFilled(parts, i, definition.names(key)))
 			l.problems, l.unread = append(l.problems, both...), append(l.unread, located(doc, both)...) // it would be made with them
-			refuse("the extracted database has no table "+to[i].String(), "strangler data plan "+doc.Name+" --create")
+			mend := "strangler data plan " + doc.Name + " --create"
+			if t.Joined {
+				mend = "make it by hand, with the key and the columns of both tables"
+			}
+			refuse("the extracted database has no table "+to[i].String(), mend)
 			continue
 		}
 		if len(problems) > 0 {
 			continue // without its expressions, whatever they fill would be a problem too
 		}
 		expressions.elsewhere = elsewhere(parts, i)
+		partner, joined := partner(parts, i)
+		if joined {
+			expressions.beside = partner.fills
+		}
 		pair, problems := newPair(t, here[i], there[i], expressions)
 		if others := others(parts, i); len(others) > 0 {
 			pair.Sibling = to[others[0]].String()
+		}
+		if joined {
+			pair.Partner = partner.here.Relation.String()
 		}
 		l.problems = slices.Concat(l.problems, problems, together(parts, i, l.pairs, pair))
 		l.pairs = append(l.pairs, pair)

@@ -33,6 +33,9 @@ func (t *trial) narrower() {
 		back[extracted] = legacy
 	}
 	for _, u := range t.strict() {
+		if t.beside.covers(u) || t.elsewhereAlone(u) {
+			continue
+		}
 		if t.overComputed(u) {
 			t.note(true, "", "%s (%s) is over columns that are computed: two rows that the legacy table allows, and that come to the same, would stop the stream", u.Name, u.Definition)
 		} else if !covered(u, t.Legacy, t.here.Uniques, t.names) && !t.null(u) {
@@ -47,7 +50,7 @@ func (t *trial) narrower() {
 			"%s of the legacy table may be broken within a transaction (DEFERRABLE), and the extracted table's may not: two values that change places would stop the stream", u.Name)
 		t.note(i >= 0 && !u.Deferrable && t.there.Uniques[i].Deferrable, "", "%s is DEFERRABLE only on the extracted side, and so is not checked for rows that the mover writes", u.Name)
 	}
-	t.checks(capability.Extracted, t.there.Checks, t.here.Checks, t.names)
+	t.checks(capability.Extracted, slices.DeleteFunc(slices.Clone(t.there.Checks), t.beside.has), t.here.Checks, t.names)
 	t.checks(capability.Legacy, t.here.Checks, t.there.Checks, back)
 	for _, pair := range t.Columns {
 		a, _ := t.Legacy.Column(pair.Legacy)
@@ -95,7 +98,7 @@ func (t *trial) notNull(side capability.Side, strict, loose Column) {
 func (t *trial) null(u Unique) bool {
 	return !u.NullsEqual && slices.ContainsFunc(u.Columns, func(name string) bool {
 		c, _ := t.Extracted.Column(name)
-		return !t.fills(name) && !c.NotNull && c.Default == "" && c.Identity == "" && !c.Generated
+		return !t.fills(name) && !slices.Contains(t.Beside, name) && !c.NotNull && c.Default == "" && c.Identity == "" && !c.Generated
 	})
 }
 

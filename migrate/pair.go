@@ -26,6 +26,11 @@ func newPair(doc capability.Table, legacy, extracted Table, e expressed) (Pair, 
 			m.Elsewhere = append(m.Elsewhere, c.Name)
 		}
 	}
+	for _, c := range extracted.Columns {
+		if e.beside[c.Name] != "" {
+			m.Beside = append(m.Beside, c.Name)
+		}
+	}
 	if doc.Mode == capability.Copy {
 		m.Reverse = nil // there is no way back
 	}
@@ -35,13 +40,14 @@ func newPair(doc capability.Table, legacy, extracted Table, e expressed) (Pair, 
 	}
 	m.named()
 	for _, c := range extracted.Columns {
-		if !m.filled[c.Name] && !c.Generated && c.NotNull && c.Default == "" && c.Identity == "" {
+		if !m.filled[c.Name] && !slices.Contains(m.Beside, c.Name) && !c.Generated && c.NotNull && c.Default == "" && c.Identity == "" {
 			m.report(c.Name, fmt.Sprintf("column %q of %s exists only on the extracted side, is NOT NULL and has no default", c.Name, extracted.Relation), "give it a default or drop NOT NULL")
 		}
 	}
 	m.back()
 	m.chooseKey()
 	m.Elsewhere = slices.DeleteFunc(m.Elsewhere, func(name string) bool { return slices.Contains(m.Legacy.Key, name) }) // it is in both
+	m.Beside = slices.DeleteFunc(m.Beside, func(name string) bool { return slices.Contains(m.Extracted.Key, name) })
 	m.problems = append(m.problems, m.keyProblems(doc)...)
 	return m.Pair, m.problems
 }

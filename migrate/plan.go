@@ -114,7 +114,7 @@ func newPlan(ctx context.Context, doc capability.Document, legacy, extracted Dat
 	}
 	p := &planner{doc: doc, layout: l, problems: l.problems, databases: databases, captures: captures, servers: map[capability.Side]Server{}, code: map[capability.Side]Code{},
 		plan: Plan{Capability: doc.Name, Capture: described(captures), Begun: begun}}
-	steps := []func(context.Context, Database, Database) error{p.examine, p.rights, p.tables, p.parts, p.border, p.dependents, p.sequences, p.settings, p.asides}
+	steps := []func(context.Context, Database, Database) error{p.examine, p.rights, p.tables, p.parts, p.border, p.dependents, p.sequences, p.settings, p.asides, p.halves}
 	for _, step := range steps {
 		err := step(ctx, legacy, extracted)
 		if err != nil && (!p.lacking || ctx.Err() != nil) {
@@ -165,7 +165,7 @@ func (p *planner) tables(ctx context.Context, legacy, extracted Database) error 
 			t.Identity = identity(pair.Legacy.Key, here[i].ReplicaID)
 			p.identity(pair, capability.Legacy, here[i])
 			p.identity(pair, capability.Extracted, there[j])
-			v := judge(pair, d.Rename, here[i], there[j], p.plan.Begun)
+			v := judge(pair, d.Rename, here[i], there[j], p.besides(pair, here), p.plan.Begun)
 			for _, o := range v.obstacles {
 				p.refuse(capability.Problem{Path: p.path(pair), Line: p.line(pair), Message: o.Message, Mend: o.Mend})
 			}

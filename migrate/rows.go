@@ -48,7 +48,7 @@ type Reader interface {
 	Ordered(ctx context.Context, w io.Writer, from Selection, key []KeyColumn, after []string) error
 	// Unpaired counts the rows of either table of a selection of two that have no
 	// partner in the other.
-	Unpaired(ctx context.Context, of Selection) (int64, error)
+	Unpaired(ctx context.Context, of Selection) (Alone, error)
 	Close() error
 }
 

@@ -108,8 +108,7 @@ func number(ctx context.Context, source, target Database, from capability.Side, 
 		}
 	}
 	for _, s := range filling[1] {
-		i := slices.IndexFunc(mappings, func(m Mapping) bool { return m.To.Relation == s.Table })
-		moves := i >= 0 && slices.Contains(mappings[i].ToColumns, s.Column)
+		moves := slices.ContainsFunc(mappings, func(m Mapping) bool { return m.To.Relation == s.Table && slices.Contains(m.ToColumns, s.Column) })
 		if moves && !slices.ContainsFunc(n.pairs, func(p matched) bool { return p.target.Table == s.Table && p.target.Column == s.Column }) {
 			n.alone = append(n.alone, s)
 		}

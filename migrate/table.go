@@ -120,6 +120,10 @@ type Pair struct {
 	// side, and Elsewhere are the legacy columns that come back from there.
 	Sibling   string   `json:",omitempty"`
 	Elsewhere []string `json:",omitempty"`
+	// Partner is the legacy table that becomes one with this, and Beside are the
+	// extracted columns that it fills.
+	Partner string   `json:",omitempty"`
+	Beside  []string `json:",omitempty"`
 }
 
 // ColumnPair is one column under its two names.

@@ -189,7 +189,7 @@ func generated(p Pair, doc capability.Document) (both []ColumnPair, skipped []st
 		}
 	}
 	for _, c := range p.Extracted.Columns {
-		if !compared[c.Name] {
+		if !compared[c.Name] && !slices.Contains(p.Beside, c.Name) { // which is compared with the other half
 			skipped = append(skipped, fmt.Sprintf("%s.%s: only in extracted", p.Extracted.Relation, c.Name))
 		}
 	}

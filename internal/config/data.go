@@ -77,20 +77,15 @@ func connectionString(s string) bool {
 func (v value) tables() []capability.Table {
 	items, _ := v.list()
 	var tables []capability.Table
-	from, to := map[string][]capability.Table{}, map[string]bool{}
+	from, to := map[string][]capability.Table{}, map[string][]capability.Table{}
 	for _, item := range items {
 		s := item.section()
 		if s == nil {
 			continue
 		}
 		table, ok := s.table()
-		switch {
-		case !ok:
-		case to[qualified(table.As)]:
-			item.problem("maps a second table to "+table.As, "give it another name by `as`; two tables to one is not there yet")
-		case item.divides(table, from[qualified(table.Table)]):
-			from[qualified(table.Table)] = append(from[qualified(table.Table)], table)
-			to[qualified(table.As)] = true
+		if here, there := qualified(table.Table), qualified(table.As); ok && item.joins(table, from, to) && item.divides(table, from[here]) {
+			from[here], to[there] = append(from[here], table), append(to[there], table)
 			tables = append(tables, table)
 		}
 	}

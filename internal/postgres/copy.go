@@ -20,6 +20,9 @@ import (
 // of an exported snapshot whose session has ended.
 var snapshotGone = []string{"22023", "42704", "55000"}
 
+// deadlock is what the server says to one of those who wait for each other.
+const deadlock = "40P01"
+
 // ReadChunk writes the selection of a chunk's rows in the text form of COPY, as the exported
 // snapshot sees them. Each chunk is a short transaction, and gives way to whoever
 // waits for its table's lock: a change of the definition waits for a second or
@@ -37,8 +40,20 @@ func (d *Database) ReadChunk(ctx context.Context, w io.Writer, snapshot string, 
 		_ = session.Close(context.WithoutCancel(ctx)) // the first error is told
 		return 0, fmt.Errorf("read %s: %w", from, err)
 	}
-	watch := d.watchLock(ctx, session.PID(), oid)
-	tag, err := session.CopyTo(ctx, w, selectChunk(selection, chunk))
+	sql, tables := selectChunk(selection, chunk), []uint32{oid}
+	if selection.With != nil {
+		var other uint32
+		if other, sql, err = joinedChunk(ctx, conn.Conn(), selection, chunk); err != nil {
+			_ = session.Close(context.WithoutCancel(ctx)) // the first error is told
+			if sqlstate.Of(err) == deadlock {
+				err = errors.Join(&migrate.YieldedError{Relation: selection.With.Relation, To: "whoever changes both tables"}, err)
+			}
+			return 0, fmt.Errorf("read %s and %s: %w", from, selection.With.Relation, err)
+		}
+		tables = append(tables, other)
+	}
+	watch := d.watchLock(ctx, session.PID(), tables)
+	tag, err := session.CopyTo(ctx, w, sql)
 	if err == nil {
 		_, err = session.Exec(ctx, `COMMIT`).ReadAll()
 	}
@@ -79,11 +94,16 @@ func openChunk(ctx context.Context, session *pgconn.PgConn, snapshot string, fro
 }
 
 func selectChunk(s migrate.Selection, chunk migrate.Chunk) string {
+	return `COPY (` + selectSQL(s, "ONLY ", "t", blocks(chunk), "") + `) TO STDOUT`
+}
+
+// blocks is the condition for rows of a chunk.
+func blocks(chunk migrate.Chunk) string {
 	where := fmt.Sprintf(`ctid >= '(%d,0)'::tid`, chunk.Low)
 	if chunk.High < migrate.LastBlock {
 		where += fmt.Sprintf(` AND ctid < '(%d,0)'::tid`, chunk.High)
 	}
-	return `COPY (` + selectSQL(s, "ONLY ", "t", where, "") + `) TO STDOUT`
+	return where
 }
 
 // Extents says how large a table is now, or each of its partitions that holds

@@ -20,13 +20,23 @@ type asks interface {
 // first: expressions write the names of their own table's columns bare. Condition and
 // order are about the first.
 func joinSQL(s migrate.Selection, only [2]string, equals []string, condition, order string) string {
+	list, from := joinOf(s, only, equals, condition)
+	sql := "SELECT " + strings.Join(list, ", ") + " FROM " + from
+	if order != "" {
+		sql += " ORDER BY " + order
+	}
+	return sql
+}
+
+// joinOf is what such a query selects, and from what: the first table is known as a,
+// with its key under its names, and the second as b. Both have a version.
+func joinOf(s migrate.Selection, only [2]string, equals []string, condition string) (list []string, sql string) {
 	keys, on := [2]string{}, make([]string, len(s.On))
 	for i, k := range s.On {
 		keys[0] += fmt.Sprintf(", t.%s", quote.Ident(k[0].Name))
 		keys[1] += fmt.Sprintf(`, t.%s AS "strangler key %d"`, quote.Ident(k[1].Name), i)
 		on[i] = fmt.Sprintf(`a.%s %s b."strangler key %d"`, quote.Ident(k[0].Name), equals[i], i)
 	}
-	var list []string
 	from := [2]string{}
 	for i, one := range [2]migrate.Selection{s, *s.With} {
 		named := make([]string, len(one.Terms))
@@ -41,14 +51,17 @@ func joinSQL(s migrate.Selection, only [2]string, equals []string, condition, or
 		if i == 1 {
 			condition = ""
 		}
-		from[i] = "(SELECT " + strings.TrimPrefix(strings.Join(named, ", ")+keys[i], ", ") + " FROM " + only[i] + quote.Relation(one.Relation) + " AS t" + conditions("WHERE", condition, one.Where) + ")"
+		named = append(named, version+` AS "strangler version"`, settled+` AS "strangler settled"`)
+		from[i] = "(SELECT " + strings.Join(named, ", ") + keys[i] + " FROM " + only[i] + quote.Relation(one.Relation) + " AS t" + conditions("WHERE", condition, one.Where) + ")"
 	}
-	sql := "SELECT " + strings.Join(list, ", ") + " FROM " + from[0] + " AS a JOIN " + from[1] + " AS b ON " + strings.Join(on, " AND ")
-	if order != "" {
-		sql += " ORDER BY " + order
-	}
-	return sql
+	return list, from[0] + " AS a JOIN " + from[1] + " AS b ON " + strings.Join(on, " AND ")
 }
+
+// version tells one version of a row from all others.
+const version = "t.xmin::text || t.ctid::text || t.tableoid::text"
+
+// settled says that nobody is about to change it, nor has and is only not visible yet.
+const settled = "t.xmax::text = '0'"
 
 // joined locks the other table of a selection as well, and returns the query.
 func (r *rowReader) joined(ctx context.Context, s migrate.Selection, only, condition, order string) (string, error) {
@@ -84,21 +97,21 @@ func (r *rowReader) other(ctx context.Context, s migrate.Selection) (words [2]st
 
 // Unpaired counts the rows of either table of a selection of two that have no partner
 // in the other.
-func (r *rowReader) Unpaired(ctx context.Context, s migrate.Selection) (n int64, err error) {
+func (r *rowReader) Unpaired(ctx context.Context, s migrate.Selection) (n migrate.Alone, err error) {
 	only, err := r.lock(ctx, s.Relation)
 	if err == nil {
 		var words [2]string
 		var equals []string
 		if words, equals, err = r.other(ctx, s); err == nil {
 			words[0] = only
-			err = r.conn.QueryRow(ctx, unpairedSQL(s, words, equals)).Scan(&n)
+			err = r.conn.QueryRow(ctx, unpairedSQL(s, words, equals)).Scan(&n[0], &n[1])
 		}
 	}
 	if err == nil {
 		_, err = r.conn.Exec(ctx, `ROLLBACK TO SAVEPOINT ordered`)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("compare the keys of %s and %s: %w", s.Relation, s.With.Relation, err)
+		return n, fmt.Errorf("compare the keys of %s and %s: %w", s.Relation, s.With.Relation, err)
 	}
 	return n, nil
 }
@@ -113,5 +126,31 @@ func unpairedSQL(s migrate.Selection, only [2]string, equals []string) string {
 		return "(SELECT count(*) FROM " + one + " WHERE NOT EXISTS (SELECT FROM " + other + " WHERE " + strings.Join(on, " AND ") + "))"
 	}
 	a, b := only[0]+quote.Relation(s.Relation)+" AS a", only[1]+quote.Relation(s.With.Relation)+" AS b"
-	return "SELECT " + alone(a, b) + " + " + alone(b, a)
+	return "SELECT " + alone(a, b) + ", " + alone(b, a)
+}
+
+// joinedRows is what is selected of two tables beside the numbers of rows that are
+// asked for, and from what. Key and equalities are the first table's.
+func (d *Database) joinedRows(ctx context.Context, s migrate.Selection, only string, equals []string) (what, from string, err error) {
+	other, err := d.only(ctx, s.With.Relation)
+	if err != nil {
+		return "", "", err
+	}
+	list, from := joinOf(s, [2]string{only, other}, equals, "")
+	return strings.Join(append([]string{`a."strangler version" || ' ' || b."strangler version"`, `a."strangler settled" AND b."strangler settled"`}, list...), ", "), "(" + from + ")", nil
+}
+
+// joinedChunk locks the other table of a chunk's selection, and returns its number
+// and the query. Its rows must be in the file that the snapshot has seen.
+func joinedChunk(ctx context.Context, conn *pgx.Conn, s migrate.Selection, chunk migrate.Chunk) (oid uint32, sql string, err error) {
+	r := &rowReader{conn: conn}
+	words, equals, err := r.other(ctx, s)
+	if err != nil {
+		return 0, "", err
+	}
+	words[0] = "ONLY "
+	if err := conn.QueryRow(ctx, `SELECT $1::text::regclass::oid`, quote.Relation(s.With.Relation)).Scan(&oid); err != nil {
+		return 0, "", err
+	}
+	return oid, `COPY (` + joinSQL(s, words, equals, blocks(chunk), "") + `) TO STDOUT`, nil
 }

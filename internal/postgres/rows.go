@@ -141,16 +141,25 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 	if err != nil {
 		return nil, err
 	}
+	first := "t"
+	if s.With != nil {
+		first = "a"
+	}
 	for i, k := range key {
-		on[i] = fmt.Sprintf("t.%s %s u.%s::%s", quote.Ident(k.Name), equals[i], names[i], k.Type)
+		on[i] = fmt.Sprintf("%s.%s %s u.%s::%s", first, quote.Ident(k.Name), equals[i], names[i], k.Type)
 	}
 	only, err := d.only(ctx, s.Relation)
 	if err != nil {
 		return nil, err
 	}
-	found, err := d.pool.Query(ctx, `SELECT u."strangler row", t.xmin::text || t.ctid::text || t.tableoid::text, t.xmax::text = '0', `+terms(s, "t")+
-		` FROM unnest(`+strings.Join(arrays, ", ")+`) WITH ORDINALITY AS u(`+strings.Join(names, ", ")+`, "strangler row") JOIN `+only+quote.Relation(s.Relation)+` AS t ON `+strings.Join(on, " AND ")+
-		conditions("WHERE", s.Where), args...)
+	what, from, where := version+", "+settled+", "+terms(s, "t"), only+quote.Relation(s.Relation)+` AS t`, conditions("WHERE", s.Where)
+	if s.With != nil {
+		if what, from, err = d.joinedRows(ctx, s, only, equals); err != nil {
+			return nil, err
+		}
+		where = ""
+	}
+	found, err := d.pool.Query(ctx, `SELECT u."strangler row", `+what+` FROM unnest(`+strings.Join(arrays, ", ")+`) WITH ORDINALITY AS u(`+strings.Join(names, ", ")+`, "strangler row") JOIN `+from+` ON `+strings.Join(on, " AND ")+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read rows of %s in %s database: %w", s.Relation, d.side, err)
 	}
