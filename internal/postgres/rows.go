@@ -152,12 +152,13 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 	if err != nil {
 		return nil, err
 	}
+	width := len(s.Terms)
 	what, from, where := version+", "+settled+", "+terms(s, "t"), only+quote.Relation(s.Relation)+` AS t`, conditions("WHERE", s.Where)
 	if s.With != nil {
 		if what, from, err = d.joinedRows(ctx, s, only, equals); err != nil {
 			return nil, err
 		}
-		where = ""
+		where, width = "", width+len(s.With.Terms)
 	}
 	found, err := d.pool.Query(ctx, `SELECT u."strangler row", `+what+` FROM unnest(`+strings.Join(arrays, ", ")+`) WITH ORDINALITY AS u(`+strings.Join(names, ", ")+`, "strangler row") JOIN `+from+` ON `+strings.Join(on, " AND ")+where, args...)
 	if err != nil {
@@ -171,7 +172,7 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 		if _, err := fmt.Sscan(string(raw[0]), &n); err != nil || n < 1 || n > len(rows) {
 			return nil, fmt.Errorf("read rows of %s in %s database: row number %q", s.Relation, d.side, raw[0])
 		}
-		row := migrate.Found{Version: string(raw[1]), Settled: string(raw[2]) == "t", Values: make([][]byte, len(s.Terms))}
+		row := migrate.Found{Version: string(raw[1]), Settled: string(raw[2]) == "t", Values: make([][]byte, width)}
 		for i, v := range raw[3:] {
 			if v != nil {
 				row.Values[i] = append([]byte{}, v...)
