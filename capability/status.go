@@ -106,6 +106,33 @@ type Mismatch struct {
 	Detail string `json:"detail"` // "only in legacy", "column total differs"
 }
 
+// Conflict is a change at which a stream has ended, because it does not fit the rows
+// of the other side. It has values, and is given to those who ask for them only.
+type Conflict struct {
+	From   Side    `json:"from"`
+	Table  string  `json:"table"`  // of the other side
+	Change string  `json:"change"` // insert, update, delete
+	Detail string  `json:"detail"`
+	Said   string  `json:"said,omitempty"`   // by the other side's server, about the values
+	Values []Field `json:"values,omitempty"` // that the change brings, under the other side's names
+	Rows   []Row   `json:"rows"`             // as they are now, of the source first
+}
+
+// Row is what a side has under a key.
+type Row struct {
+	Side   Side    `json:"side"`
+	Table  string  `json:"table"`
+	Key    []Field `json:"key"`
+	There  bool    `json:"there"`
+	Values []Field `json:"values,omitempty"`
+}
+
+// Field is one column's value as text; nil: NULL.
+type Field struct {
+	Column string  `json:"column"`
+	Value  *string `json:"value"`
+}
+
 // DataStatus is where the data of one capability stands, both directions.
 type DataStatus struct {
 	Phase      MovePhase         `json:"phase"`

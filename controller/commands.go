@@ -195,6 +195,16 @@ func (r *Reconciler) Verify(ctx context.Context, actor string, report func(capab
 	return result, errors.Join(err, r.compared(ctx, "verify", actor, result, err))
 }
 
+// Conflict is the change at which the data's streams have ended, with values of the
+// rows; false where none has.
+func (r *Reconciler) Conflict(ctx context.Context) (capability.Conflict, bool, error) {
+	work := r.working()
+	if work == nil || work.data.Conflicts == nil {
+		return capability.Conflict{}, false, nil
+	}
+	return work.data.Conflicts.Conflict(ctx)
+}
+
 // compared writes down what came of a comparison.
 func (r *Reconciler) compared(ctx context.Context, action, actor string, result capability.VerifyStatus, err error) error {
 	outcome := fmt.Sprintf("%d rows, %d mismatches", result.Rows, result.Count)

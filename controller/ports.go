@@ -83,6 +83,12 @@ type Repairs interface {
 	Recover(ctx context.Context) error
 }
 
+// Conflicts shows what a stream has ended at.
+type Conflicts interface {
+	// Conflict is the change with both rows as they are now; false: there is none.
+	Conflict(ctx context.Context) (capability.Conflict, bool, error)
+}
+
 // Border is the foreign keys that cross the capability's border, in legacy.
 type Border interface {
 	DropBorder(ctx context.Context) error
@@ -109,12 +115,13 @@ type Guards interface {
 
 // Data is everything that reaches a capability's two databases.
 type Data struct {
-	Mover    Mover
-	Handover Handover
-	Repairs  Repairs
-	Border   Border
-	Gates    Gates
-	Guards   Guards
+	Mover     Mover
+	Handover  Handover
+	Repairs   Repairs
+	Border    Border
+	Gates     Gates
+	Guards    Guards
+	Conflicts Conflicts
 	// Retirement is the end of it all.
 	Retirement Retirement
 	Close      func()

@@ -17,7 +17,9 @@ const lookEvery = 2 * time.Second
 // followAlong follows the tables, and goes on with them as they become.
 func (m *Mover) followAlong(ctx context.Context, r record) error {
 	for {
+		m.clashed(nil)
 		err := m.follow(ctx, &r)
+		m.clashed(err) // which a change of the tables may heal
 		if err == nil || ctx.Err() != nil {
 			return err
 		}

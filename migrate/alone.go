@@ -213,5 +213,9 @@ func (j *joint) alone(half int, key [][]byte, what, verb string) error {
 }
 
 func (j *joint) conflict(key [][]byte) *ConflictError {
-	return &ConflictError{Table: j.maps[0].To.Relation, Key: KeyHash(key)}
+	e := &ConflictError{Table: j.maps[0].To.Relation, Key: KeyHash(key)}
+	if key != nil {
+		e.Row = &Refused{Mapping: join(j.maps[0], j.maps[1]), Key: key}
+	}
+	return e
 }

@@ -40,13 +40,17 @@ type ConflictError struct {
 	Table  Relation // of the target
 	Key    string   // KeyHash of the key's values
 	Detail string
-	Code   string // SQLSTATE of the target's refusal, if it was one
-	Mend   string // empty: look for another writer, and repair
+	Code   string   // SQLSTATE of the target's refusal, if it was one
+	Row    *Refused // nil: it is about no row
+	Mend   string   // empty: look for another writer, and repair
 }
 
 // Error names the table and the row and says what to do.
 func (e *ConflictError) Error() string {
 	mend := cmp.Or(e.Mend, "find out who else writes to the table, then find and mend what differs with: strangler data repair")
+	if e.Row != nil {
+		mend += "; the row on both sides shows: strangler data status --show-values"
+	}
 	return fmt.Sprintf("apply to %s: row %s: %s; %s", e.Table, e.Key, e.Detail, mend)
 }
 

@@ -62,6 +62,7 @@ type Mover struct {
 	catching  *Stream                  // runs ahead of the building; guarded by mu
 	following *following               // nil while the streams do not run; guarded by mu
 	warning   string                   // what it will wait for; guarded by mu
+	conflict  *ConflictError           // at which the last streams have ended, or nil; guarded by mu
 	recovered int64                    // rows that a recovery has mended, not told yet; guarded by mu
 }
 
@@ -87,6 +88,7 @@ func (m *Mover) Run(ctx context.Context) error {
 	defer m.running.Unlock()
 	m.enter(capability.PhasePreparing)
 	err := m.run(ctx)
+	m.clashed(err)
 	if ctx.Err() != nil {
 		m.enter(capability.PhasePaused)
 		return nil

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -79,7 +81,8 @@ func (c *cli) dataVerb(v dataVerb) *cobra.Command {
 }
 
 func (c *cli) dataStatus() *cobra.Command {
-	return &cobra.Command{Use: "status CAPABILITY", Short: "Show where the data of a capability stands", Args: exactly("CAPABILITY"), RunE: func(cmd *cobra.Command, args []string) error {
+	values := false
+	command := &cobra.Command{Use: "status CAPABILITY", Short: "Show where the data of a capability stands", Args: exactly("CAPABILITY"), RunE: func(cmd *cobra.Command, args []string) error {
 		client, err := c.client()
 		if err != nil {
 			return err
@@ -89,14 +92,66 @@ func (c *cli) dataStatus() *cobra.Command {
 		if err != nil {
 			return c.reach(err)
 		}
+		var conflict *capability.Conflict
+		if values {
+			if conflict, err = client.Conflict(cmd.Context(), args[0]); err != nil {
+				return c.reach(err)
+			}
+		}
 		if c.json {
-			return c.out.json(status.Data)
+			return c.out.json(struct {
+				capability.DataStatus
+				Conflict *capability.Conflict `json:"conflict,omitempty"`
+			}{status.Data, conflict})
 		}
 		c.out.line(c.out.bold(status.Capability))
 		c.dataLines(status.Data)
+		if conflict != nil {
+			c.conflictLines(*conflict)
+		}
 		c.out.entry("switch", status.Switch.Summary)
 		return nil
 	}}
+	command.Flags().BoolVar(&values, "show-values", false, "of a conflict, show the row on both sides and what the change brings; it may be secret")
+	return command
+}
+
+// conflictLines print a conflict with its values.
+func (c *cli) conflictLines(f capability.Conflict) {
+	c.out.entry("conflict", c.out.red(fmt.Sprintf("%s of table %s, from %s: %s", f.Change, f.Table, f.From, f.Detail)))
+	if f.Said != "" {
+		c.out.entry("", f.Said)
+	}
+	if len(f.Values) > 0 {
+		c.out.entry("", "brings "+fields(f.Values))
+	}
+	for _, r := range f.Rows {
+		has := "no such row"
+		if r.There {
+			has = fields(r.Values)
+		}
+		c.out.entry("", fmt.Sprintf("%s %s [%s]: %s", r.Side, r.Table, fields(r.Key), has))
+	}
+}
+
+// fieldMost is how many characters of a value a line has room for.
+const fieldMost = 200
+
+// fields writes values for people: quoted, so that none can pass for another or move
+// the cursor. JSON has them whole.
+func fields(list []capability.Field) string {
+	texts := make([]string, len(list))
+	for i, f := range list {
+		text := "NULL"
+		if f.Value != nil {
+			letters := []rune(*f.Value)
+			if text = strconv.Quote(string(letters[:min(len(letters), fieldMost)])); len(letters) > fieldMost {
+				text += fmt.Sprintf("… (%d characters)", len(letters))
+			}
+		}
+		texts[i] = f.Column + "=" + text
+	}
+	return strings.Join(texts, " ")
 }
 
 // comparing is a command that compares every row.

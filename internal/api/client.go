@@ -125,6 +125,14 @@ func (c *Client) Data(ctx context.Context, name, verb string, request DataReques
 	return c.follow(ctx, "/api/capabilities/"+url.PathEscape(name)+"/data/"+verb, request, report, result)
 }
 
+// Conflict returns the change at which the capability's streams have ended, with
+// values of the rows; nil where none has.
+func (c *Client) Conflict(ctx context.Context, name string) (*capability.Conflict, error) {
+	var found *capability.Conflict
+	err := c.call(ctx, http.MethodGet, "/api/capabilities/"+url.PathEscape(name)+"/data/conflict", nil, &found)
+	return found, err
+}
+
 // Mark asks what a reader must wait for; see capability.Mark.
 func (c *Client) Mark(ctx context.Context, name string) (capability.Mark, error) {
 	var m capability.Mark

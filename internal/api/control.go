@@ -32,6 +32,7 @@ func Control(router *mux.Router, active func() (*controller.Controller, error)) 
 	router.HandleFunc("/api/capabilities/{capability}/switch", a.change).Methods(http.MethodPost)
 	router.HandleFunc("/api/capabilities/{capability}/mark", a.mark).Methods(http.MethodPost)
 	router.HandleFunc("/api/capabilities/{capability}/data/{verb:start|pause|resume|verify|repair|reset}", a.data).Methods(http.MethodPost)
+	router.HandleFunc("/api/capabilities/{capability}/data/conflict", a.conflict).Methods(http.MethodGet)
 	router.HandleFunc("/api/capabilities/{capability}/retire", a.retire).Methods(http.MethodPost)
 	router.HandleFunc("/api/ledger", a.ledger).Methods(http.MethodGet)
 	router.HandleFunc("/api/problems", a.problems).Methods(http.MethodGet)
@@ -213,6 +214,21 @@ func (a control) data(w http.ResponseWriter, r *http.Request) {
 			return nil, c.Reset(context.WithoutCancel(ctx), request.DryRun, actor(r), report)
 		}
 	})
+}
+
+// conflict answers with values of rows, and with null where there is no conflict.
+func (a control) conflict(w http.ResponseWriter, r *http.Request) {
+	c, _, ok := a.named(w, r)
+	if !ok {
+		return
+	}
+	found, is, err := c.Conflict(r.Context())
+	if !is {
+		answer(w, nil, err)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	answer(w, found, err)
 }
 
 // reach sets the wanted state of the data and follows it there.

@@ -3,6 +3,7 @@ package apply
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -23,14 +24,15 @@ func (s *Session) judgeRow(c migrate.Change, affected int64, err error) error {
 	if affected > 1 {
 		detail = fmt.Sprintf("%d rows have this key", affected)
 	} else if guard := s.writers[c.Table].mapping.Guard; guard != nil && c.Kind != migrate.ChangeDelete {
-		return s.unmapped(c, detail+", or is not one of those that move as it would become (where: "+guard.SQL+")")
+		return s.unmapped(c, detail+", or is not one of those that move as it would become (where: "+guard.SQL+")", "")
 	}
 	return s.conflict(c, detail)
 }
 
 // unmapped is a conflict with the mapping, not with somebody's row.
-func (s *Session) unmapped(c migrate.Change, detail string) error {
+func (s *Session) unmapped(c migrate.Change, detail, said string) error {
 	err := s.conflict(c, detail)
+	err.Row.Said = said
 	err.Mend = "change the row where it was written, so that the mapping has a row for it, then mend what differs with: strangler data repair"
 	return err
 }
@@ -43,7 +45,8 @@ func (s *Session) conflict(c migrate.Change, detail string) *migrate.ConflictErr
 			key = append(key, c.Values[at].Text)
 		}
 	}
-	return &migrate.ConflictError{Table: w.mapping.To.Relation, Key: migrate.KeyHash(key), Detail: detail}
+	return &migrate.ConflictError{Table: w.mapping.To.Relation, Key: migrate.KeyHash(key), Detail: detail,
+		Row: &migrate.Refused{Mapping: w.mapping, Kind: c.Kind, Key: key, Values: c.Values}}
 }
 
 // explain turns what PostgreSQL says about a change into a conflict where the
@@ -63,10 +66,18 @@ func (s *Session) explain(c migrate.Change, err error) error {
 	switch refusal.Code[:2] {
 	case "22", "23", "42":
 		conflict := s.conflict(c, "cannot "+verb(c.Kind)+": "+sqlstate.Discreet(refusal))
-		conflict.Code = refusal.Code
+		conflict.Code, conflict.Row.Said = refusal.Code, said(refusal)
 		return conflict
 	}
 	return fmt.Errorf("%s row of %s: %w", verb(c.Kind), s.writers[c.Table].mapping.To.Relation, err)
+}
+
+// said is what a refusal has of the row's values.
+func said(refusal *pgconn.PgError) string {
+	if strings.Contains(refusal.Message, `: "`) { // which Discreet leaves out
+		return strings.TrimSuffix(refusal.Message+". "+refusal.Detail, ". ")
+	}
+	return refusal.Detail
 }
 
 // explainCommit is explain for constraints that are checked at the end.

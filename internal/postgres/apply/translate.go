@@ -276,7 +276,7 @@ func (s *Session) blame(ctx context.Context, w *Writer, all *images, changes []m
 		one.add(n, c)
 		var why *pgconn.PgError
 		if err := one.ask(ctx, s); errors.As(err, &why) {
-			return s.unmapped(c, "what is computed of it, or where, fails: "+sqlstate.Discreet(why))
+			return s.unmapped(c, "what is computed of it, or where, fails: "+sqlstate.Discreet(why), said(why))
 		}
 	}
 	return fmt.Errorf("compute columns of %s: %w", w.mapping.To.Relation, err)

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"strangler/capability"
+)
+
+// TestConflict: a change that does not fit stops the move and says how to see the row
+// and how to go on. Values are shown to whoever asks for them, and nowhere else.
+func TestConflict(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs PostgreSQL")
+	}
+	h := settled(t, "clashing")
+	if out := h.types("data", "status", "clashing", "--show-values"); strings.Contains(out, "conflict") {
+		t.Errorf("a conflict where there is none:\n%s", out)
+	}
+	h.sql(capability.Extracted, `SELECT pg_replication_origin_create('strangler_clashing_legacy_copy9'); SELECT pg_replication_origin_session_setup('strangler_clashing_legacy_copy9');
+		BEGIN; SET LOCAL session_replication_role = replica; SELECT set_config('strangler.mover', capability || ':' || epoch, true) FROM strangler.gate;
+		DELETE FROM orders WHERE id = 5; COMMIT; SELECT pg_replication_origin_session_reset()`)
+	h.sql(capability.Legacy, `UPDATE orders SET note = 'hush ' || repeat('x', 300) WHERE id = 5`)
+	h.eventually("the move has stopped", func(s capability.Status) bool {
+		return s.Data.Phase == capability.PhaseFailed && strings.Contains(s.Data.Error, "row to update is missing")
+	})
+	for _, command := range [][]string{{"data", "status", "clashing"}, {"status", "clashing"}, {"status", "clashing", "--json"}, {"log", "clashing"}} {
+		out := h.types(command...)
+		if strings.Contains(out, "hush") || command[0] != "log" && (!strings.Contains(out, "strangler data status --show-values") || !strings.Contains(out, "strangler data repair")) {
+			t.Errorf("%v:\n%s", command, out)
+		}
+	}
+	out := h.types("data", "status", "clashing", "--show-values")
+	for _, want := range []string{"update of table orders, from legacy: the row to update is missing", `note="hush xxx`, "xxx\"… (305 characters)", `extracted orders [id="5"]: no such row`, `legacy orders [id="5"]: id="5"`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in:\n%s", want, out)
+		}
+	}
+	if out := h.types("data", "status", "clashing", "--show-values", "--json"); !strings.Contains(out, `"phase"`) || !strings.Contains(out, strings.Repeat("x", 300)) {
+		t.Errorf("as JSON:\n%s", out)
+	}
+	h.types("data", "repair", "clashing")
+	h.sql(capability.Extracted, `SELECT pg_replication_origin_drop('strangler_clashing_legacy_copy9')`)
+}
