@@ -113,7 +113,7 @@ func testABackfillJoinsUnderLoad(t *testing.T, kind capability.Capture) {
 	stop := m.folkRestless()
 	end := m.start(m.Mover)
 	m.copied(3)
-	end() // as if it were killed
+	end()                                           // as if it were killed
 	m.exec(capability.Legacy, `VACUUM FULL places`) // its rows are in another file, and nothing has changed
 	m.Mover = m.mover(data, 2)
 	end = m.start(m.Mover)
