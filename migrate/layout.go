@@ -86,11 +86,7 @@ func survey(ctx context.Context, doc capability.Document, legacy, extracted surv
 			}
 			both := slices.Concat(twice(parts, i, key), twiceFilled(parts, i, definition.names(key)))
 			l.problems, l.unread = append(l.problems, both...), append(l.unread, located(doc, both)...) // it would be made with them
-			mend := "strangler data plan " + doc.Name + " --create"
-			if t.Joined {
-				mend = "make it by hand, with the key and the columns of both tables"
-			}
-			refuse("the extracted database has no table "+to[i].String(), mend)
+			refuse("the extracted database has no table "+to[i].String(), "strangler data plan "+doc.Name+" --create")
 			continue
 		}
 		if len(problems) > 0 {

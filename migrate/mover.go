@@ -293,11 +293,6 @@ func (m *Mover) define(ctx context.Context, l layout) (DDL, error) {
 			renamed = append(renamed, Renamed{here[at], as})
 		}
 	}
-	if i := slices.IndexFunc(l.missing, func(d Definition) bool {
-		return slices.ContainsFunc(l.missing, func(other Definition) bool { return other.To == d.To && other.From.Relation != d.From.Relation })
-	}); i >= 0 {
-		return DDL{Statements: []string{}}, fmt.Errorf("table %s is one of two legacy tables, and is not made from their definitions: make it in the extracted database by hand, with the key and the columns of both", l.missing[i].To)
-	}
 	if len(l.missing)+len(renamed) == 0 {
 		return DDL{Statements: []string{}}, nil
 	}

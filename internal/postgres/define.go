@@ -16,10 +16,10 @@ import (
 // at the end: so PostgreSQL itself rewrites the expressions of defaults, checks
 // and indexes.
 func (d *Database) Define(ctx context.Context, definitions []migrate.Definition, named ...migrate.Renamed) (migrate.DDL, error) {
-	f := &definer{database: d, schemas: map[string]bool{"public": true}, all: definitions, wanted: map[migrate.Relation]migrate.Definition{}}
-	first, second := parted(definitions)
-	steps := []func(context.Context) error{f.parts, f.tables, f.partitions, f.constraints, f.indexes, f.drops, f.renames, f.computed, f.omissions}
-	for i, round := range [][]migrate.Definition{first, second} {
+	f := &definer{database: d, schemas: map[string]bool{"public": true}, all: definitions, wanted: map[migrate.Relation]migrate.Definition{}, aside: map[migrate.Relation][][2]string{}}
+	first, second, joining := parted(definitions)
+	steps := []func(context.Context) error{f.parts, f.tables, f.partitions, f.constraints, f.indexes, f.drops, f.renames, f.computed, f.rejoin, f.omissions}
+	for i, round := range [][]migrate.Definition{first, second, joining} {
 		if f.make(round, i > 0); len(f.relations) == 0 {
 			continue
 		}
@@ -63,7 +63,10 @@ type definer struct {
 	all       []migrate.Definition
 	relations []migrate.Relation // that are made, in order
 	wanted    map[migrate.Relation]migrate.Definition
-	second    bool // these are the second parts of tables that are divided
+	second    bool // these are the second parts of tables that are divided, or become one with another
+	// aside are the names that columns of a joined table have lost to those of the
+	// table that joins it, by the names that they have meanwhile.
+	aside map[migrate.Relation][][2]string
 }
 
 func (f *definer) add(format string, args ...any) {
@@ -165,6 +168,10 @@ func (f *definer) tables(ctx context.Context) error {
 				identities[s.Column] = "SEQUENCE NAME " + quote.Relation(migrate.Relation{Schema: definition.To.Schema, Name: s.Name}) + " " + options(s)
 			}
 		}
+		if first, ok := f.joined(definition); ok {
+			f.join(definition, first, identities)
+			continue
+		}
 		lines := make([]string, 0, len(definition.From.Columns))
 		for _, c := range definition.From.Columns {
 			lines = append(lines, "\t"+column(f.numbered(definition, c), identities[c.Name]))
@@ -225,6 +232,12 @@ func (f *definer) constraints(ctx context.Context) error {
 		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, i)
 		JOIN pg_constraint k ON k.conrelid = format('%I.%I', w.schema, w.name)::regclass AND k.contype IN ('p', 'u', 'c', 'x')
 		ORDER BY w.i, k.contype <> 'p', k.conname`, func(to migrate.Relation, name, text string) {
+		if key, is := strings.CutPrefix(text, "PRIMARY KEY "); is && f.joining(to) {
+			if !f.keyed(to) { // by another key than the table that it joins
+				f.add("ALTER TABLE %s ADD UNIQUE %s", quote.Relation(to), key)
+			}
+			return
+		}
 		if f.second { // its name is taken by that of the first part
 			f.add("ALTER TABLE %s ADD %s", quote.Relation(to), text)
 			return

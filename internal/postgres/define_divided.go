@@ -7,18 +7,21 @@ import (
 )
 
 // parted tells the first parts of tables from second ones, of tables that are divided
-// between two.
-func parted(definitions []migrate.Definition) (first, second []migrate.Definition) {
-	seen := map[migrate.Relation]bool{}
+// between two, and from those that become one with a table before them.
+func parted(definitions []migrate.Definition) (first, second, joining []migrate.Definition) {
+	seen, made := map[migrate.Relation]bool{}, map[migrate.Relation]bool{}
 	for _, d := range definitions {
-		if seen[d.From.Relation] {
+		switch {
+		case made[d.To]:
+			joining = append(joining, d)
+		case seen[d.From.Relation]:
 			second = append(second, d)
-		} else {
+		default:
 			first = append(first, d)
 		}
-		seen[d.From.Relation] = true
+		seen[d.From.Relation], made[d.To] = true, true
 	}
-	return first, second
+	return first, second, joining
 }
 
 // make turns to the tables of some definitions that are not there yet.
@@ -46,5 +49,11 @@ func (f *definer) drawn(sequences []migrate.Sequence) []migrate.Sequence {
 	if !f.second {
 		return sequences
 	}
-	return slices.DeleteFunc(sequences, func(s migrate.Sequence) bool { return slices.Contains(f.wanted[s.Table].From.Key, s.Column) })
+	return slices.DeleteFunc(sequences, func(s migrate.Sequence) bool {
+		d := f.wanted[s.Table]
+		if first, joins := f.joined(d); joins {
+			return shares(d, first)[d.Name(s.Column)] == s.Column
+		}
+		return slices.Contains(d.From.Key, s.Column)
+	})
 }

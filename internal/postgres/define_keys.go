@@ -56,11 +56,18 @@ func (f *definer) foreignKeys(ctx context.Context) error {
 			return nil
 		case referring.Exists:
 			return nil
+		case referring.To == referred.To && from != to:
+			f.omit("foreign key %s of %s to %s, which become one table", name, from, to)
+			return nil
 		}
 		if len(cleared) > 0 {
 			actions += " (" + quote.Idents(renamed(referring, cleared)) + ")"
 		}
-		f.add("ALTER TABLE %s ADD CONSTRAINT %s FOREIGN KEY (%s) REFERENCES %s (%s)%s%s", quote.Relation(referring.To), quote.Ident(name),
+		constraint := "CONSTRAINT " + quote.Ident(name) + " "
+		if _, joins := f.joined(referring); joins { // the name may be taken by one of the other table
+			constraint = ""
+		}
+		f.add("ALTER TABLE %s ADD %sFOREIGN KEY (%s) REFERENCES %s (%s)%s%s", quote.Relation(referring.To), constraint,
 			quote.Idents(renamed(referring, columns)), quote.Relation(referred.To), quote.Idents(renamed(referred, references)), actions, rest)
 		return nil
 	})

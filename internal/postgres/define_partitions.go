@@ -46,6 +46,9 @@ func (f *definer) partitions(ctx context.Context) error {
 	var direct bool
 	_, err = pgx.ForEachRow(rows, []any{&root.Schema, &root.Name, &name, &parent, &direct, &bound, &key, &own}, func() error {
 		to := f.wanted[root].To
+		if _, joins := f.joined(f.wanted[root]); joins { // which the plan refuses
+			return nil
+		}
 		if f.second { // the names are taken by those of the first part
 			name, parent = to.Name+" "+name, to.Name+" "+parent
 		}

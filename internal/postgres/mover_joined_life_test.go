@@ -272,7 +272,7 @@ func TestTablesThatBecomeOneLeaveNothing(t *testing.T) {
 
 func testTablesThatBecomeOneLeaveNothing(t *testing.T, kind capability.Capture) {
 	data := folkAloneData()
-	m := joined(t, kind, folkAlone, folkToAlone, data)
+	m := newMigration(t, kind, folkAlone, data).created()
 	legacy, extracted := m.inventory(capability.Legacy), m.inventory(capability.Extracted)
 	stop := m.follows(m.Mover)
 	stop()

@@ -72,3 +72,50 @@ func TestPlanOfTablesThatBecomeOne(t *testing.T) {
 		})
 	}
 }
+
+// TestTheJoinedTableIsMade of both: each index and constraint with what it is over,
+// and one key with the numbers of the first.
+func TestTheJoinedTableIsMade(t *testing.T) {
+	t.Parallel()
+	data := &capability.Data{TableLine: 7, Tables: []capability.Table{
+		{Table: "x", As: "t", Columns: map[string]string{"a": "of"}}, {Table: "u"}, // a name that the other one has for its key
+		{Table: "y", As: "t", Columns: map[string]string{"of": "id", "b": "a", "d": "b"}, Omit: []string{"a"}}}}
+	m := newMigration(t, capability.CaptureTrigger, joinedFrom+`CREATE INDEX by_a ON x (a); ALTER TABLE y ADD d int CHECK (d > of), ADD code text, ADD n int GENERATED ALWAYS AS IDENTITY, ADD s serial, ADD g int GENERATED ALWAYS AS (of + 1) STORED, ADD a text;
+		CREATE INDEX by_b ON y (b, of) WHERE of > 1; CREATE INDEX by_code ON y (code); ALTER TABLE y ADD FOREIGN KEY (of) REFERENCES x; CREATE TABLE u (id int PRIMARY KEY, y int REFERENCES y, c text REFERENCES y (c));`, data)
+	if _, err := m.Create(t.Context()); err == nil || !strings.Contains(err.Error(), `column "code" of t comes from both x and y`) {
+		t.Fatalf("made with a column of both: %v", err)
+	}
+	data.Tables[2].Omit = append(data.Tables[2].Omit, "code")
+	m.Mover = m.mover(data, 1)
+	m.created()
+	const structure = `SELECT string_agg(line, E'\n' ORDER BY line COLLATE "C") FROM (
+		SELECT format('%s.%s %s %s', attrelid::regclass, attname, attidentity, coalesce(pg_get_expr(adbin, adrelid), '')) AS line FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+			WHERE attrelid = 't'::regclass AND attnum > 0 AND NOT attisdropped
+		UNION ALL SELECT 'index ' || CASE WHEN indisunique THEN 'unique ' ELSE '' END || pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 't'::regclass
+		UNION ALL SELECT 'check ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0
+		UNION ALL SELECT 'key ' || conrelid::regclass || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'f') s`
+	want := `check CHECK ((a <> ''::text))
+check CHECK ((b > id))
+index CREATE INDEX by_a ON public.t USING btree (of)
+index CREATE INDEX t_b_of_idx ON public.t USING btree (a, id) WHERE (id > 1)
+index unique CREATE UNIQUE INDEX t_c_key ON public.t USING btree (c)
+index unique CREATE UNIQUE INDEX x_code_key ON public.t USING btree (code)
+index unique CREATE UNIQUE INDEX x_pkey ON public.t USING btree (id)
+key u FOREIGN KEY (c) REFERENCES t(c)
+key u FOREIGN KEY (y) REFERENCES t(id)
+t.a  
+t.b  
+t.c  
+t.code  
+t.g  (id + 1)
+t.id  nextval('x_id_seq'::regclass)
+t.n a 
+t.of  
+t.s  nextval('y_s_seq'::regclass)`
+	if made := ask[string](m, capability.Extracted, structure); made != want {
+		t.Errorf("made:\n%s\nwant:\n%s", made, want)
+	}
+	if _, problems, err := m.Plan(t.Context()); err != nil || len(problems) > 0 {
+		t.Errorf("what was made does not do: %v, %v", problems, err)
+	}
+}
