@@ -301,6 +301,19 @@ func TestDocumentListsEverything(t *testing.T) {
 	}
 }
 
+// TestBothHalvesAreClaimed: of two tables that become one, no other capability moves
+// the second either.
+func TestBothHalvesAreClaimed(t *testing.T) {
+	data := "data: {database: 'postgres://h/d', tables: [%]}\n"
+	documents, problems := Documents("routes", map[string][]byte{
+		"1.yaml": []byte(smallest + strings.Replace(data, "%", "{table: a, as: x}, {table: b, as: x}", 1)),
+		"2.yaml": []byte(strings.Replace(smallest, "orders", "billing", 1) + strings.Replace(data, "%", "{table: public.b, as: y}", 1)),
+	})
+	if len(documents) != 1 || len(documents[0].Data.Tables) != 2 || len(problems) != 1 || !strings.Contains(problems[0].String(), `"public.b": is moved by capability orders as well`) {
+		t.Errorf("%v, %v", documents, problems)
+	}
+}
+
 func TestDocumentsClash(t *testing.T) {
 	data := "data: {database: 'postgres://h/d', tables: [{table: %}]}\n"
 	other := strings.Replace(smallest, "orders", "billing", 1)

@@ -323,3 +323,72 @@ func testACopyCountsHalves(t *testing.T, kind capability.Capture) {
 		t.Error("half a row was copied")
 	}
 }
+
+// TestATableThatBecomesOneIsAltered while it is followed: a column that one half gets
+// is told, and goes there and back when the other side has it.
+func TestATableThatBecomesOneIsAltered(t *testing.T) {
+	inEachCapture(t, testATableThatBecomesOneIsAltered)
+}
+
+func testATableThatBecomesOneIsAltered(t *testing.T, kind capability.Capture) {
+	m := joined(t, kind, folkAlone, folkToAlone, folkAloneData())
+	m.follows(m.Mover)
+	m.exec(capability.Legacy, `ALTER TABLE places ADD extra int DEFAULT 5; UPDATE places SET extra = 6 WHERE person < 10; UPDATE persons SET name = 'x' WHERE id = 11`)
+	m.eventually("it waits", func() (bool, string) {
+		s := m.Status()
+		if s.Phase == capability.PhaseFailed {
+			t.Fatal(s.Error)
+		}
+		return s.Phase == capability.PhaseWaiting, fmt.Sprintf("%+v", s)
+	})
+	if why := m.Status().Error; strings.Count(why, "ADD COLUMN extra integer") != 1 {
+		t.Errorf("it waits for: %s", why)
+	}
+	m.exec(capability.Extracted, `ALTER TABLE accounts ADD extra int DEFAULT 5`)
+	m.eventually("it follows", func() (bool, string) {
+		s := m.Status()
+		return s.Phase == capability.PhaseFollowing && len(s.Streams) == 2 && s.Streams[0].Live && s.Streams[1].Live, fmt.Sprintf("%+v", s)
+	})
+	m.settled(capability.Legacy)
+	m.verify(capability.Legacy, 0)
+	m.switchTo(capability.Extracted)
+	m.exec(capability.Extracted, `UPDATE accounts SET extra = 7 WHERE id = 20; INSERT INTO accounts (id, email, name, street, extra) VALUES (9001, 'a', 'a', 's', 8)`)
+	m.settled(capability.Extracted)
+	m.verify(capability.Extracted, 0)
+	m.joinsExactly()
+	if sum := ask[string](m, capability.Legacy, `SELECT string_agg(extra::text, ',' ORDER BY person) FROM places WHERE person IN (9, 11, 20, 9001)`); sum != "6,5,7,8" {
+		t.Errorf("extra is %s", sum)
+	}
+}
+
+// TestACopyOfTablesThatBecomeOne stays legacy's, whoever owns the rest.
+func TestACopyOfTablesThatBecomeOne(t *testing.T) {
+	inEachCapture(t, testACopyOfTablesThatBecomeOne)
+}
+
+func testACopyOfTablesThatBecomeOne(t *testing.T, kind capability.Capture) {
+	data := folkAloneData()
+	for i := range data.Tables {
+		data.Tables[i].Mode = capability.Copy
+	}
+	data.Tables = append(data.Tables, capability.Table{Table: "things"})
+	const things = `CREATE TABLE things (id int PRIMARY KEY);`
+	m := joined(t, kind, folkAlone+things, folkToAlone+things, data)
+	m.follows(m.Mover)
+	m.verify(capability.Legacy, 0)
+	m.switchTo(capability.Extracted)
+	m.exec(capability.Legacy, both(`INSERT INTO persons (id, email, name) VALUES (9001, 'a', 'a')`, `INSERT INTO places (person, street) VALUES (9001, 's')`)+`UPDATE places SET town = 'x' WHERE person < 50`)
+	m.exec(capability.Extracted, `INSERT INTO things VALUES (1)`)
+	m.settled(capability.Legacy)
+	m.settled(capability.Extracted)
+	m.verify(capability.Extracted, 0)
+	m.joinsExactly()
+	m.rogue(capability.Extracted, `DELETE FROM accounts WHERE id = 9; UPDATE accounts SET city = 'y' WHERE id = 10`)
+	m.verify(capability.Extracted, 3)
+	v, err := m.Repair(t.Context(), capability.Extracted, nil)
+	m.must(err)
+	if v.Count != 0 || v.Repaired != 2 {
+		t.Errorf("repaired %d, still %d: %+v", v.Repaired, v.Count, v.Mismatches)
+	}
+	m.joinsExactly()
+}
