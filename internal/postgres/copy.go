@@ -40,20 +40,18 @@ func (d *Database) ReadChunk(ctx context.Context, w io.Writer, snapshot string, 
 		_ = session.Close(context.WithoutCancel(ctx)) // the first error is told
 		return 0, fmt.Errorf("read %s: %w", from, err)
 	}
-	sql, tables := selectChunk(selection, chunk), []uint32{oid}
+	// From the first lock on: it is held while a second one is waited for.
+	watch := d.watchLock(ctx, session.PID(), oid, selection.With)
+	sql := selectChunk(selection, chunk)
 	if selection.With != nil {
-		var other uint32
-		if other, sql, err = joinedChunk(ctx, conn.Conn(), selection, chunk); err != nil {
-			_ = session.Close(context.WithoutCancel(ctx)) // the first error is told
-			if sqlstate.Of(err) == deadlock {
-				err = errors.Join(&migrate.YieldedError{Relation: selection.With.Relation, To: "whoever changes both tables"}, err)
-			}
-			return 0, fmt.Errorf("read %s and %s: %w", from, selection.With.Relation, err)
+		if sql, err = joinedChunk(ctx, conn.Conn(), selection, chunk); sqlstate.Of(err) == deadlock {
+			err = errors.Join(&migrate.YieldedError{Relation: selection.With.Relation, To: "whoever changes both tables"}, err)
 		}
-		tables = append(tables, other)
 	}
-	watch := d.watchLock(ctx, session.PID(), tables)
-	tag, err := session.CopyTo(ctx, w, sql)
+	var tag pgconn.CommandTag
+	if err == nil {
+		tag, err = session.CopyTo(ctx, w, sql)
+	}
 	if err == nil {
 		_, err = session.Exec(ctx, `COMMIT`).ReadAll()
 	}

@@ -107,3 +107,38 @@ func TestAChunkGivesWayToAChangeOfTheTable(t *testing.T) {
 	}
 	m.must(snapshot.Close())
 }
+
+// TestAChunkGivesWayWhileItWaitsForTheOtherTable: a chunk of two tables that become
+// one has locked the first while it waits for the second, which somebody rewrites for
+// long. Who wants to change the first meanwhile waits for a second or two.
+func TestAChunkGivesWayWhileItWaitsForTheOtherTable(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, capability.CaptureWAL, `CREATE TABLE half (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY, w text)`, shopData())
+	d := m.databases[capability.Legacy]
+	half, other := migrate.Relation{Schema: "public", Name: "half"}, migrate.Relation{Schema: "public", Name: "other"}
+	snapshot, err := d.OpenSnapshot(t.Context(), "")
+	m.must(err)
+	extents, err := d.Extents(t.Context(), half)
+	m.must(err)
+	rewriting := m.session(m.urls[capability.Legacy])
+	_, err = rewriting.Exec(t.Context(), `BEGIN; LOCK TABLE other`)
+	m.must(err)
+	selection, with, key := migrate.Columns(half, "id", "v"), migrate.Columns(other, "w"), migrate.KeyColumn{Name: "id", Type: "integer"}
+	selection.With, selection.On = &with, [][2]migrate.KeyColumn{{key, key}}
+	done := make(chan error, 1)
+	go func() {
+		_, err := d.ReadChunk(t.Context(), io.Discard, snapshot.Name(), selection, migrate.Chunk{High: migrate.LastBlock, File: extents[0].File})
+		done <- err
+	}()
+	m.eventually("the chunk waits for the other table", func() (bool, string) {
+		return ask[bool](m, capability.Legacy, `SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'other'::regclass AND mode = 'AccessShareLock' AND NOT granted)`), ""
+	})
+	m.must(m.try(capability.Legacy, `SET application_name = 'migration'; SET lock_timeout = '30s'; ALTER TABLE half ADD more int`))
+	var yielded *migrate.YieldedError
+	if err := <-done; !errors.As(err, &yielded) || !strings.Contains(err.Error(), "(migration)") {
+		t.Errorf("got %v", err)
+	}
+	_, err = rewriting.Exec(t.Context(), `COMMIT`)
+	m.must(err)
+	m.must(snapshot.Close())
+}

@@ -140,17 +140,14 @@ func (d *Database) joinedRows(ctx context.Context, s migrate.Selection, only str
 	return strings.Join(append([]string{`a."strangler version" || ' ' || b."strangler version"`, `a."strangler settled" AND b."strangler settled"`}, list...), ", "), "(" + from + ")", nil
 }
 
-// joinedChunk locks the other table of a chunk's selection, and returns its number
-// and the query. Its rows must be in the file that the snapshot has seen.
-func joinedChunk(ctx context.Context, conn *pgx.Conn, s migrate.Selection, chunk migrate.Chunk) (oid uint32, sql string, err error) {
+// joinedChunk locks the other table of a chunk's selection, and returns the query. Its
+// rows must be in the file that the snapshot has seen.
+func joinedChunk(ctx context.Context, conn *pgx.Conn, s migrate.Selection, chunk migrate.Chunk) (sql string, err error) {
 	r := &rowReader{conn: conn}
 	words, equals, err := r.other(ctx, s)
 	if err != nil {
-		return 0, "", err
+		return "", err
 	}
 	words[0] = "ONLY "
-	if err := conn.QueryRow(ctx, `SELECT $1::text::regclass::oid`, quote.Relation(s.With.Relation)).Scan(&oid); err != nil {
-		return 0, "", err
-	}
-	return oid, `COPY (` + joinSQL(s, words, equals, blocks(chunk), "") + `) TO STDOUT`, nil
+	return `COPY (` + joinSQL(s, words, equals, blocks(chunk), "") + `) TO STDOUT`, nil
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"strangler/internal/postgres/quote"
+	"strangler/migrate"
 )
 
 // lockEvery is how often it is asked whether somebody waits for a lock behind a
@@ -18,10 +21,14 @@ type lockWatch struct {
 }
 
 // watchLock ends the session when somebody has waited for more than a second for
-// a lock on a table that it has: whoever comes after that one waits as well, and
-// so the whole application. It is not merely cancelled, because a session that
+// a lock on the table that it has, or on the other one of its selection, if there is
+// one: whoever comes after that one waits as well, and so the whole application. It is not merely cancelled, because a session that
 // waits for its reader to take more hears of no cancellation.
-func (d *Database) watchLock(ctx context.Context, session uint32, tables []uint32) *lockWatch {
+func (d *Database) watchLock(ctx context.Context, session, table uint32, with *migrate.Selection) *lockWatch {
+	other := "" // no table
+	if with != nil {
+		other = quote.Relation(with.Relation)
+	}
 	ctx, stop := context.WithCancel(ctx)
 	w := &lockWatch{stop: stop}
 	w.done.Go(func() {
@@ -37,9 +44,9 @@ func (d *Database) watchLock(ctx context.Context, session uint32, tables []uint3
 			_ = d.pool.QueryRow(ctx, `
 				SELECT format('pid %s (%s), which waits to change the table', l.pid, coalesce(nullif(a.application_name, ''), a.usename))
 				FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-				WHERE l.locktype = 'relation' AND l.relation = ANY($2::oid[]) AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+				WHERE l.locktype = 'relation' AND l.relation IN ($2::oid, to_regclass(nullif($4, ''))::oid) AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 				  AND NOT l.granted AND l.waitstart < clock_timestamp() - make_interval(secs => $3) AND $1 = ANY(pg_blocking_pids(l.pid)) AND pg_terminate_backend($1)
-				LIMIT 1`, int32(session), tables, lockEvery.Seconds()).Scan(&w.to) //nolint:gosec // a process id
+				LIMIT 1`, int32(session), table, lockEvery.Seconds(), other).Scan(&w.to) //nolint:gosec // a process id
 		}
 	})
 	return w
