@@ -60,21 +60,37 @@ func (v *verification) snapshotsApart(ctx context.Context, d *direction, fresh b
 
 // passed waits for the stream, and says so.
 func (v *verification) passed(ctx context.Context, d *direction, position capability.Position) error {
-	v.status.Throttled = fmt.Sprintf("the stream has to pass %s first", position)
-	v.mover.show(v.following, v.status)
-	err := d.recheck.passed(ctx, position)
-	v.status.Throttled = ""
-	v.mover.show(v.following, v.status)
-	return err
+	defer v.waits(fmt.Sprintf("the stream has to pass %s first", position))()
+	return d.recheck.passed(ctx, position)
+}
+
+// waits shows why the comparison does not go on, until the returned function is
+// called.
+func (v *verification) waits(reason string) (goesOn func()) {
+	show := func(reason string) {
+		v.status.Throttled = reason
+		v.mover.show(v.following, v.status)
+	}
+	show(reason)
+	return func() { show("") }
+}
+
+// verdict is what has become of doubts.
+type verdict struct {
+	differ []capability.Mismatch
+	hot    [][]string // keys of rows that never keep still
 }
 
 // tableApart is table between two moments: it compares what differs until all of it
-// is decided.
+// is decided. What it has found counts when that is so: one that is stopped before is
+// gone on with at the beginning of this piece.
 func (v *verification) tableApart(ctx context.Context, d *direction, source, target Reader, c comparison, until time.Time) (last []string, err error) {
 	var doubts []doubt
+	var found verdict
+	rows := v.status.Rows
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	c.doubt = func(key []string, _ capability.Mismatch) {
+	c.doubt = func(key []string) {
 		if doubts = append(doubts, doubt{key: key}); len(doubts) > doubtsMost {
 			giveUp(fmt.Errorf("more than %d rows of %s differ, or were written while they were read; a comparison at one position is not possible: %w", doubtsMost, c.mapping.From.Relation, v.apart))
 		}
@@ -84,16 +100,38 @@ func (v *verification) tableApart(ctx context.Context, d *direction, source, tar
 		err = context.Cause(ctx)
 	}
 	for err == nil && len(doubts) > 0 {
-		if doubts, err = v.decide(ctx, d, c, doubts); err != nil || len(doubts) == 0 {
+		if doubts, err = v.decide(ctx, d, c, doubts, &found); err != nil || len(doubts) == 0 {
 			break
 		}
+		goesOn := v.waits(fmt.Sprintf("%d rows of %s differed, and are read again", len(doubts), c.mapping.From.Relation))
 		select {
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		case <-time.After(recheckEvery):
 		}
+		goesOn()
 	}
-	return last, err
+	if err == nil {
+		err = v.conclude(d, c, found)
+	}
+	if err != nil {
+		v.status.Rows = rows
+		return nil, err
+	}
+	return last, nil
+}
+
+// conclude notes what has become of doubts.
+func (v *verification) conclude(d *direction, c comparison, found verdict) error {
+	for _, m := range found.differ {
+		v.found(m)
+	}
+	for _, key := range found.hot {
+		if err := v.postpone(d, c, key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // decide reads rows again. It returns those about which nothing can be said yet. A
@@ -101,7 +139,7 @@ func (v *verification) tableApart(ctx context.Context, d *direction, source, tar
 // when the stream had passed it, must be there as it is. That its change is on its
 // way all the same is possible where the log is ahead of what is visible: so nobody
 // may have marked it to be changed, or both sides have to stay as they are for long.
-func (v *verification) decide(ctx context.Context, d *direction, c comparison, doubts []doubt) (open []doubt, err error) {
+func (v *verification) decide(ctx context.Context, d *direction, c comparison, doubts []doubt, found *verdict) (open []doubt, err error) {
 	here, there := c.key, keyColumns(c.mapping.ToKey, c.mapping.To)
 	for len(doubts) > 0 {
 		batch := doubts[:min(len(doubts), recheckBatch)]
@@ -114,7 +152,7 @@ func (v *verification) decide(ctx context.Context, d *direction, c comparison, d
 		if err != nil {
 			return nil, err
 		}
-		if err := d.recheck.passed(ctx, position); err != nil {
+		if err := v.passed(ctx, d, position); err != nil {
 			return nil, err
 		}
 		target, err := d.target.ByKey(ctx, c.to, there, keysOf(batch))
@@ -135,12 +173,10 @@ func (v *verification) decide(ctx context.Context, d *direction, c comparison, d
 			case equal(before[i], target[i]):
 				continue
 			case same && (after[i].Settled || one.versions == versions && !one.since.IsZero() && now.Sub(one.since) >= suspicion):
-				v.found(mismatch(c.mapping, d.from, c.names, one.key, before[i], target[i]))
+				found.differ = append(found.differ, mismatch(c.mapping, d.from, c.names, one.key, before[i], target[i]))
 				continue
 			case now.Sub(one.first) >= restless*suspicion:
-				if err := v.postpone(d, c, one.key); err != nil {
-					return nil, err
-				}
+				found.hot = append(found.hot, one.key)
 				continue
 			case !same:
 				one.since = time.Time{}

@@ -2,7 +2,9 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -59,7 +61,11 @@ func TestDoubtsAreDecided(t *testing.T) {
 				began := time.Now()
 				for len(open) > 0 {
 					var err error
-					if open, err = v.decide(t.Context(), d, c, open); err != nil {
+					var found verdict
+					if open, err = v.decide(t.Context(), d, c, open, &found); err == nil {
+						err = v.conclude(d, c, found)
+					}
+					if err != nil {
 						t.Fatal(err)
 					}
 					time.Sleep(recheckEvery) // of the bubble's clock
@@ -98,3 +104,58 @@ func (s *script) ByKey(context.Context, Selection, []KeyColumn, [][]string) ([]F
 type standstill struct{ Capture }
 
 func (standstill) Position(context.Context) (capability.Position, error) { return 0, nil }
+
+// heap is a table that is read in order.
+type heap struct {
+	Reader
+	lines string
+}
+
+func (h heap) Ordered(_ context.Context, w io.Writer, _ Selection, _ []KeyColumn, _ []string) error {
+	_, err := io.WriteString(w, h.lines)
+	return err
+}
+
+// TestWhatIsNotDecidedDoesNotCount: a comparison that is stopped while it reads rows
+// again is gone on with before them, and would count them twice.
+func TestWhatIsNotDecidedDoesNotCount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		orders := Table{Relation: Relation{"public", "orders"}, Columns: []Column{{Name: "id", Type: "bigint"}}}
+		m := Mapping{Pair: Pair{Legacy: orders}, From: orders, To: orders, FromColumns: []string{"id", "note"}, FromKey: []string{"id"}, ToKey: []string{"id"}}
+		differs := Found{Values: [][]byte{[]byte("a")}, Version: "1", Settled: true}
+		hot := func(n int) Found { return Found{Values: [][]byte{[]byte("b")}, Version: fmt.Sprint(n)} }
+		d := &direction{from: capability.Legacy, capture: standstill{}, mappings: []Mapping{m}, stream: NewStream(StreamOptions{}),
+			source: &rows{read: func(key string, n int) Found {
+				if key == "7" {
+					return differs
+				}
+				return hot(n)
+			}}, target: &rows{read: func(string, int) Found { return Found{Values: [][]byte{[]byte("c")}, Version: "9"} }}}
+		d.recheck = newRecheck(d, nil)
+		v := &verification{mover: &Mover{}, following: &following{}}
+		c := comparison{mapping: m, names: []string{"id", "note"}, key: keyColumns(m.FromKey, m.From), keyAt: []int{0}}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err := v.tableApart(ctx, d, heap{lines: "7\ta\n8\ta\n"}, heap{lines: "7\tb\n8\tb\n"}, c, time.Time{})
+		if !errors.Is(err, context.DeadlineExceeded) || v.status.Count != 0 || v.status.Rows != 0 {
+			t.Errorf("%v: %+v", err, v.status)
+		}
+	})
+}
+
+// rows is a database of some rows.
+type rows struct {
+	Database
+	n    int
+	read func(key string, n int) Found
+}
+
+func (r *rows) ByKey(_ context.Context, _ Selection, _ []KeyColumn, keys [][]string) ([]Found, error) {
+	r.n++
+	list := make([]Found, len(keys))
+	for i, key := range keys {
+		list[i] = r.read(key[0], r.n)
+	}
+	return list, nil
+}

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -55,7 +56,7 @@ func twiceFilled(parts []part, i int, key []string) []capability.Problem {
 	}
 	p := parts[i]
 	var problems []capability.Problem
-	for _, name := range sortedKeys(p.fills) {
+	for _, name := range slices.Sorted(maps.Keys(p.fills)) {
 		column, _ := p.there.Column(name)
 		if other.fills[name] == "" || slices.Contains(key, name) || column.Generated {
 			continue
@@ -68,15 +69,6 @@ func twiceFilled(parts []part, i int, key []string) []capability.Problem {
 			Message: fmt.Sprintf("column %q of %s comes from both %s and %s: nobody could say which of the two values it has", name, renamedTable(p.doc), other.here.Relation, p.here.Relation), Mend: mend})
 	}
 	return problems
-}
-
-func sortedKeys(m map[string]string) []string {
-	var names []string
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // oneOfTwo reports what keeps a table from becoming one with another.

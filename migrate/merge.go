@@ -26,7 +26,7 @@ type comparison struct {
 	after         []string // key behind which it begins; nil: the beginning
 	// doubt is told of what differs, instead of who reports, where that may be the
 	// time between the two sides.
-	doubt func(key []string, found capability.Mismatch)
+	doubt func(key []string)
 }
 
 func newComparison(m Mapping, source capability.Side, extra []ColumnPair) comparison {
@@ -106,33 +106,38 @@ func (c comparison) order(here, there *rowLines) (int, error) {
 
 // differ decides what two unequal heads mean, and goes on with the lesser one.
 func (c comparison) differ(here, there *rowLines, order int, report func(capability.Mismatch)) error {
-	found := capability.Mismatch{Table: c.mapping.Pair.Legacy.Relation.String()}
+	var left, right []byte // nil: there is no such row on that side
 	head := here.line
+	if order <= 0 {
+		left = here.line
+	}
+	if order >= 0 {
+		right = there.line
+	}
 	if order > 0 {
 		head = there.line
 	}
-	key := c.values(head)
-	var err error
-	switch {
-	case order < 0:
-		found.Key, found.Detail = c.keyText(here.line), "only in "+string(c.source)
-		err = c.mend(here.line, nil)
+	if key := c.values(head); c.doubt != nil {
+		c.doubt(key)
+	} else {
+		found := capability.Mismatch{Table: c.mapping.Pair.Legacy.Relation.String(), Key: keyText(c.key, key)}
+		switch {
+		case right == nil:
+			found.Detail = "only in " + string(c.source)
+		case left == nil:
+			found.Detail = "only in " + string(c.other)
+		default:
+			found.Detail = differs(c.columns(left, right))
+		}
+		report(found)
+	}
+	err := c.mend(left, right)
+	if left != nil {
 		here.next()
-	case order > 0:
-		found.Key, found.Detail = c.keyText(there.line), "only in "+string(c.other)
-		err = c.mend(nil, there.line)
-		there.next()
-	default:
-		found.Key, found.Detail = c.keyText(here.line), differs(c.columns(here.line, there.line))
-		err = c.mend(here.line, there.line)
-		here.next()
+	}
+	if right != nil {
 		there.next()
 	}
-	if c.doubt != nil {
-		c.doubt(key, found)
-		return err
-	}
-	report(found)
 	return err
 }
 
@@ -220,8 +225,6 @@ func (c comparison) values(line []byte) []string {
 	}
 	return values
 }
-
-func (c comparison) keyText(line []byte) string { return keyText(c.key, c.values(line)) }
 
 // keyText shows a key without giving away what may be personal: numbers and
 // UUIDs as they are, anything else by its hash.
