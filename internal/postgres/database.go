@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -196,10 +197,23 @@ func strayed(config *pgx.ConnConfig) bool {
 	return slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool { return strings.Contains(f.Host, "@") })
 }
 
+// unreadable are the reasons of a ParseConfigError that have nothing of the string, or
+// no more than the name of a setting.
+var unreadable = regexp.MustCompile("`: (failed to configure TLS|failed to read service|invalid [a-z_]+|cannot parse [a-z_]+|pool_max_conns too small)")
+
 // redact takes passwords out of the messages of connection errors.
 func redact(err error) error {
-	if errors.As(err, new(*pgconn.ParseConfigError)) {
-		return errUnreadable
+	var parse *pgconn.ParseConfigError
+	if errors.As(err, &parse) {
+		reasons := unreadable.FindAllStringSubmatch(parse.Error(), -1)
+		if len(reasons) == 0 {
+			return errUnreadable
+		}
+		reason := reasons[len(reasons)-1][1]
+		if inner := parse.Unwrap(); inner != nil && reason == "failed to configure TLS" { // which is about files
+			reason += ": " + inner.Error()
+		}
+		return errors.New("the connection string cannot be read: " + reason)
 	}
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && strings.Contains(refused.Message, "unsupported startup parameter") {
