@@ -32,9 +32,15 @@ func claim(dir string) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("claim %s: %w", dir, err), lock.Close())
 	}
 	if err := empty(dir); err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, errors.Join(err, release(lock))
 	}
 	return lock, nil
+}
+
+// release unlocks and closes. Closing alone leaves the lock with a program that is being started in this moment, for it
+// has the open file until it has become itself.
+func release(lock *os.File) error {
+	return errors.Join(syscall.Flock(int(lock.Fd()), syscall.LOCK_UN), lock.Close())
 }
 
 func empty(dir string) error {

@@ -57,7 +57,7 @@ func Open(o Options) (*Stage, error) {
 		return nil, err
 	}
 	if s.Ports, err = choosePorts(o.UsualPort); err != nil {
-		return nil, errors.Join(err, s.lock.Close())
+		return nil, errors.Join(err, release(s.lock))
 	}
 	return s, nil
 }
@@ -128,7 +128,7 @@ func (s *Stage) Close() error {
 	}
 	errs = append(errs, s.closeDatabases())
 	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+		errs = append(errs, release(s.lock))
 		s.lock = nil
 	}
 	return errors.Join(errs...)
