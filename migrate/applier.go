@@ -11,9 +11,21 @@ import (
 
 // Bounds of one transaction on the target that holds several of the source's.
 const (
-	groupChanges = 2000
-	groupBytes   = 4 << 20 // sent to the target at once
+	groupChanges = 1000
+	groupBytes   = 1 << 20
 	groupTime    = 20 * time.Millisecond
+)
+
+// groupBeside is of how many changes, and multiples of it, a group is worth a session
+// beside others. Not more: the larger two groups are, the more likely they meet in a
+// row, and then the second one waits, and grows meanwhile.
+const groupBeside = groupChanges / 8
+
+// A transaction of the source that goes this far beyond the bounds of a group goes to
+// the target in pieces.
+const (
+	pieceChanges = 4 * groupChanges
+	pieceBytes   = 4 << 20
 )
 
 // idlePersist is how often a position that moved without changes is written to
@@ -24,13 +36,15 @@ const idlePersist = 10 * time.Second
 // markerPrefix is of the messages in change streams that are markers.
 const markerPrefix = "strangler"
 
-// applier is the one goroutine that writes to the target. It collects whole
-// transactions of the source into a group, and commits the group with the
-// position behind it when it is large or old enough, or nothing more has come.
+// applier is the one goroutine that decides what is written to the target. It collects
+// whole transactions of the source into a group, and has the group committed with
+// the position behind it when it is large or old enough, or nothing more has come.
+// What goes in pieces, what needs the answers of the source, and truncations it writes
+// itself, with nothing else under way; all else is the crew's.
 type applier struct {
 	standing *standing
 	changed  *Changed
-	session  Session
+	crew     *crew
 	fetcher  Fetcher
 	shapes   *shapes
 	joints   *joints
@@ -63,12 +77,18 @@ type group struct {
 	transactions []uint32
 	full         bool // of more keys than Changed would take
 	emptied      bool // it truncates
+	parts        bool // some of it was sent
+	tried        int  // changes when it was last looked whether it could go beside others
 }
 
-func newApplier(s *Stream, session Session) *applier {
-	return &applier{standing: s.standing, changed: s.changed, session: session, fetcher: s.Fetcher,
-		shapes: newShapes(s.From, s.Mappings), joints: newJoints(s.From, s.Mappings), stored: session.Progress().Position,
+// newApplier makes the applier of one lifetime of a stream's connections: lead is its
+// first session, open opens the n-th beside it, and spawn runs parts of its work.
+func newApplier(s *Stream, lead Session, open func(ctx context.Context, n int) (Session, error), spawn func(func() error)) *applier {
+	a := &applier{standing: s.standing, changed: s.changed, fetcher: s.Fetcher,
+		shapes: newShapes(s.From, s.Mappings), joints: newJoints(s.From, s.Mappings), stored: lead.Progress().Position,
 		echo: OriginName(s.Capability, s.From.Other())}
+	a.crew = newCrew(lead, open, spawn, a.landed)
+	return a
 }
 
 // take applies one event. It blocks while a hold stands before a transaction.
@@ -81,7 +101,7 @@ func (a *applier) take(ctx context.Context, item item) error {
 		if a.tx != nil {
 			return nil // its end lies before transactions that are still to come
 		}
-		if a.group.count > 0 {
+		if a.group.count > 0 || a.crew.busy() {
 			// Everybody who waits for a position asks for keepalives: to commit at each
 			// of them would make groups of one. The group reaches as far, and is
 			// committed when it is large or old enough, or nothing more is waiting.
@@ -99,7 +119,7 @@ func (a *applier) take(ctx context.Context, item item) error {
 	}
 	switch e := item.Event.(type) {
 	case Origin:
-		a.tx.skip = a.tx.skip || e.Name == a.echo || strings.HasPrefix(e.Name, a.echo+copySuffix)
+		a.tx.skip = a.tx.skip || e.Name == a.echo || strings.HasPrefix(e.Name, a.echo+copySuffix) || strings.HasPrefix(e.Name, a.echo+applySuffix)
 		return nil
 	case Shape:
 		return a.shapes.learn(e)
@@ -183,11 +203,14 @@ func (a *applier) row(ctx context.Context, r Row, bytes int) error {
 			g.add(c, bytes, a.tx)
 		}
 	}
-	if len(g.pending) < groupChanges && g.bytes < groupBytes {
+	if len(g.pending) < pieceChanges && g.bytes < pieceBytes {
 		return nil
 	}
 	// The transaction is larger than memory should be: it goes to the target in
 	// pieces, and is committed there when its end has come.
+	if err := a.crew.drain(ctx); err != nil {
+		return err
+	}
 	return a.send(ctx, g)
 }
 
@@ -197,7 +220,7 @@ func (a *applier) send(ctx context.Context, g *group) error {
 	if g.early {
 		err = a.early(ctx, g)
 	} else {
-		err = a.session.Apply(ctx, g.pending)
+		err = a.crew.lead.Apply(ctx, g.pending)
 	}
 	if err != nil {
 		return err
@@ -248,21 +271,49 @@ func (a *applier) commit(ctx context.Context, c Commit) error {
 	return a.grown(ctx)
 }
 
-// grown makes the group durable if it is large or old enough.
+// grown sends the group on its way if it is large enough, or meets none that is on its
+// way, or is old enough where nothing is: a second session pays where the first cannot
+// keep up, not before.
 func (a *applier) grown(ctx context.Context) error {
-	if g := &a.group; g.count >= groupChanges || g.count > 0 && time.Since(g.began) >= groupTime {
-		return a.settle(ctx)
+	switch g := &a.group; {
+	case g.count >= groupChanges || g.bytes >= groupBytes:
+		return a.dispatch(ctx)
+	case g.count == 0:
+		return nil
+	case !a.crew.busy():
+		if time.Since(g.began) >= groupTime {
+			return a.dispatch(ctx)
+		}
+	case g.count >= g.tried+groupBeside && !g.early && !g.emptied && !g.parts:
+		g.tried = g.count
+		if a.crew.ready(*g) {
+			return a.dispatch(ctx)
+		}
 	}
 	return nil
 }
 
-// settle makes the group durable. Between two transactions only.
+// dispatch has the group made durable, by and by. Between two transactions only.
+func (a *applier) dispatch(ctx context.Context) error {
+	g := a.group
+	if g.count == 0 || g.early || g.emptied || g.parts {
+		return a.settle(ctx)
+	}
+	a.group = group{}
+	return a.crew.dispatch(ctx, g)
+}
+
+// settle makes the group durable, and everything before it. Between two transactions
+// only.
 func (a *applier) settle(ctx context.Context) error {
+	if err := a.crew.drain(ctx); err != nil {
+		return err
+	}
 	g := a.group
 	if g.end == 0 {
 		return nil
 	}
-	a.group = group{pending: g.pending[:0]}
+	a.group = group{}
 	if g.count == 0 {
 		a.standing.advance(g.end)
 		return nil
@@ -272,16 +323,19 @@ func (a *applier) settle(ctx context.Context) error {
 		err = a.send(ctx, &g)
 	}
 	if err == nil {
-		err = a.session.Commit(ctx, g.pending, g.end)
+		err = a.crew.lead.Commit(ctx, g.pending, g.end)
 	}
+	a.landed(g, err)
+	return err
+}
+
+// landed takes down what came of a group; err is why it was not committed.
+func (a *applier) landed(g group, err error) {
 	// Whatever came of it: when the connection broke, it may have committed.
 	a.remember(g)
-	if err != nil {
-		return err
+	if err == nil {
+		a.standing.persist(g.end, g.count)
 	}
-	clear(g.pending) // the rows' memory
-	a.standing.persist(g.end, g.count)
-	return nil
 }
 
 func (a *applier) remember(g group) {
@@ -295,10 +349,10 @@ func (a *applier) remember(g group) {
 // idle persists a position that moved without changes.
 func (a *applier) idle(ctx context.Context) error {
 	applied, persisted := a.standing.positions()
-	if a.tx != nil || a.group.end != 0 || applied <= persisted {
+	if a.tx != nil || a.group.end != 0 || applied <= persisted || a.crew.busy() {
 		return nil
 	}
-	if err := a.session.Commit(ctx, nil, applied); err != nil {
+	if err := a.crew.lead.Commit(ctx, nil, applied); err != nil {
 		return err
 	}
 	a.standing.persist(applied, 0)
@@ -320,12 +374,15 @@ func (g *group) add(c Change, bytes int, tx *transaction) {
 // sent forgets what the target has by now.
 func (g *group) sent() {
 	clear(g.pending)
-	g.pending, g.bytes = g.pending[:0], 0
+	g.pending, g.bytes, g.parts = g.pending[:0], 0, true
 }
 
-// copySuffix stands between an origin's name and the number of a backfill's
-// worker.
-const copySuffix = "_copy"
+// These stand between an origin's name and the number of a backfill's worker, or of a
+// further session of a stream.
+const (
+	copySuffix  = "_copy"
+	applySuffix = "_apply"
+)
 
 // OriginName is the replication origin under which a capability's mover writes,
 // by the side that the rows come from. The name is the capability's own: what the
@@ -337,4 +394,13 @@ func OriginName(name string, from capability.Side) string {
 // CopyOriginName is the origin of one worker of the backfill.
 func CopyOriginName(name string, from capability.Side, worker int) string {
 	return fmt.Sprintf("%s%s%d", OriginName(name, from), copySuffix, worker)
+}
+
+// ApplyOriginName is the origin of a stream's n-th session; the first, number 0, has
+// the capability's own.
+func ApplyOriginName(name string, from capability.Side, n int) string {
+	if n == 0 {
+		return OriginName(name, from)
+	}
+	return fmt.Sprintf("%s%s%d", OriginName(name, from), applySuffix, n)
 }

@@ -81,7 +81,7 @@ type EarlySession interface {
 // asked for when all are sent: whatever of it a later one of them has brought or
 // deleted is older than the source's answer.
 func (a *applier) early(ctx context.Context, g *group) error {
-	missing, err := a.session.ApplyEarly(ctx, g.pending)
+	missing, err := a.crew.lead.ApplyEarly(ctx, g.pending)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
@@ -120,7 +120,7 @@ func (a *applier) early(ctx context.Context, g *group) error {
 	if err != nil {
 		return err
 	}
-	if err := a.session.Fill(ctx, rows, horizon); err != nil {
+	if err := a.crew.lead.Fill(ctx, rows, horizon); err != nil {
 		return err
 	}
 	a.standing.raise(horizon)

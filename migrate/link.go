@@ -42,7 +42,7 @@ type link struct {
 // newLink opens both connections, the target's first: where to resume is written
 // there. The caller closes the link.
 func newLink(ctx context.Context, s *Stream) (*link, error) {
-	session, err := s.Target.Applier(ctx, s.Capability, s.From, s.Fence, Joined(s.Mappings))
+	session, err := s.Target.Applier(ctx, s.Capability, s.From, 0, s.Fence, Joined(s.Mappings))
 	if err != nil {
 		return nil, err
 	}
@@ -76,10 +76,12 @@ func (l *link) close() error { return closing(l.feed.Close(), l.session) }
 // run blocks until one of the goroutines fails or ctx ends, and all are gone.
 func (l *link) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
+	a := newApplier(l.stream, l.session, l.another, group.Go)
+	defer a.crew.dismiss()
 	group.Go(func() error { return l.receive(ctx) })
 	group.Go(func() error { return l.answer(ctx) })
 	group.Go(func() error { return l.beat(ctx) })
-	group.Go(func() error { return l.apply(ctx) })
+	group.Go(func() error { return l.apply(ctx, a) })
 	return group.Wait()
 }
 
@@ -168,9 +170,23 @@ func (l *link) beat(ctx context.Context) error {
 	}
 }
 
-// apply takes events as they come, and commits whenever none is waiting.
-func (l *link) apply(ctx context.Context) error {
-	a := newApplier(l.stream, l.session)
+// another opens one more session of the target.
+func (l *link) another(ctx context.Context, n int) (Session, error) {
+	s := l.stream
+	session, err := s.Target.Applier(ctx, s.Capability, s.From, n, s.Fence, Joined(s.Mappings))
+	if err != nil {
+		if ctx.Err() == nil {
+			s.Log.WarnContext(ctx, "No further session to apply with", "capability", s.Capability, "from", s.From, "session", n, "error", err)
+		}
+		return nil, err
+	}
+	s.Log.InfoContext(ctx, "Further session to apply with", "capability", s.Capability, "from", s.From, "session", n)
+	return session, nil
+}
+
+// apply takes events as they come, and has what there is committed whenever none is
+// waiting.
+func (l *link) apply(ctx context.Context, a *applier) error {
 	idle := time.NewTicker(idlePersist)
 	defer idle.Stop()
 	for {
@@ -178,10 +194,14 @@ func (l *link) apply(ctx context.Context) error {
 		select {
 		case next = <-l.queue:
 		default:
-			if a.tx == nil {
-				if err := a.settle(ctx); err != nil {
+			if a.tx == nil && !a.crew.busy() {
+				if err := a.dispatch(ctx); err != nil {
 					return err
 				}
+			}
+			var quiet <-chan struct{} // what has been collected meanwhile is next
+			if a.tx == nil && a.group.end != 0 {
+				quiet = a.crew.idle()
 			}
 			select {
 			case <-ctx.Done():
@@ -190,6 +210,8 @@ func (l *link) apply(ctx context.Context) error {
 				if err := a.idle(ctx); err != nil {
 					return err
 				}
+				continue
+			case <-quiet:
 				continue
 			case next = <-l.queue:
 			}

@@ -105,7 +105,7 @@ func (s *standing) admit(commit capability.Position) bool {
 func (s *standing) advance(p capability.Position) {
 	s.change(func() {
 		s.applied, s.head = max(s.applied, p), max(s.head, p)
-		s.behind.clear()
+		s.behind.clear(p)
 	})
 }
 
@@ -114,7 +114,7 @@ func (s *standing) persist(p capability.Position, changes int) {
 	s.change(func() {
 		s.applied, s.persisted, s.head = max(s.applied, p), p, max(s.head, p)
 		s.changes += uint64(changes)
-		s.behind.clear()
+		s.behind.clear(p)
 	})
 }
 
@@ -157,7 +157,7 @@ func (s *standing) late(begin Begin, r Received, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.head = max(s.head, begin.Commit+1) // its commit record ends somewhere behind that
-	s.behind.note(r.Sent.Sub(begin.Time), at)
+	s.behind.note(begin.Commit, r.Sent.Sub(begin.Time), at)
 }
 
 func (s *standing) positions() (applied, persisted capability.Position) {
@@ -194,21 +194,40 @@ func (s *standing) status(from capability.Side, changed int) capability.StreamSt
 // its age by the source's own clock when it was sent, and our time since then,
 // so that the clocks of two machines are never subtracted.
 type lagClock struct {
-	age time.Duration // at since
-	at  time.Time     // zero: nothing is waiting
+	waiting []waiting // in order
+	last    capability.Position
 }
 
-func (c *lagClock) note(age time.Duration, at time.Time) {
-	if c.at.IsZero() {
-		c.age, c.at = max(age, 0), at
+// waiting are transactions that were received within lagGrain, by the first of them.
+type waiting struct {
+	commit capability.Position
+	age    time.Duration // at
+	at     time.Time
+}
+
+// lagGrain is how exact the lag is while transactions come one upon another.
+const lagGrain = 50 * time.Millisecond
+
+func (c *lagClock) note(commit capability.Position, age time.Duration, at time.Time) {
+	c.last = max(c.last, commit)
+	if n := len(c.waiting); n == 0 || at.Sub(c.waiting[n-1].at) >= lagGrain {
+		c.waiting = append(c.waiting, waiting{commit, max(age, 0), at})
 	}
 }
 
-func (c *lagClock) clear() { *c = lagClock{} }
+// clear forgets what commits before p.
+func (c *lagClock) clear(p capability.Position) {
+	if c.last < p {
+		c.waiting = c.waiting[:0]
+	}
+	for len(c.waiting) > 1 && c.waiting[1].commit < p { // not sooner: some behind the first are counted with it
+		c.waiting = c.waiting[1:]
+	}
+}
 
 func (c *lagClock) lag(now time.Time) time.Duration {
-	if c.at.IsZero() {
+	if len(c.waiting) == 0 {
 		return 0
 	}
-	return c.age + now.Sub(c.at)
+	return c.waiting[0].age + now.Sub(c.waiting[0].at)
 }

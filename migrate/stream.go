@@ -38,23 +38,28 @@ type Feed interface {
 
 // Target is the database that a stream's changes go to.
 type Target interface {
-	// Applier opens the one session that may write the changes of a source, and
-	// takes the stream over from whoever had a lower fence. It returns a HaltError
-	// where there is no progress to resume from, or the fence is too low.
-	Applier(ctx context.Context, name string, from capability.Side, fence uint64, mappings []Mapping) (Session, error)
+	// Applier opens the n-th session that may write the changes of a source, at most one
+	// of each number, and takes the stream over from whoever had a lower fence. It
+	// returns a HaltError where there is no progress to resume from, or the fence is too
+	// low. Whoever has the session of number 0 is the only one who opens others.
+	Applier(ctx context.Context, name string, from capability.Side, n int, fence uint64, mappings []Mapping) (Session, error)
 }
 
 // Session applies changes in transactions that carry their position. After an
-// error it is of no further use; what was not committed is gone.
+// error it is of no further use, but for Undo; what was not committed is gone.
 type Session interface {
 	// Progress is what the target said when the session began.
 	Progress() Progress
+	// Exclusions are those of the mappings, in their order.
+	Exclusions() []Exclusion
 	// Apply writes changes in the transaction that the next Commit ends. It
 	// returns a ConflictError where a change does not fit the rows.
 	Apply(ctx context.Context, changes []Change) error
 	// Commit writes the changes and the position, and returns when they are
 	// durable. After a broken connection nobody knows but the progress row.
 	Commit(ctx context.Context, changes []Change, position capability.Position) error
+	// Undo undoes what Apply has written since the last Commit, or tried to.
+	Undo(ctx context.Context) error
 	Close() error
 	EarlySession
 }
@@ -81,7 +86,7 @@ type StreamOptions struct {
 }
 
 // Stream is one direction of the dual write: it applies every committed change
-// of the source to the target, in commit order and exactly once. What came from
+// of the source to the target, exactly once, and commits in the source's order. What came from
 // the other side is not sent back. Run does it; all other methods may be called
 // at any time, by anyone.
 type Stream struct {

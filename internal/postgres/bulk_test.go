@@ -103,7 +103,7 @@ func bulkSession(t *testing.T) (*flow, migrate.Session) {
 	t.Helper()
 	f := newFlow(t, capability.CaptureWAL, bulkTables, bulkTables, capability.Table{Table: "plain"}, capability.Table{Table: "slots"})
 	f.prepare(capability.Legacy)
-	session, err := f.databases[capability.Extracted].Applier(t.Context(), f.name, capability.Legacy, 1, f.mappings(capability.Legacy))
+	session, err := f.databases[capability.Extracted].Applier(t.Context(), f.name, capability.Legacy, 0, 1, f.mappings(capability.Legacy))
 	f.must(err)
 	t.Cleanup(func() { f.must(session.Close()) })
 	return f, session
@@ -205,7 +205,7 @@ func benchmarkApply(b *testing.B, computed bool) {
 	}
 	f.prepare(capability.Legacy)
 	f.exec(capability.Extracted, `INSERT INTO plain SELECT i, 'p', 0, '' FROM generate_series(1, 100000) i`)
-	session, err := f.databases[capability.Extracted].Applier(b.Context(), f.name, capability.Legacy, 1, f.mappings(capability.Legacy))
+	session, err := f.databases[capability.Extracted].Applier(b.Context(), f.name, capability.Legacy, 0, 1, f.mappings(capability.Legacy))
 	f.must(err)
 	defer session.Close() //nolint:errcheck // the benchmark's
 	random := rand.New(rand.NewPCG(1, 2))

@@ -69,7 +69,7 @@ func (d *Database) SaveLayout(ctx context.Context, name, fingerprint string, lay
 func (d *Database) Forget(ctx context.Context, name string) error {
 	var origins []string
 	for _, side := range capability.Sides {
-		origins = append(origins, migrate.OriginName(name, side))
+		origins = append(origins, applyOrigins(name, side)...)
 		for worker := range migrate.Workers + 1 { // and that of repairs
 			origins = append(origins, migrate.CopyOriginName(name, side, worker))
 		}

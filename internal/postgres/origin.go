@@ -29,10 +29,10 @@ var moverSettings = map[string]string{"session_replication_role": "replica", "ap
 	"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 
 // moverSession connects as the mover of one capability: past its guards, under
-// the origin of the given side. One session at a time may use an origin, which
+// the origin of the given side and number. One session at a time may use an origin, which
 // keeps two movers from writing at once; the second one gets SQLSTATE 55006. The
 // caller closes the connection.
-func (d *Database) moverSession(ctx context.Context, name string, from capability.Side) (*pgx.Conn, error) {
+func (d *Database) moverSession(ctx context.Context, name string, from capability.Side, n int) (*pgx.Conn, error) {
 	settings := maps.Clone(moverSettings)
 	settings[outbox.Applying] = name
 	conn, err := d.connect(ctx, settings)
@@ -42,7 +42,7 @@ func (d *Database) moverSession(ctx context.Context, name string, from capabilit
 	if err := apply.PassGuards(ctx, conn, name); err != nil {
 		return nil, d.abandon(ctx, conn, err)
 	}
-	origin := migrate.OriginName(name, from)
+	origin := migrate.ApplyOriginName(name, from, n)
 	// Two sessions may find the origin missing at once; the second one then waits
 	// for the first and gets a duplicate key, and is tried again by its caller.
 	_, err = conn.Exec(ctx, `SELECT pg_replication_origin_create($1) WHERE pg_replication_origin_oid($1) IS NULL`, origin)
@@ -61,13 +61,22 @@ func (d *Database) abandon(ctx context.Context, conn *pgx.Conn, err error) error
 	return fmt.Errorf("open mover's session in %s database: %w", d.side, err)
 }
 
-// DropOrigin removes the origin under which changes from a side were written. A
+// DropOrigin removes the origins under which changes from a side were written. A
 // session that is about to leave is waited for, ten seconds at most. It is no
 // error when there is none.
 func (d *Database) DropOrigin(ctx context.Context, name string, from capability.Side) error {
-	err := d.onceFree(ctx, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = $1`, migrate.OriginName(name, from))
+	err := d.onceFree(ctx, `SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = ANY($1)`, applyOrigins(name, from))
 	if err != nil {
-		return fmt.Errorf("drop replication origin %s in %s database: %w", migrate.OriginName(name, from), d.side, err)
+		return fmt.Errorf("drop replication origins of %s in %s database: %w", migrate.OriginName(name, from), d.side, err)
 	}
 	return nil
+}
+
+// applyOrigins are the origins of all sessions that a stream may apply with.
+func applyOrigins(name string, from capability.Side) []string {
+	origins := make([]string, migrate.Sessions)
+	for n := range origins {
+		origins[n] = migrate.ApplyOriginName(name, from, n)
+	}
+	return origins
 }

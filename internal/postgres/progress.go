@@ -51,11 +51,11 @@ func (d *Database) DropProgress(ctx context.Context, name string, from capabilit
 	return nil
 }
 
-// Applier opens the session that writes a source's changes into this database.
+// Applier opens the n-th session that writes a source's changes into this database.
 // It fails while another session has the same origin, and for good (a
 // migrate.HaltError) where there is no progress or a newer controller.
-func (d *Database) Applier(ctx context.Context, name string, from capability.Side, fence uint64, mappings []migrate.Mapping) (migrate.Session, error) {
-	conn, err := d.moverSession(ctx, name, from)
+func (d *Database) Applier(ctx context.Context, name string, from capability.Side, n int, fence uint64, mappings []migrate.Mapping) (migrate.Session, error) {
+	conn, err := d.moverSession(ctx, name, from, n)
 	if err != nil {
 		return nil, err
 	}

@@ -71,6 +71,9 @@ func NewWriters(ctx context.Context, conn *pgx.Conn, mappings []migrate.Mapping)
 			return nil, err
 		}
 		writers[i] = newWriter(m, equals, ordered)
+		if writers[i].exclusion, err = exclusion(ctx, conn, m); err != nil {
+			return nil, err
+		}
 	}
 	return writers, nil
 }
@@ -116,6 +119,22 @@ func ForeignEquals(ctx context.Context, conn *pgx.Conn, table migrate.Table) (ma
 
 // Progress is what the database said when the session began.
 func (s *Session) Progress() migrate.Progress { return s.progress }
+
+// Exclusions are those of the mappings, as the database had them when the session
+// began.
+func (s *Session) Exclusions() []migrate.Exclusion {
+	exclusions := make([]migrate.Exclusion, len(s.writers))
+	for i, w := range s.writers {
+		exclusions[i] = w.exclusion
+	}
+	return exclusions
+}
+
+// Undo undoes the open transaction, whether its last statement has failed or not.
+func (s *Session) Undo(ctx context.Context) error {
+	s.open = false
+	return s.say(ctx, "ROLLBACK")
+}
 
 // Close ends the session; an open transaction is undone.
 func (s *Session) Close() error {

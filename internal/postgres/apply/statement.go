@@ -31,6 +31,8 @@ type Writer struct {
 	// ordered says that rows of the table exclude one another by more than their
 	// key, so that the order of changes of different kinds counts.
 	ordered bool
+	// exclusion is how rows of the table exclude one another.
+	exclusion migrate.Exclusion
 }
 
 func newWriter(m migrate.Mapping, equals map[string]string, ordered bool) *Writer {
