@@ -114,17 +114,17 @@ func (m *Mover) takeUp(ctx context.Context, r record, now layout) (record, bool,
 		if side == capability.Extracted && len(now.moved()) == 0 {
 			continue
 		}
-		var err error
-		// Behind everything that was written into tables that were not these yet.
-		if until[side], err = m.captures[side].Position(ctx); err != nil {
-			return r, false, err
-		}
 		progress, found, err := m.databases[side.Other()].Progress(ctx, m.Document.Name, side)
 		if err != nil {
 			return r, false, err
 		}
-		if found {
-			forgotten[side] = progress.Position
+		if !found {
+			continue // a stream that is still to be made is one of the tables as they are
+		}
+		forgotten[side] = progress.Position
+		// Behind everything that was written into tables that were not these yet.
+		if until[side], err = m.captures[side].Position(ctx); err != nil {
+			return r, false, err
 		}
 	}
 	for _, side := range capability.Sides { // at that position they still are the same

@@ -169,6 +169,25 @@ func testFollowingGoesOnAfterARestart(t *testing.T, kind capability.Capture) {
 	}
 }
 
+// TestAMoverEndedBeforeTheWayBackMakesIt, whatever was done to the tables meanwhile.
+func TestAMoverEndedBeforeTheWayBackMakesIt(t *testing.T) {
+	inEachCapture(t, testAMoverEndedBeforeTheWayBackMakesIt)
+}
+
+func testAMoverEndedBeforeTheWayBackMakesIt(t *testing.T, kind capability.Capture) {
+	m := newMigration(t, kind, shop, shopData()).created()
+	m.follows(m.Mover)()
+	// As if it had been ended when it had written down that the copy is complete.
+	back := m.databases[capability.Extracted].Capture(kind, m.name)
+	m.must(back.DropStream(t.Context()))
+	m.must(m.databases[capability.Legacy].DropProgress(t.Context(), m.name, capability.Extracted))
+	m.exec(capability.Legacy, `VACUUM FULL orders`) // in another file from now on
+	m.Mover = m.mover(shopData(), 2)
+	m.follows(m.Mover)
+	m.settled(capability.Legacy)
+	m.verify(capability.Legacy, 0)
+}
+
 // TestWaitingEndsWithTheStreams: nobody else would tell those that wait.
 func TestWaitingEndsWithTheStreams(t *testing.T) { inEachCapture(t, testWaitingEndsWithTheStreams) }
 
