@@ -25,16 +25,16 @@ func (s *shared) database(t testing.TB) string {
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
-	admin := s.url("postgres")
 	name := databaseName(t.Name(), time.Now().UnixNano(), numbers.Add(1))
-	if err := create(t.Context(), admin, name); err != nil {
-		t.Fatal(err)
+	err := s.asAdmin(t.Context(), func(conn *pgx.Conn) error { return create(t.Context(), conn, name) })
+	if err != nil {
+		t.Fatal(fmt.Errorf("create database for the test: %w", err))
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), dropTimeout)
 		defer cancel()
-		if err := drop(ctx, admin, name); err != nil {
-			t.Error(err)
+		if err := s.asAdmin(ctx, func(conn *pgx.Conn) error { return drop(ctx, conn, name) }); err != nil {
+			t.Error(fmt.Errorf("drop database of the test: %w", err))
 		}
 	})
 	return s.url(name)
@@ -55,30 +55,42 @@ func databaseName(test string, nanos, number int64) string {
 	return fmt.Sprintf("t_%.40s_%x_%x", clean, nanos&0xffffffff, number)
 }
 
-func create(ctx context.Context, admin, name string) error {
-	conn, err := pgx.Connect(ctx, admin)
-	if err != nil {
-		return fmt.Errorf("create database for the test: %w", err)
+// asAdmin works in the database postgres, in a session that is kept for the next test: one that has just begun costs a
+// test's server more than what it is asked.
+func (s *shared) asAdmin(ctx context.Context, work func(*pgx.Conn) error) error {
+	var conn *pgx.Conn
+	select {
+	case conn = <-s.admins:
+	default:
+		var err error
+		if conn, err = pgx.Connect(ctx, s.url("postgres")); err != nil {
+			return err
+		}
 	}
-	defer conn.Close(ctx)
+	if err := work(conn); err != nil {
+		_ = conn.Close(ctx) // the error of the work is told
+		return err
+	}
+	select {
+	case s.admins <- conn:
+		return nil
+	default:
+		return conn.Close(ctx)
+	}
+}
+
+func create(ctx context.Context, conn *pgx.Conn, name string) error {
 	// template0: nobody is ever connected to it, so that parallel tests do not meet "template is being accessed". Files are
 	// copied in a third of the time that it takes to write them to the log.
-	if _, err := conn.Exec(ctx, "create database "+name+" template template0 strategy file_copy"); err != nil {
-		return fmt.Errorf("create database for the test: %w", err)
-	}
-	return nil
+	_, err := conn.Exec(ctx, "create database "+name+" template template0 strategy file_copy")
+	return err
 }
 
 // drop ends the sessions of a database, drops its replication slots, which would keep it, and then itself.
-func drop(ctx context.Context, admin, name string) error {
-	conn, err := pgx.Connect(ctx, admin)
-	if err != nil {
-		return fmt.Errorf("drop database of the test: %w", err)
-	}
-	defer conn.Close(ctx)
+func drop(ctx context.Context, conn *pgx.Conn, name string) error {
 	// Nobody new gets in, so that what is ended below stays ended.
 	if _, err := conn.Exec(ctx, "alter database "+name+" allow_connections false"); err != nil {
-		return fmt.Errorf("drop database of the test: %w", err)
+		return err
 	}
 	retry := time.NewTicker(20 * time.Millisecond)
 	defer retry.Stop()
@@ -89,7 +101,7 @@ func drop(ctx context.Context, admin, name string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("drop database of the test: %w", errors.Join(err, ctx.Err()))
+			return errors.Join(err, ctx.Err())
 		case <-retry.C: // a session that was told to end is still holding its slot
 		}
 	}

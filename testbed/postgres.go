@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"testbed/cluster"
 )
 
@@ -31,11 +33,15 @@ var quick = map[string]string{
 	"jit":                    "off", // takes longer than what a test asks
 }
 
+// adminsKept is how many sessions are kept for making and dropping databases.
+const adminsKept = 2
+
 // shared is a cluster started by the first test that needs it.
 type shared struct {
-	once sync.Once
-	url  func(database string) string
-	err  error
+	once   sync.Once
+	url    func(database string) string
+	err    error
+	admins chan *pgx.Conn // kept between tests
 }
 
 // The two sides: most tests move something from one to the other, and a slot's name or a system identifier must differ.
@@ -122,6 +128,7 @@ func with(settings map[string]string) map[string]string {
 // start runs at most once per process; its failure is every test's failure.
 func (s *shared) start() error {
 	s.once.Do(func() {
+		s.admins = make(chan *pgx.Conn, adminsKept)
 		if existing := os.Getenv("TEST_DATABASE_URL"); existing != "" {
 			s.url, s.err = replaceDatabase(existing)
 			return

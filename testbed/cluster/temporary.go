@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -15,11 +16,30 @@ const temporaryPrefix = "strangler-postgres-"
 // leftAfter is the age at which a throw-away folder without a server counts as left behind.
 const leftAfter = 2 * time.Hour
 
+// memory is where Linux keeps files in memory, which is twice as quick for what makes and removes databases all the time.
+// It is taken where it has plenty of room: a throw-away cluster seldom has more than half a gibibyte.
+const (
+	memory      = "/dev/shm"
+	memoryLeast = 6 << 30 // bytes
+)
+
+// roomIn is how many bytes are free in the file system of dir, for anybody; 0 when that cannot be told.
+func roomIn(dir string) uint64 {
+	var stat syscall.Statfs_t
+	if err := syscall.Statfs(dir, &stat); err != nil {
+		return 0
+	}
+	return stat.Bavail * uint64(stat.Bsize) //nolint:gosec,unconvert // a size; of another type on each system
+}
+
 // temporary makes a new folder that the account can reach, and clears away those of runs that were killed.
 func temporary(as *account) (string, error) {
 	base, err := openBase(as)
 	if err != nil {
 		return "", err
+	}
+	if os.Getenv("TMPDIR") == "" && roomIn(memory) >= memoryLeast && as.reaches(memory) {
+		base = memory
 	}
 	if err := sweep(base, time.Now().Add(-leftAfter)); err != nil {
 		return "", err
