@@ -32,11 +32,11 @@ type Aside struct {
 // unique and exclusion constraints, foreign keys. What another table refers to
 // stays.
 type Asides interface {
-	// Secondary lists what could be set aside.
-	Secondary(ctx context.Context, relations []Relation) ([]Aside, error)
+	// Secondary lists what could be set aside. The indexes in keep could not.
+	Secondary(ctx context.Context, relations, keep []Relation) ([]Aside, error)
 	// SetAside drops it, in one transaction with the records of how to make it
 	// again. It returns what it has added to the records.
-	SetAside(ctx context.Context, name string, relations []Relation) ([]Aside, error)
+	SetAside(ctx context.Context, name string, relations, keep []Relation) ([]Aside, error)
 	// Asides lists what is recorded, in the order of passes.
 	Asides(ctx context.Context, name string) ([]Aside, error)
 	// Build makes one thing again, in one transaction with the end of its record.
@@ -55,12 +55,22 @@ const (
 
 // setAside frees the targets of what is made again after the copy.
 func (m *Mover) setAside(ctx context.Context, l layout) error {
-	asides, err := m.Extracted.SetAside(ctx, m.Document.Name, distinct(relations(l.pairs, capability.Extracted)))
+	asides, err := m.Extracted.SetAside(ctx, m.Document.Name, distinct(relations(l.pairs, capability.Extracted)), keyIndexes(l.pairs))
 	if err != nil || len(asides) == 0 {
 		return err
 	}
 	m.log.Info("set aside until the rows are copied", "what", strings.Join(asideNames(asides), ", "))
 	return nil
+}
+
+// keyIndexes are the indexes by which rows of extracted tables are known.
+func keyIndexes(pairs []Pair) (list []Relation) {
+	for _, p := range pairs {
+		if p.Extracted.KeyIndex != "" {
+			list = append(list, Relation{Schema: p.Extracted.Schema, Name: p.Extracted.KeyIndex})
+		}
+	}
+	return list
 }
 
 // giveBack makes again, after a reset, what is still set aside.
@@ -167,12 +177,7 @@ func asideNames(asides []Aside) []string {
 
 // asides notes in the plan what a backfill will set aside.
 func (p *planner) asides(ctx context.Context, _, extracted Database) error {
-	asides, err := extracted.Secondary(ctx, distinct(relations(p.layout.pairs, capability.Extracted)))
-	asides = slices.DeleteFunc(asides, func(a Aside) bool { // rows are known by it
-		return slices.ContainsFunc(p.layout.pairs, func(pair Pair) bool {
-			return pair.Extracted.Relation == a.Table && pair.Extracted.KeyIndex == a.Name
-		})
-	})
+	asides, err := extracted.Secondary(ctx, distinct(relations(p.layout.pairs, capability.Extracted)), keyIndexes(p.layout.pairs))
 	if err != nil || len(asides) == 0 || p.plan.Begun {
 		return err
 	}

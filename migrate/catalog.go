@@ -71,8 +71,10 @@ type Facts struct {
 // PartitionFacts are what matters of one partition of a table.
 type PartitionFacts struct {
 	Name     string   // as statements write it
+	Relation Relation // the same
 	Unlogged bool     // its changes are not in the log
 	Unnamed  bool     // the log does not name its rows by the primary key
+	Brief    bool     // the log tells no more of its old rows than names them
 	Always   []string // triggers of its own that fire for the mover's writes as well
 }
 

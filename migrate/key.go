@@ -76,18 +76,19 @@ func (p Pair) keyProblems(doc capability.Table) []capability.Problem {
 
 // Identified is a database whose log names rows by a key.
 type Identified interface {
-	// Identify has the log name rows of a table by an index, and the index kept where
-	// others are set aside. How it named them before is noted. It makes writers of
-	// the table wait for 100 ms at most at a time. A table whose rows are named whole
-	// stays so unless it must not.
-	Identify(ctx context.Context, name string, table Relation, index string, whole bool) error
-	// Unidentify takes back what Identify has done for a capability.
+	// Identify has the log name rows of a table by an index, unless it tells them whole.
+	// How it named them before is noted. It makes writers of the table wait for 100 ms at
+	// most at a time.
+	Identify(ctx context.Context, name string, table Relation, index string) error
+	// IdentifyWhole has the log tell old rows of a table whole.
+	IdentifyWhole(ctx context.Context, name string, table Relation) error
+	// Unidentify takes back what these have done for a capability.
 	Unidentify(ctx context.Context, name string) error
 }
 
 // identify prepares the tables of one side whose rows are known by another index
-// than the primary key's. The extracted tables need it whatever captures their
-// changes: it tells the index from those that a copy sets aside.
+// than the primary key's. Of extracted tables it keeps anybody from dropping the index,
+// whatever captures their changes.
 func (m *Mover) identify(ctx context.Context, side capability.Side, pairs []Pair) error {
 	if side == capability.Legacy && m.kinds[side] != capability.CaptureWAL {
 		return nil
@@ -99,7 +100,7 @@ func (m *Mover) identify(ctx context.Context, side capability.Side, pairs []Pair
 			continue
 		}
 		done[t.Relation] = true
-		if err := m.databases[side].Identify(ctx, m.Document.Name, t.Relation, t.KeyIndex, side == capability.Legacy); err != nil {
+		if err := m.databases[side].Identify(ctx, m.Document.Name, t.Relation, t.KeyIndex); err != nil {
 			return err
 		}
 	}

@@ -76,14 +76,38 @@ func (p Pair) whole(from capability.Side) string {
 	return ""
 }
 
-// identity refuses a replica identity that brings too little of old rows.
+// identity refuses replica identities that bring too little of old rows. A partition
+// has one of its own, and those that one table hands on are of no use.
 func (p *planner) identity(pair Pair, side capability.Side, f Facts) {
-	if side == capability.Extracted && pair.Mode == capability.Copy || p.captures[side].kind != capability.CaptureWAL || f.ReplicaID == "f" {
+	if side == capability.Extracted && pair.Mode == capability.Copy || p.captures[side].kind != capability.CaptureWAL {
 		return
 	}
-	if why := pair.whole(side); why != "" {
-		p.refuse(capability.Problem{Path: p.path(pair), Line: p.line(pair),
-			Message: fmt.Sprintf("the log of the %s database does not bring old rows of %s whole: %s", side, pair.On(side).Relation, why),
-			Mend:    "ALTER TABLE " + pair.On(side).SQL() + " REPLICA IDENTITY FULL"})
+	var brief []Relation
+	var names []string
+	if f.ReplicaID != "f" {
+		brief = append(brief, pair.On(side).Relation)
 	}
+	for _, partition := range f.Partitions {
+		if partition.Brief {
+			brief, names = append(brief, partition.Relation), append(names, partition.Name)
+		}
+	}
+	if why := pair.whole(side); why != "" && len(brief) > 0 {
+		parts := ""
+		if len(names) == len(brief) {
+			parts = fmt.Sprintf(" in partitions (%s)", strings.Join(names, ", "))
+		}
+		p.refuse(capability.Problem{Path: p.path(pair), Line: p.line(pair),
+			Message: fmt.Sprintf("the log of the %s database does not bring old rows of %s whole%s: %s", side, pair.On(side).Relation, parts, why),
+			Mend:    replicateWhole(brief)})
+	}
+}
+
+// replicateWhole are the statements by which the log brings old rows whole.
+func replicateWhole(tables []Relation) string {
+	statements := make([]string, len(tables))
+	for i, t := range tables {
+		statements[i] = "ALTER TABLE " + t.SQL() + " REPLICA IDENTITY FULL"
+	}
+	return strings.Join(statements, "; ")
 }

@@ -187,10 +187,31 @@ func (m *Mover) adopt(ctx context.Context, side capability.Side, l layout, fresh
 	if err := m.Gates.Prepare(ctx, guarded[capability.Legacy], guarded[capability.Extracted]); err != nil {
 		return err
 	}
+	if err := m.identifyFresh(ctx, side, l, fresh); err != nil {
+		return err
+	}
 	if err := m.databases[side].AdoptPartitions(ctx, m.Document.Name, fresh); err != nil {
 		return err
 	}
 	m.log.Info("partitions have come", "side", string(side), "partitions", strings.Join(partitionNames(fresh), ", "))
+	return nil
+}
+
+// identifyFresh has old rows of partitions come whole where the mapping asks that of
+// their table: no partition takes its table's identity over.
+func (m *Mover) identifyFresh(ctx context.Context, side capability.Side, l layout, fresh []Partition) error {
+	if m.kinds[side] != capability.CaptureWAL {
+		return nil
+	}
+	for _, p := range fresh {
+		asks := slices.ContainsFunc(l.pairs, func(pair Pair) bool { return pair.On(side).ID == p.Root && pair.whole(side) != "" })
+		if !p.Leaf || !asks {
+			continue
+		}
+		if err := m.databases[side].IdentifyWhole(ctx, m.Document.Name, p.Relation); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

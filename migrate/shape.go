@@ -3,6 +3,7 @@ package migrate
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"strangler/capability"
 )
@@ -22,6 +23,17 @@ type shapes struct {
 	// strange are relations without a mapping. They are described and then never
 	// seen again where they are partitions, whose rows come as the root's.
 	strange map[uint32]Relation
+	// brief are the partitions whose old rows come with their key alone, whatever the
+	// identity of their table is, under which they come; with that table. Its own
+	// description comes right before each of theirs, and so is the last one then.
+	brief map[uint32]briefly
+	last  uint32 // relation with a mapping that was described last
+}
+
+// briefly is a partition whose old rows come with their key alone.
+type briefly struct {
+	root      uint32
+	partition Relation
 }
 
 // form is how rows of a numbered relation were written: between which two forms of
@@ -50,7 +62,7 @@ type fitted struct {
 }
 
 func newShapes(from capability.Side, mappings []Mapping) *shapes {
-	return &shapes{from: from, mappings: mappings, known: map[uint32][]*fitted{}, written: map[form]*fitted{}, strange: map[uint32]Relation{}}
+	return &shapes{from: from, mappings: mappings, known: map[uint32][]*fitted{}, written: map[form]*fitted{}, strange: map[uint32]Relation{}, brief: map[uint32]briefly{}}
 }
 
 // learn takes a relation's description, at its first row or after a change.
@@ -59,8 +71,12 @@ func (s *shapes) learn(shape Shape) error {
 	if len(tables) == 0 {
 		s.strange[shape.ID] = shape.Relation
 		delete(s.known, shape.ID)
+		if delete(s.brief, shape.ID); !shape.whole() {
+			s.brief[shape.ID] = briefly{root: s.last, partition: shape.Relation}
+		}
 		return nil
 	}
+	s.last = shape.ID
 	list := make([]*fitted, len(tables))
 	for i, table := range tables {
 		f, err := s.learnAs(shape, table)
@@ -359,6 +375,7 @@ func (s *shapes) change(f *fitted, r Row) (Change, error) {
 	if err := f.whole(r); err != nil {
 		return Change{}, err
 	}
+	whole := s.wholeOld(f, r)
 	c := Change{Kind: ChangeKind(r.Kind), Table: f.table}
 	if r.New != nil {
 		c.Values = make([]Value, len(f.columns))
@@ -369,8 +386,8 @@ func (s *shapes) change(f *fitted, r Row) (Change, error) {
 				continue
 			}
 			c.Values[i] = r.New[at]
-			if c.Values[i].Unchanged && f.shape.whole() && r.Old != nil {
-				c.Values[i] = r.Old[at] // the old row came whole
+			if c.Values[i].Unchanged && whole {
+				c.Values[i] = r.Old[at]
 			}
 		}
 	}
@@ -390,8 +407,11 @@ func (s *shapes) change(f *fitted, r Row) (Change, error) {
 		c.Moved = f.moved(c)
 	}
 	if s.mappings[f.table].Where != nil && r.Kind != Insert {
-		if r.Old == nil {
+		if mend := s.namesWhole(f); !whole && mend == "" {
 			return Change{}, fmt.Errorf("read change stream: a row (%c) of %s came without its old values", r.Kind, f.shape.Relation)
+		} else if !whole {
+			return Change{}, s.halt(s.mappings[f.table].From.Relation, "an old row came without its values, so that nobody can tell whether it was to move",
+				mend+", then find and mend what was written meanwhile with: strangler data repair")
 		}
 		c.Old = make([]Value, len(f.columns))
 		for i, at := range f.columns {
@@ -418,10 +438,46 @@ func (f *fitted) complete(c Change, s *shapes) error {
 		}
 		if unchanged > 0 && unchanged < len(inputs) {
 			return s.halt(m.From.Relation, fmt.Sprintf("an update came without large values that %q is computed from (%v)", m.Computed[i].Column, m.Computed[i].Inputs),
-				fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL, then find and mend what differs with: strangler data repair", m.From.SQL()))
+				s.namesWhole(f)+", then find and mend what differs with: strangler data repair")
 		}
 	}
 	return nil
+}
+
+// wholeOld says whether a row has come with all of its old values. Those of a partition
+// that tells of no more than keys look as if all others had been NULL.
+func (s *shapes) wholeOld(f *fitted, r Row) bool {
+	if r.Old == nil || !f.shape.whole() {
+		return false
+	}
+	brief := false
+	for _, b := range s.brief {
+		brief = brief || b.root == f.shape.ID
+	}
+	if !brief {
+		return true
+	}
+	for i, v := range r.Old {
+		if v.Text != nil && !slices.Contains(f.key, i) {
+			return true
+		}
+	}
+	return false
+}
+
+// namesWhole are the statements by which old rows of a relation come whole.
+func (s *shapes) namesWhole(f *fitted) string {
+	var tables []Relation
+	if !f.shape.whole() {
+		tables = append(tables, s.mappings[f.table].From.Relation)
+	}
+	for _, b := range s.brief {
+		if b.root == f.shape.ID {
+			tables = append(tables, b.partition)
+		}
+	}
+	slices.SortFunc(tables, func(a, b Relation) int { return strings.Compare(a.SQL(), b.SQL()) })
+	return replicateWhole(tables)
 }
 
 // whole makes sure that the row came with the tuples of its kind, and these with

@@ -15,12 +15,12 @@ import (
 
 // secondarySQL finds what hangs on tables and can be taken off for a copy: their
 // foreign keys, and every index but the primary key's, with the constraint that
-// it stands for. $1 are the tables, which stand for their partitions too. What a
-// table that stays refers to is left out. Each is told as the statements that make
-// it again, by pass, and by the one that drops it: a unique constraint as its index
-// and what makes a constraint of it, so that indexes of one table, or of several
-// partitions, can be built side by side, unless it may be broken for a moment: its
-// index alone would refuse rows that change places; a foreign key as one that claims nothing
+// it stands for. $1 are the tables, which stand for their partitions too; the indexes
+// $2, and what a table that stays refers to, are left out. Each is told as the
+// statements that make it again, by pass, and by the one that drops it: a unique
+// constraint as its index and what makes a constraint of it, so that indexes of one
+// table, or of several partitions, can be built side by side, unless it may be broken
+// for a moment: its index alone would refuse rows that change places; a foreign key as one that claims nothing
 // of the rows that are there, and its validation, where PostgreSQL takes that
 // apart. What a partitioned table has goes with its partitions' parts of it, and
 // takes these up when it is made again; where one has come meanwhile, it makes it.
@@ -38,7 +38,7 @@ found AS (
 	JOIN pg_class tc ON tc.oid = i.indrelid JOIN pg_namespace tn ON tn.oid = tc.relnamespace
 	LEFT JOIN pg_constraint x ON x.conindid = i.indexrelid AND x.contype IN ('u', 'x') AND x.conrelid = i.indrelid
 	LEFT JOIN pg_tablespace t ON t.oid = c.reltablespace
-	WHERE NOT i.indisprimary AND NOT i.indisreplident AND i.indisvalid
+	WHERE NOT i.indisprimary AND NOT i.indisreplident AND i.indisvalid AND NOT EXISTS (SELECT FROM unnest($2::text[]) k WHERE to_regclass(k) = i.indexrelid)
 	  AND NOT EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = i.indexrelid AND f.conrelid NOT IN (SELECT oid FROM targets))
 	  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.deptype = 'e')),
 keys AS (
@@ -81,8 +81,8 @@ SELECT 0::bigint AS id, pass, kind, n.nspname::text, c.relname::text, t.name, t.
 FROM told t JOIN pg_class c ON c.oid = t.relation JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY turn, pass, depth DESC, 4, 5, 6, 7`
 
 // Secondary lists what could be set aside.
-func (d *Database) Secondary(ctx context.Context, relations []migrate.Relation) ([]migrate.Aside, error) {
-	asides, _, err := secondary(ctx, d.pool, relations)
+func (d *Database) Secondary(ctx context.Context, relations, keep []migrate.Relation) ([]migrate.Aside, error) {
+	asides, _, err := secondary(ctx, d.pool, relations, keep)
 	if err != nil {
 		return nil, fmt.Errorf("list indexes and constraints in %s database: %w", d.side, err)
 	}
@@ -95,12 +95,15 @@ type queries interface {
 }
 
 // secondary also returns the statements that drop what it lists, in their order.
-func secondary(ctx context.Context, q queries, relations []migrate.Relation) (asides []migrate.Aside, drops []string, err error) {
-	tables := make([]string, len(relations))
-	for i, r := range relations {
-		tables[i] = quote.Relation(r)
+func secondary(ctx context.Context, q queries, relations, keep []migrate.Relation) (asides []migrate.Aside, drops []string, err error) {
+	quoted := func(list []migrate.Relation) []string {
+		names := make([]string, len(list))
+		for i, r := range list {
+			names[i] = quote.Relation(r)
+		}
+		return names
 	}
-	rows, err := q.Query(ctx, secondarySQL, tables)
+	rows, err := q.Query(ctx, secondarySQL, quoted(relations), quoted(keep))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -118,13 +121,13 @@ func secondary(ctx context.Context, q queries, relations []migrate.Relation) (as
 // SetAside takes off the tables what slows a copy down, in one transaction with
 // the records of it. It gives up after five seconds behind somebody who uses one
 // of the tables.
-func (d *Database) SetAside(ctx context.Context, name string, relations []migrate.Relation) ([]migrate.Aside, error) {
+func (d *Database) SetAside(ctx context.Context, name string, relations, keep []migrate.Relation) ([]migrate.Aside, error) {
 	var asides []migrate.Aside
 	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '5s'`); err != nil {
 			return err
 		}
-		found, drops, err := secondary(ctx, tx, relations)
+		found, drops, err := secondary(ctx, tx, relations, keep)
 		if err == nil {
 			err = referable(ctx, tx, relations)
 		}

@@ -19,7 +19,7 @@ const factsSQL = `
 		'Unlogged',   c.relpersistence <> 'p',
 		'Partition',  c.relispartition,
 		'Root',       (SELECT quote_ident(rn.nspname) || '.' || quote_ident(r.relname) FROM pg_partition_ancestors(c.oid) a JOIN pg_class r ON r.oid = a AND NOT r.relispartition JOIN pg_namespace rn ON rn.oid = r.relnamespace WHERE c.relispartition),
-		'Partitions', (SELECT coalesce(json_agg(json_build_object('Name', p.oid::regclass::text, 'Unlogged', p.relpersistence <> 'p', 'Unnamed', p.relkind <> 'p' AND p.relreplident IN ('n', 'i'),
+		'Partitions', (SELECT coalesce(json_agg(json_build_object('Name', p.oid::regclass::text, 'Relation', json_build_object('Schema', (SELECT nspname FROM pg_namespace WHERE oid = p.relnamespace), 'Name', p.relname), 'Unlogged', p.relpersistence <> 'p', 'Unnamed', p.relkind <> 'p' AND p.relreplident IN ('n', 'i'), 'Brief', p.relkind <> 'p' AND p.relreplident <> 'f',
 		                      'Always', ARRAY(SELECT tgname FROM pg_trigger WHERE tgrelid = p.oid AND tgparentid = 0 AND NOT tgisinternal AND tgenabled IN ('A', 'R') AND tgname NOT LIKE 'strangler\_%' ORDER BY 1)) ORDER BY p.oid::regclass::text), '[]')
 		                    FROM pg_class p WHERE p.oid = ANY(m.oids) AND p.oid <> c.oid),
 		'Default',    c.relkind = 'p' AND EXISTS (SELECT FROM pg_partitioned_table WHERE partrelid = c.oid AND (partdefid <> 0 OR partstrat = 'h')),

@@ -136,7 +136,7 @@ func TestDeferrableConstraintsComeBackWhole(t *testing.T) {
 	const ddl = `CREATE TABLE seats (id int PRIMARY KEY, seat int, CONSTRAINT one_each UNIQUE (seat) DEFERRABLE INITIALLY DEFERRED)`
 	f := newFlow(t, capability.CaptureWAL, ddl, ddl, capability.Table{Table: "seats"})
 	d := f.databases[capability.Extracted]
-	_, err := d.SetAside(t.Context(), f.name, []migrate.Relation{{Schema: "public", Name: "seats"}})
+	_, err := d.SetAside(t.Context(), f.name, []migrate.Relation{{Schema: "public", Name: "seats"}}, nil)
 	f.must(err)
 	asides, err := d.Asides(t.Context(), f.name)
 	f.must(err)

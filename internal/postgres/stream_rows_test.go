@@ -145,6 +145,69 @@ func testStreamFollowsPartitions(t *testing.T, kind capability.Capture) {
 	f.same("p", "p", "id, region, n", "id, region, n")
 }
 
+// Old rows of a partition come as its own replica identity says, under the name of the
+// one of its table.
+func TestStreamKnowsThePartitionsIdentity(t *testing.T) {
+	t.Parallel()
+	const parted = `CREATE TABLE p (id int, region text, n int NOT NULL, big text, note text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+		CREATE TABLE p_a PARTITION OF p FOR VALUES IN ('a'); CREATE TABLE p_b PARTITION OF p FOR VALUES IN ('b');
+		ALTER TABLE p ALTER big SET STORAGE EXTERNAL; ALTER TABLE p_a ALTER big SET STORAGE EXTERNAL; ALTER TABLE p_b ALTER big SET STORAGE EXTERNAL; `
+	const plain = `CREATE TABLE p (id int, region text, n int NOT NULL, big text, note text, PRIMARY KEY (id, region))`
+	const rows = `INSERT INTO p SELECT i, CASE WHEN i < 50 THEN 'a' ELSE 'b' END, i, repeat('z', 5000) FROM generate_series(1, 100) i; `
+	for name, identity := range map[string]string{
+		"of the table alone":        `ALTER TABLE p REPLICA IDENTITY FULL`,
+		"of one of the partitions":  `ALTER TABLE p REPLICA IDENTITY FULL; ALTER TABLE p_a REPLICA IDENTITY FULL`,
+		"of the partitions alone":   `ALTER TABLE p_a REPLICA IDENTITY FULL; ALTER TABLE p_b REPLICA IDENTITY FULL`,
+		"of the table and each one": `ALTER TABLE p REPLICA IDENTITY FULL; ALTER TABLE p_a REPLICA IDENTITY FULL; ALTER TABLE p_b REPLICA IDENTITY FULL`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFlow(t, capability.CaptureWAL, parted+identity, plain, capability.Table{Table: "p"})
+			s := f.follow(capability.Legacy)
+			f.exec(capability.Legacy, rows+`UPDATE p SET id = id + 1000 WHERE id % 10 = 7; UPDATE p SET n = 0 WHERE id % 10 = 3; UPDATE p SET region = CASE region WHEN 'a' THEN 'b' ELSE 'a' END WHERE id % 10 = 5; DELETE FROM p WHERE id % 10 = 9`)
+			f.drain(s)
+			f.same("p", "p", "*", "*")
+		})
+	}
+	// Who must know of which rows old values are told stops there, and nowhere else.
+	for name, statement := range map[string]string{
+		"deletes":          `DELETE FROM p WHERE id = 7`,
+		"updates":          `UPDATE p SET n = -1 WHERE id = 7`,
+		"updates the key":  `UPDATE p SET id = 1007 WHERE id = 7`,
+		"moves":            `UPDATE p SET region = 'b' WHERE id = 7`,
+		"deletes another":  "", // of the partition whose old rows come whole
+		"a partition late": `ALTER TABLE p_b REPLICA IDENTITY DEFAULT; DELETE FROM p WHERE id = 77`,
+	} {
+		t.Run("and selects what it "+name, func(t *testing.T) {
+			t.Parallel()
+			f := newFlow(t, capability.CaptureWAL, parted+`ALTER TABLE p REPLICA IDENTITY FULL; ALTER TABLE p_b REPLICA IDENTITY FULL; `, plain)
+			pair, problems := migrate.NewPair(capability.Table{Table: "p", As: "p"}, f.table(capability.Legacy, "p"), f.table(capability.Extracted, "p"))
+			if len(problems) > 0 {
+				t.Fatal(problems)
+			}
+			pair.Where = &migrate.Expression{SQL: "n > 0", Type: "boolean", Inputs: []string{"n"}}
+			f.pairs = append(f.pairs, pair)
+			s := f.follow(capability.Legacy)
+			f.exec(capability.Legacy, rows+`DELETE FROM p WHERE id = 99; UPDATE p SET n = -n WHERE id = 98; UPDATE p SET id = 1000 WHERE id = 100`)
+			f.drain(s)
+			if statement == "" {
+				f.exec(capability.Legacy, `DELETE FROM p WHERE region = 'b' AND n < 60`)
+				f.drain(s)
+				f.same("p WHERE n > 0", "p", "*", "*")
+				return
+			}
+			before := f.rows(capability.Extracted, "p", "*")
+			f.exec(capability.Legacy, statement)
+			if err := f.fails(s); !isHalt(err) || !strings.Contains(err.Error(), "REPLICA IDENTITY FULL") || !strings.Contains(err.Error(), "ALTER TABLE public.p_") {
+				t.Errorf("the stream ended with %v", err)
+			}
+			if now := f.rows(capability.Extracted, "p", "*"); now != before {
+				t.Error("the target was changed")
+			}
+		})
+	}
+}
+
 // The operators of an extension's types are not in the search path.
 func TestStreamFindsRowsByTheIndexsOperator(t *testing.T) {
 	inEachCapture(t, testStreamFindsRowsByTheIndexsOperator)
