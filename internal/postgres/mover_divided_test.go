@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
+	"time"
 
 	"strangler/capability"
 )
@@ -114,4 +116,140 @@ func testATableIsDivided(t *testing.T, kind capability.Capture) {
 	m.settled(capability.Legacy)
 	m.verify(capability.Legacy, 0)
 	m.dividesExactly()
+}
+
+// ledger is a partitioned legacy table that the service has divided into entries and
+// remarks. Of one partition the columns are in another order.
+const ledger = `
+	CREATE TABLE ledger (id bigint NOT NULL, year int NOT NULL, amount bigint NOT NULL, label text NOT NULL DEFAULT 'l', memo text, legacy_only text DEFAULT 'kept', PRIMARY KEY (id, year)) PARTITION BY RANGE (year);
+	ALTER TABLE ledger ALTER label SET STORAGE EXTERNAL, ALTER memo SET STORAGE EXTERNAL;
+	CREATE TABLE ledger_old PARTITION OF ledger FOR VALUES FROM (MINVALUE) TO (2010);
+	CREATE TABLE ledger_mid (memo text, gone int, year int NOT NULL, legacy_only text DEFAULT 'kept', id bigint NOT NULL, label text NOT NULL DEFAULT 'l', amount bigint NOT NULL);
+	ALTER TABLE ledger_mid DROP gone;
+	ALTER TABLE ledger ATTACH PARTITION ledger_mid FOR VALUES FROM (2010) TO (2020);
+	CREATE TABLE ledger_new PARTITION OF ledger DEFAULT PARTITION BY HASH (id);
+	CREATE TABLE ledger_new_0 PARTITION OF ledger_new FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+	CREATE TABLE ledger_new_1 PARTITION OF ledger_new FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+	INSERT INTO ledger (id, year, amount, label, memo) SELECT n, 2000 + n % 30, n, repeat('l', 1 + n % 4 * 800), CASE WHEN n % 3 > 0 THEN repeat('mä', 1 + n % 5 * 500) END FROM generate_series(1, 900) n;`
+
+func ledgerData() *capability.Data {
+	return &capability.Data{State: capability.DataRunning, Gap: 100, TableLine: 7, Tables: []capability.Table{
+		{Table: "ledger", As: "entries", Line: 8, Omit: []string{"memo", "legacy_only"}, Columns: map[string]string{"year": "fiscal"}},
+		{Table: "ledger", As: "remarks", Line: 9, Omit: []string{"amount", "label", "legacy_only"}, Columns: map[string]string{"id": "entry"}, Computed: []capability.Computed{{Column: "origin", Constant: "legacy", Line: 10}}},
+	}}
+}
+
+func ledgerWrite(r *rand.Rand) string {
+	id, year := r.IntN(1200)+1, 2000+r.IntN(30)
+	switch r.IntN(7) {
+	case 0, 1:
+		return fmt.Sprintf(`UPDATE ledger SET amount = amount + 1 WHERE id = %d`, id)
+	case 2: // to another partition, perhaps, without its large values
+		return fmt.Sprintf(`UPDATE ledger SET year = %d WHERE id = %d`, year, id)
+	case 3:
+		return fmt.Sprintf(`UPDATE ledger SET memo = repeat('%c', %d), legacy_only = 'mine' WHERE id = %d`, 'a'+r.IntN(26), r.IntN(4000), id)
+	case 4:
+		return fmt.Sprintf(`UPDATE ledger SET label = repeat('%c', %d), year = %d WHERE id = %d`, 'a'+r.IntN(26), r.IntN(4000), year, id)
+	case 5:
+		return fmt.Sprintf(`DELETE FROM ledger WHERE id = %d`, id)
+	default:
+		return fmt.Sprintf(`INSERT INTO ledger (id, year, amount, memo) SELECT %d, %d, 1, repeat('n', %d) WHERE NOT EXISTS (SELECT FROM ledger WHERE id = %[1]d)`, id, year, r.IntN(3000))
+	}
+}
+
+// entriesWrite is one transaction of the service, on both parts where it must be: one
+// at a time, or two of them might each write half of a row.
+func entriesWrite(r *rand.Rand) string {
+	id, own, year := r.IntN(1200)+1, 100000+r.IntN(50), 2000+r.IntN(30)
+	switch r.IntN(6) {
+	case 0, 1:
+		return fmt.Sprintf(`UPDATE entries SET amount = amount + 1 WHERE id IN (%d, %d)`, id, own)
+	case 2:
+		return fmt.Sprintf(`UPDATE remarks SET memo = repeat('%c', %d) WHERE entry IN (%d, %d)`, 'a'+r.IntN(26), r.IntN(4000), id, own)
+	case 3: // another key, in both parts: the legacy row goes to another partition
+		return fmt.Sprintf(`UPDATE entries SET fiscal = %[2]d WHERE id = %[1]d; UPDATE remarks SET year = %[2]d WHERE entry = %[1]d`, own, year)
+	case 4:
+		return fmt.Sprintf(`DELETE FROM remarks WHERE entry IN (%[1]d, %[2]d); DELETE FROM entries WHERE id IN (%[1]d, %[2]d)`, id, own)
+	default:
+		return fmt.Sprintf(`INSERT INTO entries (id, fiscal, amount) SELECT %[1]d, %[2]d, 1 WHERE NOT EXISTS (SELECT FROM entries WHERE id = %[1]d); INSERT INTO remarks (entry, year, memo) SELECT id, fiscal, repeat('t', %[3]d) FROM entries WHERE id = %[1]d AND NOT EXISTS (SELECT FROM remarks WHERE entry = %[1]d)`, own, year, r.IntN(3000))
+	}
+}
+
+// TestAPartitionedTableIsDivided between two, which are partitioned as it is, or not, or
+// otherwise: copied leaf by leaf under writes, while its snapshot is lost, followed both
+// ways, verified and repaired.
+func TestAPartitionedTableIsDivided(t *testing.T) { inEachCapture(t, testAPartitionedTableIsDivided) }
+
+func testAPartitionedTableIsDivided(t *testing.T, kind capability.Capture) {
+	const remarks = `CREATE TABLE remarks (entry bigint, year int, memo text, origin text NOT NULL DEFAULT 'service', PRIMARY KEY (entry, year))`
+	for name, extracted := range map[string]string{
+		"as it is made":    "",
+		"into plain ones":  `CREATE TABLE entries (id bigint, fiscal int, amount bigint NOT NULL, label text NOT NULL DEFAULT 'l', PRIMARY KEY (id, fiscal)); ` + remarks,
+		"into other parts": `CREATE TABLE entries (id bigint, fiscal int, amount bigint NOT NULL, label text NOT NULL DEFAULT 'l', PRIMARY KEY (id, fiscal)) PARTITION BY HASH (id); CREATE TABLE entries_0 PARTITION OF entries FOR VALUES WITH (MODULUS 2, REMAINDER 0); CREATE TABLE entries_1 PARTITION OF entries FOR VALUES WITH (MODULUS 2, REMAINDER 1); ` + remarks,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			data := ledgerData()
+			data.Rate = 500
+			m := newEvents(t, kind, ledger, extracted, data)
+			if _, problems, err := m.Plan(t.Context()); err != nil || len(problems) > 0 {
+				t.Fatalf("stands against it: %v, %v", problems, err)
+			}
+			exactly := func() {
+				t.Helper()
+				const digest = `SELECT count(*) || ' ' || md5(string_agg(format('%%s|%%s|%%s|%%L|%%L', id, year, amount, label, memo), ',' ORDER BY id, year)) FROM (%s) t`
+				legacy, parts := ask[string](m, capability.Legacy, fmt.Sprintf(digest, `TABLE ledger`)), ask[string](m, capability.Extracted, fmt.Sprintf(digest, `SELECT id, e.fiscal AS year, amount, label, memo FROM entries e FULL JOIN remarks r ON r.entry = e.id AND r.year = e.fiscal`))
+				if legacy != parts {
+					t.Errorf("the ledger is %s, its parts %s", legacy, parts)
+				}
+			}
+			m.chunkBytes, m.snapshotAge = 48<<10, 400*time.Millisecond
+			m.Mover = m.mover(data, 1)
+			stop := m.writing(capability.Legacy, ledgerWrite)
+			end := m.start(m.Mover)
+			m.copied(2)
+			end() // as if it were killed
+			m.Mover = m.mover(data, 2)
+			end = m.follows(m.Mover)
+			stop()
+			m.settled(capability.Legacy)
+			if v := m.verify(capability.Legacy, 0); v.Rows < 1000 {
+				t.Errorf("compared %d rows", v.Rows)
+			}
+			exactly()
+			if move := m.move(); move.Horizon <= move.Snapshot {
+				t.Errorf("the backfill has had one snapshot: %+v", move)
+			}
+			m.switchTo(capability.Extracted)
+			stop = m.writing(capability.Extracted, func(r *rand.Rand) string { return `SELECT pg_advisory_xact_lock(1); ` + entriesWrite(r) })
+			m.eventually("extracted has written", func() (bool, string) {
+				n := ask[int](m, capability.Extracted, `SELECT count(*)::int FROM entries WHERE id > 100000`)
+				return n > 25, fmt.Sprint(n)
+			})
+			stop()
+			m.settled(capability.Extracted)
+			m.verify(capability.Extracted, 0)
+			exactly()
+			m.rogue(capability.Legacy, `UPDATE ledger SET memo = 'rogue', legacy_only = 'mine' WHERE id = (SELECT min(id) FROM ledger); DELETE FROM ledger WHERE id = (SELECT max(id) FROM ledger WHERE id < 100000)`)
+			m.verify(capability.Extracted, 3)
+			v, err := m.Repair(t.Context(), capability.Extracted, nil)
+			m.must(err)
+			if v.Count != 0 || v.Repaired != 2 {
+				t.Errorf("repaired %d, still %d: %+v", v.Repaired, v.Count, v.Mismatches)
+			}
+			exactly()
+			m.exec(capability.Extracted, `BEGIN; TRUNCATE entries; TRUNCATE remarks; INSERT INTO entries (id, fiscal, amount) SELECT n, 2000 + n, n FROM generate_series(1, 30) n; INSERT INTO remarks (entry, year, memo, origin) SELECT n, 2000 + n, 'm', 'legacy' FROM generate_series(1, 30) n; COMMIT`)
+			m.settled(capability.Extracted)
+			m.verify(capability.Extracted, 0)
+			exactly()
+			m.switchTo(capability.Legacy)
+			m.exec(capability.Legacy, `UPDATE ledger SET year = 2015, label = 'last' WHERE id < 10`)
+			m.exec(capability.Legacy, `TRUNCATE ledger; INSERT INTO ledger (id, year, amount) VALUES (7, 2011, 1)`)
+			m.settled(capability.Legacy)
+			m.verify(capability.Legacy, 0)
+			exactly()
+			end()
+			m.must(m.Reset(t.Context(), false, nil))
+		})
+	}
 }
