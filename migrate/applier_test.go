@@ -56,7 +56,7 @@ func (a asking) ByKey(_ context.Context, _ Selection, _ []KeyColumn, keys [][]st
 	return nil, nil
 }
 
-func (a asking) Position(context.Context) (capability.Position, error) { return 0, nil }
+func (a asking) Heartbeat(context.Context) (capability.Position, error) { return 0, nil }
 
 func (s *tape) Apply(_ context.Context, changes []Change) error {
 	s.lines = append(s.lines, fmt.Sprintf("apply %d", len(changes)))

@@ -226,7 +226,7 @@ func (f *filling) reopen(ctx context.Context) (Anchor, error) {
 	if err != nil {
 		return nil, err
 	}
-	horizon, err := m.captures[capability.Legacy].Position(ctx) // behind everything that the snapshot sees
+	horizon, err := m.captures[capability.Legacy].Heartbeat(ctx) // behind everything that the snapshot sees, and durable
 	if err == nil {
 		f.move.Horizon = max(f.move.Horizon, horizon)
 		err = m.Extracted.SaveMove(ctx, m.Document.Name, f.move)

@@ -54,8 +54,9 @@ import (
 // Fetcher is a source that is asked for the rows of single keys.
 type Fetcher interface {
 	ByKey(ctx context.Context, from Selection, key []KeyColumn, keys [][]string) ([]Found, error)
-	// Position returns a position behind everything committed before the call.
-	Position(ctx context.Context) (capability.Position, error)
+	// Heartbeat returns a position behind everything that ByKey has shown, which is
+	// durable then: a source that falls over must not forget what the target has of it.
+	Heartbeat(ctx context.Context) (capability.Position, error)
 	// Visible blocks until ByKey sees these transactions.
 	Visible(ctx context.Context, transactions []uint32) error
 }
@@ -63,7 +64,7 @@ type Fetcher interface {
 // asked is a Fetcher: the rows of a database, and positions as its changes have them.
 type asked struct {
 	Rows
-	Recorder
+	Capture
 }
 
 // EarlySession is the part of a Session that writes early changes.
@@ -116,7 +117,7 @@ func (a *applier) early(ctx context.Context, g *group) error {
 			rows = append(rows, row)
 		}
 	}
-	horizon, err := a.fetcher.Position(ctx) // after the rows were read
+	horizon, err := a.fetcher.Heartbeat(ctx) // after the rows were read
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,8 @@ type Source interface {
 	// where not every change since can be had.
 	Follow(ctx context.Context, from capability.Position) (Feed, error)
 	// Heartbeat keeps a quiet source moving on, and returns a position that it has
-	// reached.
+	// reached, behind everything that a query has shown before the call. All of that is
+	// durable then, whatever its own commit waited for.
 	Heartbeat(ctx context.Context) (capability.Position, error)
 }
 

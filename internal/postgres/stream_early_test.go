@@ -113,7 +113,7 @@ func testEarlyChangesEndInTheSourcesRows(t *testing.T, kind capability.Capture) 
 // asked gives rows of a database, and positions as its changes have them.
 type asked struct {
 	migrate.Rows
-	migrate.Recorder
+	migrate.Capture
 }
 
 // copyBlocks copies the rows of some blocks as they are now; what is there stays.

@@ -36,7 +36,8 @@ func (o *Outbox) Position(ctx context.Context) (capability.Position, error) {
 	return last.position, nil
 }
 
-// Heartbeat needs to write nothing: what is idle holds nothing back here.
+// Heartbeat needs to write nothing but the tick of a position, which makes durable what
+// is before it: what is idle holds nothing back here.
 func (o *Outbox) Heartbeat(ctx context.Context) (capability.Position, error) { return o.Position(ctx) }
 
 // look reads the last tick, and says whether there are events that it does not
