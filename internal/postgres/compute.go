@@ -35,7 +35,7 @@ func (d *Database) Compute(ctx context.Context, row []migrate.Column, sql, as st
 			columns[i] = quote.Ident(c.Name) + " " + typed(c)
 		}
 		if _, err = tx.Exec(ctx, "CREATE TEMPORARY TABLE strangler_row ("+strings.Join(columns, ", ")+") ON COMMIT DROP"); err != nil {
-			return unusable(err)
+			return d.untried(err)
 		}
 		own, err := ownType(ctx, tx, sql)
 		if err != nil {
@@ -80,7 +80,7 @@ func (d *Database) Constant(ctx context.Context, value, as string) (migrate.Expr
 	err := d.undone(ctx, func(tx pgx.Tx) error {
 		results, err := tx.Conn().PgConn().Exec(ctx, "CREATE TEMPORARY TABLE strangler_value (v "+as+") ON COMMIT DROP; INSERT INTO pg_temp.strangler_value VALUES ("+quote.Literal(value)+"); SELECT v FROM pg_temp.strangler_value").ReadAll()
 		if err != nil {
-			return unusable(err)
+			return d.untried(err)
 		}
 		e.SQL = quote.Literal(string(results[2].Rows[0][0])) + "::text"
 		return nil
@@ -156,6 +156,15 @@ func generate(ctx context.Context, tx pgx.Tx, row, n int, sql, as string) (migra
 	return e, nil
 }
 
+// untried is what keeps the table from being made in which an expression is tried.
+func (d *Database) untried(err error) error {
+	if sqlstate.Of(err) != "42501" {
+		return unusable(err)
+	}
+	return &migrate.ExpressionError{Reason: "it cannot be tried: role " + quote.Ident(d.config.User) + " may make no temporary table in the " + string(d.side) + " database",
+		Mend: "GRANT TEMPORARY ON DATABASE " + quote.Ident(d.config.Database) + " TO " + quote.Ident(d.config.User)}
+}
+
 // unusable is what PostgreSQL has against an expression, where the expression is
 // to blame.
 func unusable(err error) error {
@@ -164,8 +173,6 @@ func unusable(err error) error {
 		return err
 	}
 	switch {
-	case refusal.Code == "42501" && strings.Contains(refusal.Message, "temporary"):
-		return &migrate.ExpressionError{Reason: "the mover's role may not make the temporary table in which an expression is tried: " + refusal.Message, Mend: "GRANT TEMPORARY ON DATABASE … TO the role of the mover"}
 	case refusal.Code == "42P17": // generation expression is not immutable, uses other columns that are generated, …
 		return &migrate.ExpressionError{Reason: refusal.Message, Mend: "use only what gives the same result for the same values at any time and under any setting: no now(), no to_char or casts that a setting decides"}
 	case refusal.Code == "42704" || refusal.Code == "42883":

@@ -11,7 +11,7 @@ import (
 )
 
 // rightsSQL asks for everything that the mover's role or the server lacks, as
-// (message, mend). $1 and $2 name the tables.
+// (message, mend). $1 and $2 name the tables; $5 says that this is the extracted side.
 const rightsSQL = `
 WITH me AS (SELECT rolname, quote_ident(rolname) AS role, rolsuper, rolreplication FROM pg_roles WHERE rolname = current_user),
 wanted AS (SELECT c.oid, c.relowner, n.oid AS space, format('%I.%I', n.nspname, c.relname) AS name, n.nspname, c.relname
@@ -37,8 +37,21 @@ UNION ALL
 SELECT 4, format('role %s may not create a schema or a publication in the database', role), format('GRANT CREATE ON DATABASE %I TO %s', current_database(), role)
 	FROM me WHERE NOT has_database_privilege(current_database(), 'CREATE')
 UNION ALL
+SELECT 4, format('role %s may make no temporary tables, by which rows are merged and repaired', role), format('GRANT TEMPORARY ON DATABASE %I TO %s', current_database(), role)
+	FROM me WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
+UNION ALL
 SELECT 5, format('role %s may not use schema %s', role, nspname), format('GRANT USAGE ON SCHEMA %I TO %s', nspname, role)
 	FROM me, (SELECT DISTINCT space, nspname FROM wanted) w WHERE NOT has_schema_privilege(space, 'USAGE')
+UNION ALL
+SELECT 5, format('role %s may not refer to %s: foreign keys to it, which are set aside for the copy, could not be made again', role, referred), format('GRANT REFERENCES ON %s TO %s', referred, role)
+	FROM me, (SELECT DISTINCT format('%I.%I', n.nspname, c.relname) AS referred FROM pg_constraint k JOIN pg_class c ON c.oid = k.confrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+	          WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid IN (SELECT oid FROM wanted) AND k.confrelid NOT IN (SELECT oid FROM wanted) AND NOT has_table_privilege(c.oid, 'REFERENCES')) f WHERE $5
+UNION ALL
+SELECT 5, format('role %s is not a member of %s, which owns %s: foreign keys across the border are dropped at a switch, which needs ownership', role, quote_ident(owner), string_agg(referring, ', ' ORDER BY referring)),
+	format('GRANT %I TO %s', owner, role)
+	FROM me, (SELECT DISTINCT pg_get_userbyid(c.relowner) AS owner, format('%I.%I', n.nspname, c.relname) AS referring FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+	          WHERE k.contype = 'f' AND k.conparentid = 0 AND k.confrelid IN (SELECT oid FROM wanted) AND k.conrelid NOT IN (SELECT oid FROM wanted) AND NOT pg_has_role(c.relowner, 'USAGE')) f
+	WHERE NOT $5 AND owner NOT IN (SELECT pg_get_userbyid(relowner) FROM wanted) GROUP BY owner, role
 UNION ALL
 SELECT 6, format('role %s may not set session_replication_role, so its writes would fire the triggers again', role),
 	format('GRANT SET ON PARAMETER session_replication_role TO %s', role) FROM me WHERE NOT has_parameter_privilege('session_replication_role', 'SET')
@@ -61,7 +74,7 @@ ORDER BY rank, message`
 // statement that gives it, for a superuser or the owner to run. Slots are not
 // counted where the capability's own exist already.
 func (d *Database) Rights(ctx context.Context, relations []migrate.Relation, capture capability.Capture, running bool) ([]capability.Problem, error) {
-	rows, err := d.pool.Query(ctx, `SELECT message, mend FROM (`+rightsSQL+`) r`, schemas(relations), names(relations), running, capture == capability.CaptureWAL)
+	rows, err := d.pool.Query(ctx, `SELECT message, mend FROM (`+rightsSQL+`) r`, schemas(relations), names(relations), running, capture == capability.CaptureWAL, d.side == capability.Extracted)
 	if err != nil {
 		return nil, fmt.Errorf("examine rights in %s database: %w", d.side, err)
 	}
