@@ -49,16 +49,21 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// strangers are the ways in which a database is not the one that the move began with.
+var strangers = map[string]func(l, e *Gate){
+	"legacy timeline":        func(l, _ *Gate) { l.Actual.Timeline++ },
+	"legacy system":          func(l, _ *Gate) { l.Actual.System = "9" },
+	"extracted timeline":     func(_, e *Gate) { e.Actual.Timeline++ },
+	"extracted system":       func(_, e *Gate) { e.Actual.System = "9" },
+	"legacy's other side":    func(l, _ *Gate) { l.Peer.System = "9" },
+	"extracted's other side": func(_, e *Gate) { e.Peer.Timeline++ },
+}
+
 // TestDecideStopsOnAnotherDatabase: a restored or swapped database decides
 // nothing.
 func TestDecideStopsOnAnotherDatabase(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(l, e *Gate){
-		"legacy timeline":    func(l, _ *Gate) { l.Actual.Timeline++ },
-		"legacy system":      func(l, _ *Gate) { l.Actual.System = "9" },
-		"extracted timeline": func(_, e *Gate) { e.Actual.Timeline++ },
-		"strangers":          func(l, _ *Gate) { l.Peer.System = "9" },
-	} {
+	for name, change := range strangers {
 		legacy, extracted := gates(Open, 1, Sealed, 0)
 		change(&legacy, &extracted)
 		if v := Decide(legacy, extracted); v.Action != ActionStop || v.Owner != "" {
