@@ -88,7 +88,7 @@ var Transitions = []Transition{
 	{Closing, EventOpen, Open, AboveBoth},    // the switch is undone
 	{Closing, EventReopen, Open, OwnPlusOne}, // the lease ran out
 	{Sealed, EventOpen, Open, AboveBoth},     // the switch is finished
-	{Open, EventSeal, Sealed, OwnPlusOne},    // after a restore: both were open
+	{Open, EventSeal, Sealed, AboveBoth},     // after a restore: both were open
 }
 
 // Next returns the state and epoch of a gate after an event, or an error that

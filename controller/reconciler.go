@@ -143,19 +143,9 @@ func (r *Reconciler) keepGates(gates *[2]capability.Gate) {
 
 // mend carries out the one action that two gates allow.
 func (r *Reconciler) mend(ctx context.Context, gates [2]capability.Gate, v capability.Verdict) error {
-	own, other := gates[0], gates[1]
-	if v.On == capability.Extracted {
-		own, other = other, own
-	}
-	work := r.working()
-	var err error
-	if v.Action == capability.ActionSeal {
-		err = r.seal(ctx, work, v.On, own, other)
-	} else {
-		var epoch uint64
-		if _, epoch, err = capability.Next(own, other, capability.EventOpen); err == nil {
-			err = work.data.Gates.Open(ctx, v.On, own.Epoch, epoch)
-		}
+	change, asked, err := v.Mend(gates[0], gates[1])
+	if err == nil && asked {
+		err = r.change(ctx, r.working().data.Gates, change, gates)
 	}
 	outcome := "done"
 	if err != nil {
@@ -174,13 +164,18 @@ func (r *Reconciler) mend(ctx context.Context, gates [2]capability.Gate, v capab
 		Evidence: map[string]any{"why": v.Why, "legacy": gates[0], "extracted": gates[1]}}))
 }
 
-// seal shuts the gate with the lower epoch after a restore. A closing gate is
-// sealed as such; its own lease may have run out, which the next look sees.
-func (r *Reconciler) seal(ctx context.Context, work *work, side capability.Side, own, other capability.Gate) error {
-	if own.State == capability.Closing {
-		return work.data.Gates.Seal(ctx, side, own.Epoch)
+// change makes one change of a gate. One that is sealed after a restore may be
+// closing: it is sealed as such, and its own lease may have run out, which the next
+// look sees.
+func (r *Reconciler) change(ctx context.Context, gates Gates, c capability.Change, read [2]capability.Gate) error {
+	own, _ := capability.Sort(c.On, read[0], read[1])
+	switch {
+	case c.Event == capability.EventOpen:
+		return gates.Open(ctx, c.On, c.From, c.To)
+	case own.State == capability.Closing:
+		return gates.Seal(ctx, c.On, c.From)
 	}
-	return work.data.Gates.SealOpen(ctx, side, own.Epoch, max(own.Epoch, other.Epoch)+1)
+	return gates.SealOpen(ctx, c.On, c.From, c.To)
 }
 
 // publish stores the next effective state and remembers it. The caller holds

@@ -142,8 +142,8 @@ func (a *attempt) release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if v := capability.Decide(legacy, extracted); v.Action != capability.ActionNone || v.Owner != a.from {
-		return fmt.Errorf("%s does not own yet: %s", a.from, v.Why)
+	if err := capability.Owns(a.from, legacy, extracted); err != nil {
+		return err
 	}
 	next = follow(next, a.from, &[2]capability.Gate{legacy, extracted})
 	next.Revision++
@@ -151,37 +151,34 @@ func (a *attempt) release(ctx context.Context) error {
 }
 
 func (a *attempt) close(ctx context.Context) error {
-	own, other, err := a.gates(ctx)
+	legacy, extracted, err := a.data.Gates.Read(ctx)
 	if err != nil {
 		return err
 	}
-	_, epoch, err := capability.Next(own, other, capability.EventClose)
+	c, err := capability.Ask(a.from, capability.EventClose, legacy, extracted)
 	if err != nil {
 		return err
 	}
-	a.closing, a.nonce = epoch, rand.Text()
-	return a.data.Gates.Close(ctx, a.from, own.Epoch, epoch, a.r.options.Times.Lease, a.nonce)
+	a.closing, a.nonce = c.To, rand.Text()
+	return a.data.Gates.Close(ctx, c.On, c.From, c.To, a.r.options.Times.Lease, a.nonce)
 }
 
 // reopen opens the gate that this attempt closed, unless its lease has run out
 // and a writer was faster.
 func (a *attempt) reopen(ctx context.Context) error {
-	own, other, err := a.gates(ctx)
+	legacy, extracted, err := a.data.Gates.Read(ctx)
 	if err != nil {
 		return err
 	}
-	if own.State != capability.Closing || own.Epoch != a.closing {
-		return nil
-	}
-	return a.openAgain(ctx, own, other)
+	return a.openAgain(ctx, legacy, extracted)
 }
 
-func (a *attempt) openAgain(ctx context.Context, own, other capability.Gate) error {
-	_, epoch, err := capability.Next(own, other, capability.EventOpen)
-	if err != nil {
+func (a *attempt) openAgain(ctx context.Context, legacy, extracted capability.Gate) error {
+	c, asked, err := capability.Reopen(a.from, a.closing, legacy, extracted)
+	if err != nil || !asked {
 		return err
 	}
-	return a.data.Gates.Open(ctx, a.from, own.Epoch, epoch)
+	return a.data.Gates.Open(ctx, c.On, c.From, c.To)
 }
 
 func (a *attempt) drain(ctx context.Context) error {
@@ -220,15 +217,21 @@ func (a *attempt) seal(ctx context.Context) error {
 	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.r.options.Times.Lease)
 	defer cancel()
 	for {
-		own, other, read := a.gates(asking)
-		switch {
-		case read == nil && own.State == capability.Sealed && own.Epoch == a.closing+1:
-			return nil
-		case read == nil && (own.State != capability.Closing || own.Epoch != a.closing):
-			return err
-		case read == nil && a.openAgain(asking, own, other) == nil:
-			return err
-		case asking.Err() != nil:
+		legacy, extracted, read := a.data.Gates.Read(asking)
+		if read == nil {
+			own, _ := capability.Sort(a.from, legacy, extracted)
+			switch capability.AfterSealing(own, a.closing) {
+			case capability.SealingDone:
+				return nil
+			case capability.SealingFailed:
+				return err
+			case capability.SealingOpen:
+				if a.openAgain(asking, legacy, extracted) == nil {
+					return err
+				}
+			}
+		}
+		if asking.Err() != nil {
 			return errors.Join(errUnknown, err)
 		}
 		pause(asking, 50*time.Millisecond)
@@ -254,25 +257,19 @@ func (a *attempt) openOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if v := capability.Decide(legacy, extracted); v.Action == capability.ActionNone && v.Owner == a.to {
-		gates := map[capability.Side]capability.Gate{capability.Legacy: legacy, capability.Extracted: extracted}
-		a.opened = gates[a.to].Epoch
+	c, asked, err := capability.Finish(a.to, legacy, extracted)
+	if err != nil {
+		return err
+	}
+	if !asked {
+		own, _ := capability.Sort(a.to, legacy, extracted)
+		a.opened = own.Epoch
 		return nil
-	} else if v.Action != capability.ActionFinish || v.On != a.to {
-		return fmt.Errorf("the gates say: %s", v.Why)
 	}
-	from, to, err := a.gates(ctx)
-	if err != nil {
+	if err := a.data.Gates.Open(ctx, c.On, c.From, c.To); err != nil {
 		return err
 	}
-	_, epoch, err := capability.Next(to, from, capability.EventOpen)
-	if err != nil {
-		return err
-	}
-	if err := a.data.Gates.Open(ctx, a.to, to.Epoch, epoch); err != nil {
-		return err
-	}
-	a.opened = epoch
+	a.opened = c.To
 	return nil
 }
 
@@ -309,15 +306,6 @@ func (a *attempt) tidy(ctx context.Context) error {
 		a.r.log.Warn("tidy up after the switch; it is tried again", "error", err)
 	}
 	return nil
-}
-
-// gates reads the gates as seen from the attempt: old owner, new owner.
-func (a *attempt) gates(ctx context.Context) (from, to capability.Gate, err error) {
-	legacy, extracted, err := a.data.Gates.Read(ctx)
-	if a.from == capability.Legacy {
-		return legacy, extracted, err
-	}
-	return extracted, legacy, err
 }
 
 func pause(ctx context.Context, d time.Duration) {
