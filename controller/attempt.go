@@ -70,29 +70,39 @@ func (a *attempt) bind() map[capability.StepName]step {
 // only goes forward, deaf to the caller's impatience.
 func (a *attempt) run(ctx context.Context) error {
 	steps := a.bind()
-	var done []capability.Step
-	gapped, committed := ctx, false
-	for _, row := range capability.SwitchPlan {
+	gapped := ctx
+	var walk capability.Walk
+	var failed error // why the steps are taken back, and which could not be
+	for {
+		row, undo, ok := walk.Next()
+		if !ok {
+			return failed
+		}
+		if undo {
+			failed = errors.Join(failed, a.takeBack(context.WithoutCancel(ctx), row, steps[row.Name].undo))
+			walk = walk.Done()
+			continue
+		}
 		if row.Name == capability.StepHold {
 			var cancel context.CancelFunc
 			gapped, cancel = context.WithTimeoutCause(ctx, a.r.options.Times.Gap, fmt.Errorf("writes would wait longer than %s", a.r.options.Times.Gap))
 			defer cancel()
 		}
 		in := gapped
-		if committed {
+		if walk.Committed() {
 			in = context.WithoutCancel(ctx)
 		}
 		err := a.take(in, row, steps[row.Name].do)
-		if err != nil && (committed || errors.Is(err, errUnknown)) {
+		if err == nil {
+			walk = walk.Done()
+			continue
+		}
+		walk = walk.Failed(errors.Is(err, errUnknown))
+		if walk.Left() {
 			return &onwardError{row.Name, err}
 		}
-		if err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", row.Name, err), a.undo(context.WithoutCancel(ctx), append(done, row), steps))
-		}
-		done = append(done, row)
-		committed = committed || row.Commit
+		failed = fmt.Errorf("%s: %w", row.Name, err)
 	}
-	return nil
 }
 
 // take does one step and tells about it.
@@ -114,25 +124,17 @@ func (a *attempt) take(ctx context.Context, row capability.Step, do func(context
 	return err
 }
 
-// undo takes the steps back, last first. The step that failed is among them: it
-// may have happened all the same.
-func (a *attempt) undo(ctx context.Context, done []capability.Step, steps map[capability.StepName]step) error {
-	var errs error
-	for i := len(done) - 1; i >= 0; i-- {
-		row := done[i]
-		undo := steps[row.Name].undo
-		if undo == nil {
-			continue
-		}
-		bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := undo(bounded)
-		cancel()
-		p := capability.Progress{Step: row.Name, State: "undone", Message: a.words(row.Undo)}
-		if err != nil {
-			p.State, p.Message = "failed", fmt.Sprintf("%s: %v", a.words(row.Undo), err)
-			errs = errors.Join(errs, fmt.Errorf("undo %s: %w", row.Name, err))
-		}
-		a.report(p)
+// takeBack undoes one step and tells about it. The step that failed is among those
+// that are taken back: it may have happened all the same.
+func (a *attempt) takeBack(ctx context.Context, row capability.Step, undo func(context.Context) error) error {
+	bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err := undo(bounded)
+	p := capability.Progress{Step: row.Name, State: "undone", Message: a.words(row.Undo)}
+	if err != nil {
+		p.State, p.Message = "failed", fmt.Sprintf("%s: %v", a.words(row.Undo), err)
+		err = fmt.Errorf("undo %s: %w", row.Name, err)
 	}
-	return errs
+	a.report(p)
+	return err
 }

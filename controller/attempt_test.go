@@ -12,6 +12,21 @@ import (
 
 func silent(capability.Progress) {}
 
+// What the plan says is what is bound to it: nothing to do, or to take back, is
+// without code.
+func TestEveryStepIsBound(t *testing.T) {
+	t.Parallel()
+	steps := new(attempt).bind()
+	for _, row := range capability.SwitchPlan {
+		if s := steps[row.Name]; s.do == nil || (s.undo != nil) != (row.Undo != "") {
+			t.Errorf("%s: the plan takes it back by %q, and there is code to do it %v, to take it back %v", row.Name, row.Undo, s.do != nil, s.undo != nil)
+		}
+	}
+	if len(steps) != len(capability.SwitchPlan) {
+		t.Errorf("%d steps are bound, the plan has %d", len(steps), len(capability.SwitchPlan))
+	}
+}
+
 // A switch that stops behind its commit point is finished by the controller. The
 // document must not ask for the old owner by then.
 func TestDocumentStaysBehindTheCommitPoint(t *testing.T) {
