@@ -93,11 +93,12 @@ func (c *Controller) load(ctx context.Context, running *sync.WaitGroup) error {
 	}
 	for _, doc := range docs {
 		r, known := c.reconcilers[doc.Name]
+		state, stored := states[doc.Name]
 		if known {
 			r.document(doc)
+			r.hear(state)
 			continue
 		}
-		state, stored := states[doc.Name]
 		if !stored {
 			state = capability.Initial(doc.Name, doc.Data != nil)
 		}

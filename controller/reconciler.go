@@ -28,6 +28,7 @@ type Reconciler struct {
 	mu     sync.Mutex // guards all below
 	doc    capability.Document
 	state  capability.Effective
+	heard  capability.Effective // as it was last read from the store
 	data   *work
 	gates  *[2]capability.Gate
 	tidied chores // what was put in order
@@ -84,6 +85,7 @@ func (r *Reconciler) note(ctx context.Context, err error) {
 
 // reconcile is one look: observe, decide, act. The caller holds acting.
 func (r *Reconciler) reconcile(ctx context.Context) error {
+	r.adopt()
 	if err := r.steerData(ctx); err != nil {
 		return err
 	}
@@ -198,6 +200,30 @@ func (r *Reconciler) publish(ctx context.Context, next capability.Effective, act
 	}
 	return r.record(ctx, capability.Entry{Actor: actor, Action: "publish", From: describe(was), To: describe(next), Outcome: outcome,
 		Evidence: map[string]any{"revision": next.Revision, "epoch": next.Epoch}})
+}
+
+// hear notes what is stored, and makes the loop look where that is somebody else's:
+// a predecessor that does not know yet that it has lost the lead may have written
+// it, and the proxies follow it.
+func (r *Reconciler) hear(stored capability.Effective) {
+	r.mu.Lock()
+	r.heard = stored
+	newer := stored.Revision > r.state.Revision
+	r.mu.Unlock()
+	if newer {
+		r.look()
+	}
+}
+
+// adopt takes over what was heard, if it is newer. Not while a switch is at work:
+// what that publishes must fail when somebody else has published. The caller holds
+// acting.
+func (r *Reconciler) adopt() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.heard.Revision > r.state.Revision {
+		r.state = r.heard
+	}
 }
 
 // reload takes over what is stored, after somebody else has written it.
