@@ -160,6 +160,21 @@ func Decide(legacy, extracted Gate) Verdict {
 	}
 }
 
+// Unsealed returns the side that two gates show as the owner although one of the
+// databases may be another than the move began with: its gate is not sealed, and has
+// the higher epoch, as every opening and closing gives it one above both. false:
+// there is no such side, because nobody owns, or because the gate that is open is
+// one of before a restore.
+func Unsealed(legacy, extracted Gate) (Side, bool) {
+	switch {
+	case legacy.State != Sealed && extracted.State == Sealed && legacy.Epoch > extracted.Epoch:
+		return Legacy, true
+	case extracted.State != Sealed && legacy.State == Sealed && extracted.Epoch > legacy.Epoch:
+		return Extracted, true
+	}
+	return "", false
+}
+
 func mismatch(legacy, extracted Gate) string {
 	switch {
 	case legacy.Actual != legacy.Self:

@@ -57,8 +57,7 @@ func Decide(o Observation) Decision {
 		case capability.ActionUndo, capability.ActionFinish, capability.ActionSeal:
 			return Decision{Verdict: &verdict}
 		case capability.ActionStop:
-			next.Refused, next.Shared = "needs verify: "+verdict.Why, false
-			return publish(o.Effective, next)
+			return publish(o.Effective, stopped(o, next, verdict.Why))
 		case capability.ActionNone:
 			next = follow(next, verdict.Owner, o.Gates)
 		}
@@ -88,6 +87,30 @@ func Decide(o Observation) Decision {
 	return publish(o.Effective, next)
 }
 
+// stopped is the state beside a database that is not the one of the move. A person
+// has to look; until then nothing but the owner's side is trusted, and writes that a
+// switch has held go to the side that took them last, if the gates show one.
+func stopped(o Observation, next capability.Effective, why string) capability.Effective {
+	if owner, ok := capability.Unsealed(o.Gates[0], o.Gates[1]); ok && next.Phase == capability.Switching {
+		next = follow(next, owner, o.Gates)
+	}
+	if next.Owner != o.Effective.Owner {
+		next.Weight = home(next.Owner)
+	} else if weight, unfit := weigh(o, next); unfit != "" {
+		next.Weight = weight
+	}
+	next.Refused, next.Shared = "needs verify: "+why, false
+	return next
+}
+
+// home is the weight that sends all reads to the owner.
+func home(owner capability.Side) capability.Weight {
+	if owner == capability.Extracted {
+		return capability.Whole
+	}
+	return 0
+}
+
 // follow takes the owner off the gates. A switch that the gates know to be over
 // is over for the proxies too.
 func follow(state capability.Effective, owner capability.Side, gates *[2]capability.Gate) capability.Effective {
@@ -110,11 +133,7 @@ func follow(state capability.Effective, owner capability.Side, gates *[2]capabil
 // weigh returns the weight that can be honoured, and why when it is not the one
 // in the document.
 func weigh(o Observation, next capability.Effective) (capability.Weight, string) {
-	wanted := o.Document.Traffic.Weight
-	home := capability.Weight(0)
-	if next.Owner == capability.Extracted {
-		home = capability.Whole
-	}
+	wanted, home := o.Document.Traffic.Weight, home(next.Owner)
 	if !next.HasData || wanted == home {
 		return wanted, ""
 	}

@@ -178,6 +178,62 @@ func TestDecideStopsOnAStrangeDatabase(t *testing.T) {
 	}
 }
 
+// TestDecideReleasesWritesOfAStrangeDatabase: a database that fails over in the
+// middle of a switch is for a person to look at, but its writes need not wait until
+// somebody does. What a restore has brought back gets none.
+func TestDecideReleasesWritesOfAStrangeDatabase(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		gates *[2]capability.Gate
+		owner capability.Side // empty: they wait
+	}{
+		"held":                   {pair(capability.Open, 1, capability.Sealed, 0), capability.Legacy},
+		"closed":                 {pair(capability.Closing, 2, capability.Sealed, 0), capability.Legacy},
+		"opened":                 {pair(capability.Sealed, 3, capability.Open, 4), capability.Extracted},
+		"nobody owns":            {pair(capability.Sealed, 3, capability.Sealed, 0), ""},
+		"restored to before":     {pair(capability.Open, 1, capability.Sealed, 6), ""},
+		"restored to the middle": {pair(capability.Sealed, 9, capability.Closing, 5), ""},
+		"restored, and both own": {pair(capability.Open, 1, capability.Open, 4), ""},
+	} {
+		o := following()
+		o.Gates = c.gates
+		o.Gates[0].Actual.Timeline++
+		o.Effective.Phase, o.Effective.Attempt = capability.Switching, &capability.Attempt{To: capability.Extracted, Document: "a", Outcome: capability.Running}
+		p := Decide(o).Publish
+		if p == nil || !strings.Contains(p.Refused, "needs verify") || p.Shared {
+			t.Errorf("%s: %+v", name, p)
+			continue
+		}
+		if c.owner == "" {
+			if p.Phase != capability.Switching || p.Owner != capability.Legacy {
+				t.Errorf("%s: writes are released to %s", name, p.Owner)
+			}
+		} else if p.Phase != capability.Steady || p.Owner != c.owner || p.Attempt.Outcome == capability.Running {
+			t.Errorf("%s: %+v", name, p)
+		}
+		o.Effective = *p
+		if d := Decide(o); d != (Decision{}) {
+			t.Errorf("%s: it is published again and again: %+v", name, d)
+		}
+	}
+}
+
+// TestDecideTakesReadsHomeFromAStrangeDatabase: that a person has to look is no
+// reason to show older and older data meanwhile, or to raise a weight.
+func TestDecideTakesReadsHomeFromAStrangeDatabase(t *testing.T) {
+	t.Parallel()
+	o := following()
+	o.Gates[1].Actual.Timeline++
+	o.Effective.Weight, o.Document.Traffic.Weight = 5000, 7000
+	if p := Decide(o).Publish; p == nil || p.Weight != 5000 {
+		t.Errorf("current data: %+v", p)
+	}
+	o.Data.Streams[0].Lag = time.Minute
+	if p := Decide(o).Publish; p == nil || p.Weight != 0 {
+		t.Errorf("old data: %+v", p)
+	}
+}
+
 func TestReadyNamesEveryReason(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(61, 0)
