@@ -56,11 +56,13 @@ type Attempt struct {
 // Outcome is how a switch ended.
 type Outcome string
 
-// A switch is running until it is done or undone; there is nothing between.
+// A switch is running until it is done or undone; there is nothing between. One that
+// is rehearsed is undone because nobody wanted more.
 const (
-	Running Outcome = "running"
-	Done    Outcome = "done"
-	Undone  Outcome = "undone"
+	Running   Outcome = "running"
+	Done      Outcome = "done"
+	Undone    Outcome = "undone"
+	Rehearsed Outcome = "rehearsed"
 )
 
 // Initial is the state of a capability that was never moved: everything is the

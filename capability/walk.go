@@ -55,6 +55,16 @@ func (w Walk) Failed(unknown bool) Walk {
 	return w.skip()
 }
 
+// Stopped is the walk of whoever wants no further step: what was done is taken back,
+// last first. Behind the commit point nobody can stop.
+func (w Walk) Stopped() Walk {
+	if w.way != forth || w.Committed() {
+		return w
+	}
+	w.way = back
+	return w.skip()
+}
+
 // skip passes over steps that leave nothing to be taken back.
 func (w Walk) skip() Walk {
 	for w.next > 0 && SwitchPlan[w.next-1].Undo == "" {

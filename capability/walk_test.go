@@ -56,3 +56,31 @@ func TestAWalkTakesBackWhatItHasDone(t *testing.T) {
 		t.Errorf("nothing fails: %v, %v, %+v", taken, undone, end)
 	}
 }
+
+// TestAWalkIsStopped before a step that nobody wants to take, but not behind the
+// commit point.
+func TestAWalkIsStopped(t *testing.T) {
+	t.Parallel()
+	for n := range len(SwitchPlan) + 1 {
+		var w Walk
+		for range n {
+			w = w.Done()
+		}
+		committed := w.Committed()
+		w = w.Stopped()
+		var undone []StepName
+		for step, undo, ok := w.Next(); ok && undo; step, undo, ok = w.Next() {
+			undone = append(undone, step.Name)
+			w = w.Done()
+		}
+		var want []StepName
+		for _, step := range SwitchPlan[:n] {
+			if !committed && step.Undo != "" {
+				want = slices.Insert(want, 0, step.Name)
+			}
+		}
+		if !slices.Equal(undone, want) {
+			t.Errorf("stopped behind %d steps: %v are taken back, not %v", n, undone, want)
+		}
+	}
+}

@@ -38,7 +38,7 @@ func TestDocumentStaysBehindTheCommitPoint(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.onOpen = errAway
-		if _, err := r.Switch(t.Context(), capability.Extracted, "test", silent); !errors.Is(err, errAway) {
+		if _, err := r.Switch(t.Context(), capability.Extracted, SwitchOptions{}, "test", silent); !errors.Is(err, errAway) {
 			t.Fatal(err)
 		}
 		w.onOpen = nil

@@ -100,7 +100,7 @@ func TestRetireStopsTheMoverAndMarks(t *testing.T) {
 	if result, err := r.Retire(t.Context(), RetireOptions{Observe: time.Second}, "test", ignore); err != nil || !result.Already {
 		t.Errorf("again: %+v, %v", result, err)
 	}
-	if _, err := r.Switch(t.Context(), capability.Legacy, "test", ignore); err == nil || !strings.Contains(err.Error(), "no way back") {
+	if _, err := r.Switch(t.Context(), capability.Legacy, SwitchOptions{}, "test", ignore); err == nil || !strings.Contains(err.Error(), "no way back") {
 		t.Errorf("a rollback: %v", err)
 	}
 }

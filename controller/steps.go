@@ -147,7 +147,11 @@ func (a *attempt) release(ctx context.Context) error {
 	}
 	next = follow(next, a.from, &[2]capability.Gate{legacy, extracted})
 	next.Revision++
-	return a.r.publish(ctx, next, "controller")
+	if err := a.r.publish(ctx, next, "controller"); err != nil {
+		return err
+	}
+	a.gap = time.Since(a.held)
+	return nil
 }
 
 func (a *attempt) close(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,11 +14,21 @@ import (
 // somebody else at the moment of closing.
 const tries = 3
 
+// SwitchOptions say how a switch is to be done.
+type SwitchOptions struct {
+	// Gap is how long writes may wait before the switch takes everything back. 0: as
+	// configured, which is also the most.
+	Gap time.Duration
+	// Rehearse does everything before the commit point and takes it back: it shows the
+	// gap, and changes no owner.
+	Rehearse bool
+}
+
 // Switch makes a side the owner and returns when it is, or when everything is as
 // before. It edits the document first, so that after a crash the document says
 // what was wanted; the weight goes with the owner (100 % extracted, 0 %
 // legacy). A side that owns already is a success. It blocks for seconds.
-func (r *Reconciler) Switch(ctx context.Context, to capability.Side, actor string, report func(capability.Progress)) (SwitchResult, error) {
+func (r *Reconciler) Switch(ctx context.Context, to capability.Side, options SwitchOptions, actor string, report func(capability.Progress)) (SwitchResult, error) {
 	ctx, release := r.living(ctx)
 	defer release()
 	r.acting.Lock()
@@ -35,6 +46,10 @@ func (r *Reconciler) Switch(ctx context.Context, to capability.Side, actor strin
 		return SwitchResult{}, fmt.Errorf("a switch of %s is running; see: strangler status %s", r.name, r.name)
 	case work == nil:
 		return SwitchResult{}, fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)
+	case options.Gap < 0 || options.Gap > r.options.Times.Gap:
+		return SwitchResult{}, fmt.Errorf("writes cannot be let wait for %s: the gap is from 0 to %s, which is switch.gap of the configuration", options.Gap, r.options.Times.Gap)
+	case options.Rehearse:
+		return r.attempt(ctx, doc, to, options, actor, report)
 	}
 	weight := capability.Weight(0)
 	if to == capability.Extracted {
@@ -45,7 +60,7 @@ func (r *Reconciler) Switch(ctx context.Context, to capability.Side, actor strin
 		return SwitchResult{}, err
 	}
 	doc.Traffic.Owner, doc.Traffic.Weight = to, weight
-	result, err := r.attempt(ctx, doc, to, actor, report)
+	result, err := r.attempt(ctx, doc, to, options, actor, report)
 	if err != nil && r.effective().Owner == was.Owner && !errors.As(err, new(*onwardError)) {
 		back := r.edit(context.WithoutCancel(ctx), capability.Edit{Owner: &was.Owner, Weight: &was.Weight}, &doc)
 		return result, errors.Join(err, back)
@@ -62,9 +77,11 @@ func (r *Reconciler) noData() error {
 type SwitchResult struct {
 	To      capability.Side `json:"to"`
 	Already bool            `json:"already,omitempty"` // nothing had to be done
-	Gap     time.Duration   `json:"gap_ns"`            // from the hold to the release
-	Epoch   uint64          `json:"epoch"`
-	Missing []string        `json:"missing_proxies,omitempty"` // did not acknowledge the new owner
+	// Rehearsed says that everything was taken back, as was asked for.
+	Rehearsed bool          `json:"rehearsed,omitempty"`
+	Gap       time.Duration `json:"gap_ns"` // from the hold to the release
+	Epoch     uint64        `json:"epoch"`
+	Missing   []string      `json:"missing_proxies,omitempty"` // did not acknowledge the new owner
 }
 
 // DryRun checks everything that a switch would check first, and returns the plan
@@ -141,7 +158,7 @@ func (r *Reconciler) edit(ctx context.Context, edit capability.Edit, doc *capabi
 // switchForDocument tries the owner that a changed document asks for, once. The
 // caller holds acting.
 func (r *Reconciler) switchForDocument(ctx context.Context, o Observation, to capability.Side) error {
-	_, err := r.attempt(ctx, o.Document, to, "document", func(capability.Progress) {})
+	_, err := r.attempt(ctx, o.Document, to, SwitchOptions{}, "document", func(capability.Progress) {})
 	if err != nil {
 		r.log.Error("switch for the document", "to", string(to), "error", err)
 	}
@@ -150,20 +167,20 @@ func (r *Reconciler) switchForDocument(ctx context.Context, o Observation, to ca
 
 // attempt walks the plan, again where it could not get its locks, and records
 // how it ended. The caller holds acting.
-func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to capability.Side, actor string, report func(capability.Progress)) (SwitchResult, error) {
+func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to capability.Side, options SwitchOptions, actor string, report func(capability.Progress)) (SwitchResult, error) {
 	work := r.working()
 	if work == nil {
 		err := fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)
-		return SwitchResult{}, errors.Join(err, r.remember(ctx, doc, to, err))
+		return SwitchResult{}, errors.Join(err, r.remember(ctx, doc, to, capability.Undone, err))
 	}
 	began := time.Now()
 	if err := r.verifyFirst(ctx, work, to.Other(), report); err != nil {
-		return SwitchResult{}, errors.Join(err, r.remember(context.WithoutCancel(ctx), doc, to, err))
+		return SwitchResult{}, errors.Join(err, r.remember(context.WithoutCancel(ctx), doc, to, capability.Undone, err))
 	}
 	var a *attempt
 	var err error
 	for n := 1; ; n++ {
-		a = &attempt{r: r, data: work.data, doc: doc, from: to.Other(), to: to, report: report}
+		a = &attempt{r: r, data: work.data, doc: doc, from: to.Other(), to: to, rehearse: options.Rehearse, within: cmp.Or(options.Gap, r.options.Times.Gap), report: report}
 		err = a.run(ctx)
 		if !errors.Is(err, capability.ErrBusy) || n == tries || ctx.Err() != nil {
 			break
@@ -171,16 +188,22 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 		report(capability.Progress{State: "retry", Message: fmt.Sprintf("attempt %d of %d failed: %v; again in a second", n, tries, err)})
 		pause(ctx, time.Second)
 	}
-	result := SwitchResult{To: to, Gap: a.gap, Epoch: a.opened, Missing: a.missing}
-	outcome := "done"
+	result := SwitchResult{To: to, Rehearsed: options.Rehearse, Gap: a.gap, Epoch: a.opened, Missing: a.missing}
+	outcome, action := "done", "switch"
+	if options.Rehearse {
+		action = "rehearsal"
+	}
 	if err != nil {
 		outcome = err.Error()
 	}
 	after := context.WithoutCancel(ctx)
-	recorded := r.record(after, capability.Entry{Actor: actor, Action: "switch", From: string(to.Other()), To: string(to), Outcome: outcome,
+	recorded := r.record(after, capability.Entry{Actor: actor, Action: action, From: string(to.Other()), To: string(to), Outcome: outcome,
 		Evidence: map[string]any{"gap_ms": a.gap.Milliseconds(), "took_ms": time.Since(began).Milliseconds(), "epoch": a.opened, "closing": a.closing, "nonce": a.nonce}})
-	if err != nil {
-		err = errors.Join(err, r.remember(after, doc, to, err))
+	switch {
+	case err != nil:
+		err = errors.Join(err, r.remember(after, doc, to, capability.Undone, err))
+	case options.Rehearse:
+		err = r.remember(after, doc, to, capability.Rehearsed, fmt.Errorf("writes waited for %s", a.gap.Round(time.Millisecond)))
 	}
 	return result, errors.Join(err, recorded)
 }
@@ -202,8 +225,9 @@ func (r *Reconciler) needsVerify(s capability.DataStatus, work *work, from capab
 	return Ready(Observation{Document: doc, Effective: state, Data: s}, work.data.Handover.UnverifiedKeys(from), time.Now()).Verify
 }
 
-// remember stores that an attempt failed and why, for the document that asked.
-func (r *Reconciler) remember(ctx context.Context, doc capability.Document, to capability.Side, why error) error {
+// remember stores how an attempt ended without another owner and why, for the
+// document that asked.
+func (r *Reconciler) remember(ctx context.Context, doc capability.Document, to capability.Side, outcome capability.Outcome, why error) error {
 	next := r.effective()
 	if next.Phase != capability.Steady || next.Owner == to {
 		return nil // in between: the gates will tell
@@ -213,6 +237,6 @@ func (r *Reconciler) remember(ctx context.Context, doc capability.Document, to c
 		started = next.Attempt.Started
 	}
 	next.Revision++
-	next.Attempt = &capability.Attempt{To: to, Document: doc.Revision, Started: started, Outcome: capability.Undone, Reason: why.Error()}
+	next.Attempt = &capability.Attempt{To: to, Document: doc.Revision, Started: started, Outcome: outcome, Reason: why.Error()}
 	return r.publish(ctx, next, "controller")
 }

@@ -19,7 +19,12 @@ the extracted database has everything, seals the one and opens the other, and
 releases the writes to the new owner. Clients see a slow write, not an error.
 
 Any failure before the commit point (seal) takes everything back. The way back
-afterwards is: strangler rollback CAPABILITY.`)
+afterwards is: strangler rollback CAPABILITY.
+
+--rehearse does everything up to the commit point under the real traffic and takes
+it back: it shows how long writes will wait, and changes no owner. Whoever writes
+past the proxy (cron jobs, psql) is refused by the database meanwhile, as in the
+switch itself. Foreign keys that cross the border stay.`)
 }
 
 func (c *cli) rollback() *cobra.Command {
@@ -30,15 +35,21 @@ monolith's tables all along.`)
 }
 
 func (c *cli) switching(to capability.Side, use, short, long string) *cobra.Command {
-	var dryRun bool
+	var request api.SwitchRequest
 	command := &cobra.Command{Use: use, Short: short, Long: long, Args: exactly("CAPABILITY"), RunE: func(cmd *cobra.Command, args []string) error {
+		request.To = to
+		if cmd.Flags().Changed("max-gap") && request.Gap <= 0 {
+			return misread(cmd, "--max-gap is a duration such as 500ms")
+		}
 		client, err := c.client()
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		request := api.SwitchRequest{To: to, DryRun: dryRun}
-		if dryRun {
+		if request.Rehearse {
+			c.errs.line("a rehearsal: writes past the proxy are refused by the database for as long as the gate is closed, and are not counted")
+		}
+		if request.DryRun {
 			var lines []capability.Progress
 			if err := c.reach(client.Switch(cmd.Context(), args[0], request, c.follow(), &lines)); err != nil {
 				return err
@@ -52,7 +63,11 @@ func (c *cli) switching(to capability.Side, use, short, long string) *cobra.Comm
 		}
 		return c.switched(args[0], result)
 	}}
-	command.Flags().BoolVar(&dryRun, "dry-run", false, "check everything and print the plan; change nothing")
+	flags := command.Flags()
+	flags.BoolVar(&request.DryRun, "dry-run", false, "check everything and print the plan; change nothing")
+	flags.BoolVar(&request.Rehearse, "rehearse", false, "do everything up to the commit point under real traffic, and take it back")
+	flags.DurationVar(&request.Gap, "max-gap", 0, "take everything back where writes would wait longer, such as 500ms (default switch.gap of the configuration, which is also the most)")
+	command.MarkFlagsMutuallyExclusive("dry-run", "rehearse")
 	return command
 }
 
@@ -82,6 +97,10 @@ func (c *cli) switched(name string, r controller.SwitchResult) error {
 	}
 	if r.Already {
 		c.out.line(fmt.Sprintf("%s is owned by %s already", name, r.To))
+		return nil
+	}
+	if r.Rehearsed {
+		c.out.line(fmt.Sprintf("%s writes of %s waited for %s at most; %s still owns it. Leave out --rehearse to do it", c.out.green("rehearsed:"), name, short(r.Gap), r.To.Other()))
 		return nil
 	}
 	back := "cutover"

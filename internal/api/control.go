@@ -155,8 +155,10 @@ func (a control) breakers(w http.ResponseWriter, r *http.Request) {
 
 // SwitchRequest asks for a new owner.
 type SwitchRequest struct {
-	To     capability.Side `json:"to"`
-	DryRun bool            `json:"dry_run,omitempty"`
+	To       capability.Side `json:"to"`
+	DryRun   bool            `json:"dry_run,omitempty"`
+	Rehearse bool            `json:"rehearse,omitempty"`
+	Gap      time.Duration   `json:"gap_ns,omitempty"` // longest that writes may wait; 0: as configured
 }
 
 func (a control) change(w http.ResponseWriter, r *http.Request) {
@@ -173,7 +175,7 @@ func (a control) change(w http.ResponseWriter, r *http.Request) {
 		if request.DryRun {
 			return c.DryRun(r.Context(), request.To)
 		}
-		return c.Switch(context.WithoutCancel(r.Context()), request.To, actor(r), report)
+		return c.Switch(context.WithoutCancel(r.Context()), request.To, controller.SwitchOptions{Gap: request.Gap, Rehearse: request.Rehearse}, actor(r), report)
 	})
 }
 
