@@ -327,7 +327,7 @@ func TestApplierSkipsItsOwnEchoOnly(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // whose clock stands still: groups do not grow old
 		for name, echo := range map[string]bool{
-			"strangler_orders_extracted": true, "strangler_orders_extracted_copy1": true,
+			"strangler_orders_extracted": true, "strangler_orders_extracted_copy1": true, "strangler_orders_extracted_apply3": true,
 			"strangler_catalog_extracted": false, "strangler_orders_eu_extracted": false, "strangler_orders_legacy": false, "pg_16384": false,
 		} {
 			a, session := tabled(t, 0)

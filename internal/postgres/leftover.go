@@ -57,8 +57,8 @@ FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oi
 WHERE n.nspname = 'strangler' AND t.tgparentid = 0 AND (p.proname IN ('guard', 'partition_truncated') OR p.proname LIKE 'capture\_%')
 UNION ALL
 SELECT o.name, 'origin', o.roname, format('SELECT pg_replication_origin_drop(%L)', o.roname), ''
-FROM (SELECT roname, regexp_replace(roname, '^strangler_(.*)_(legacy|extracted)(_copy[0-9]+)?$', '\1') AS name FROM pg_replication_origin
-	WHERE roname ~ '^strangler_.*_(legacy|extracted)(_copy[0-9]+)?$') o
+FROM (SELECT roname, regexp_replace(roname, '^strangler_(.*)_(legacy|extracted)(_(copy|apply)[0-9]+)?$', '\1') AS name FROM pg_replication_origin
+	WHERE roname ~ '^strangler_.*_(legacy|extracted)(_(copy|apply)[0-9]+)?$') o
 WHERE NOT EXISTS (SELECT FROM pg_replication_slots s WHERE s.database <> current_database()
 	AND s.slot_name IN ('strangler_' || replace(o.name, '-', '_') || '_legacy', 'strangler_' || replace(o.name, '-', '_') || '_extracted'))`
 
