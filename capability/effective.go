@@ -51,6 +51,18 @@ type Attempt struct {
 	Started  time.Time `json:"started"`
 	Outcome  Outcome   `json:"outcome"`
 	Reason   string    `json:"reason,omitempty"`
+	// Refused is how many writes the gate refused while it was closed for the last
+	// rehearsal of this.
+	Refused int64 `json:"refused,omitempty"`
+}
+
+// Saw is how many writes the last rehearsal of a switch to a side saw refused. Attempts
+// since that failed, or gave up, do not make them forgotten.
+func (a *Attempt) Saw(to Side) int64 {
+	if a == nil || a.To != to {
+		return 0
+	}
+	return a.Refused
 }
 
 // Outcome is how a switch ended.

@@ -142,6 +142,9 @@ type DataStatus struct {
 	Streams    []StreamStatus    `json:"streams,omitempty"` // forward, then reverse
 	Verify     *VerifyStatus     `json:"verify,omitempty"`
 	Gates      map[Side]Gate     `json:"gates,omitempty"`
+	// Refused is how many writes each gate has refused since the move began: those of
+	// writers that do not come through a proxy.
+	Refused map[Side]int64 `json:"refused,omitempty"`
 }
 
 // Readiness says whether the owner could be switched now, and what it would

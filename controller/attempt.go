@@ -19,6 +19,7 @@ type attempt struct {
 	dry      bool          // nothing will be done; a verification that would come first is not missed
 	rehearse bool          // everything before the commit point is done, and taken back
 	within   time.Duration // longest gap
+	accept   bool          // what a rehearsal has seen refused
 	report   func(capability.Progress)
 
 	nonce   string
@@ -27,6 +28,8 @@ type attempt struct {
 	missing []string
 	held    time.Time // when the first write waited
 	gap     time.Duration
+	before  int64 // refused by the old owner's gate before it was closed
+	refused int64 // since
 }
 
 // errUnknown marks an error after which nobody can say whether the commit point

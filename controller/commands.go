@@ -35,6 +35,9 @@ func (r *Reconciler) Status(ctx context.Context, problems []capability.Problem) 
 	if gates != nil {
 		s.Data.Gates = map[capability.Side]capability.Gate{capability.Legacy: gates[0], capability.Extracted: gates[1]}
 	}
+	if work != nil {
+		s.Data.Refused = work.refused(ctx)
+	}
 	s.Switch = Ready(Observation{Document: doc, Effective: state, Data: s.Data, Gates: gates}, unverified, time.Now())
 	if proxies, err := r.askProxies(ctx, 0, false, 0); err == nil {
 		s.Proxies, s.Missing = proxies.serving, proxies.missing

@@ -113,6 +113,12 @@ type Guards interface {
 	Obstacles(ctx context.Context, side capability.Side) ([]string, error)
 }
 
+// Refusals counts what the gates have refused.
+type Refusals interface {
+	// Refused is how many statements of others than movers since the move began.
+	Refused(ctx context.Context, side capability.Side) (int64, error)
+}
+
 // Data is everything that reaches a capability's two databases.
 type Data struct {
 	Mover     Mover
@@ -122,6 +128,7 @@ type Data struct {
 	Gates     Gates
 	Guards    Guards
 	Conflicts Conflicts
+	Refusals  Refusals // nil: nobody counts
 	// Retirement is the end of it all.
 	Retirement Retirement
 	Close      func()

@@ -47,6 +47,9 @@ func (a *attempt) preflight(ctx context.Context) error {
 		}
 		reasons = append(reasons, obstacles...)
 	}
+	if was := o.Effective.Attempt; !a.rehearse && !a.accept && was.Saw(a.to) > 0 {
+		reasons = append(reasons, fmt.Sprintf("in the rehearsal the gate refused %d writes that did not come through a proxy, or after their answer: they would be lost to whoever sent them; find who writes in the log of the %s database, send it through the proxy and rehearse again, or accept it with --accept-refused", was.Refused, a.from))
+	}
 	if err := a.r.options.Healthy(ctx, a.doc, a.to); err != nil {
 		reasons = append(reasons, fmt.Sprintf("the %s side takes no requests: %v", a.to, err))
 	}
@@ -107,7 +110,7 @@ func (a *attempt) hold(ctx context.Context) error {
 	next := a.r.effective()
 	next.Revision++
 	next.Phase = capability.Switching
-	next.Attempt = &capability.Attempt{To: a.to, Document: a.doc.Revision, Started: time.Now().UTC(), Outcome: capability.Running}
+	next.Attempt = &capability.Attempt{To: a.to, Document: a.doc.Revision, Started: time.Now().UTC(), Outcome: capability.Running, Refused: next.Attempt.Saw(a.to)}
 	a.held = time.Now()
 	if err := a.r.publish(ctx, next, "controller"); err != nil {
 		return err
@@ -151,6 +154,7 @@ func (a *attempt) release(ctx context.Context) error {
 		return err
 	}
 	a.gap = time.Since(a.held)
+	a.refused = max(0, a.refusals(ctx)-a.before)
 	return nil
 }
 
@@ -164,7 +168,21 @@ func (a *attempt) close(ctx context.Context) error {
 		return err
 	}
 	a.closing, a.nonce = c.To, rand.Text()
+	a.before = a.refusals(ctx)
 	return a.data.Gates.Close(ctx, c.On, c.From, c.To, a.r.options.Times.Lease, a.nonce)
+}
+
+// refusals is how much the old owner's gate has refused; what cannot be told does
+// not keep a switch.
+func (a *attempt) refusals(ctx context.Context) int64 {
+	if a.data.Refusals == nil {
+		return 0
+	}
+	n, err := a.data.Refusals.Refused(ctx, a.from)
+	if err != nil {
+		a.r.log.Warn("count what the gate refuses", "error", err)
+	}
+	return n
 }
 
 // reopen opens the gate that this attempt closed, unless its lease has run out
@@ -292,6 +310,7 @@ func (a *attempt) publish(ctx context.Context) error {
 		return err
 	}
 	a.gap = time.Since(a.held)
+	a.refused = max(0, a.refusals(ctx)-a.before)
 	proxies, err := a.r.askProxies(ctx, next.Revision, false, time.Second)
 	if err != nil {
 		return err

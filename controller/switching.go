@@ -22,6 +22,8 @@ type SwitchOptions struct {
 	// Rehearse does everything before the commit point and takes it back: it shows the
 	// gap, and changes no owner.
 	Rehearse bool
+	// AcceptRefused switches although the last rehearsal saw writes refused.
+	AcceptRefused bool
 }
 
 // Switch makes a side the owner and returns when it is, or when everything is as
@@ -81,7 +83,9 @@ type SwitchResult struct {
 	Rehearsed bool          `json:"rehearsed,omitempty"`
 	Gap       time.Duration `json:"gap_ns"` // from the hold to the release
 	Epoch     uint64        `json:"epoch"`
-	Missing   []string      `json:"missing_proxies,omitempty"` // did not acknowledge the new owner
+	// Refused is how many writes the old owner's gate has refused meanwhile.
+	Refused int64    `json:"refused,omitempty"`
+	Missing []string `json:"missing_proxies,omitempty"` // did not acknowledge the new owner
 }
 
 // DryRun checks everything that a switch would check first, and returns the plan
@@ -171,16 +175,16 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 	work := r.working()
 	if work == nil {
 		err := fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)
-		return SwitchResult{}, errors.Join(err, r.remember(ctx, doc, to, capability.Undone, err))
+		return SwitchResult{}, errors.Join(err, r.remember(ctx, doc, capability.Attempt{To: to, Outcome: capability.Undone, Reason: err.Error()}))
 	}
 	began := time.Now()
 	if err := r.verifyFirst(ctx, work, to.Other(), report); err != nil {
-		return SwitchResult{}, errors.Join(err, r.remember(context.WithoutCancel(ctx), doc, to, capability.Undone, err))
+		return SwitchResult{}, errors.Join(err, r.remember(context.WithoutCancel(ctx), doc, capability.Attempt{To: to, Outcome: capability.Undone, Reason: err.Error()}))
 	}
 	var a *attempt
 	var err error
 	for n := 1; ; n++ {
-		a = &attempt{r: r, data: work.data, doc: doc, from: to.Other(), to: to, rehearse: options.Rehearse, within: cmp.Or(options.Gap, r.options.Times.Gap), report: report}
+		a = &attempt{r: r, data: work.data, doc: doc, from: to.Other(), to: to, rehearse: options.Rehearse, accept: options.AcceptRefused, within: cmp.Or(options.Gap, r.options.Times.Gap), report: report}
 		err = a.run(ctx)
 		if !errors.Is(err, capability.ErrBusy) || n == tries || ctx.Err() != nil {
 			break
@@ -188,7 +192,7 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 		report(capability.Progress{State: "retry", Message: fmt.Sprintf("attempt %d of %d failed: %v; again in a second", n, tries, err)})
 		pause(ctx, time.Second)
 	}
-	result := SwitchResult{To: to, Rehearsed: options.Rehearse, Gap: a.gap, Epoch: a.opened, Missing: a.missing}
+	result := SwitchResult{To: to, Rehearsed: options.Rehearse, Gap: a.gap, Refused: a.refused, Epoch: a.opened, Missing: a.missing}
 	outcome, action := "done", "switch"
 	if options.Rehearse {
 		action = "rehearsal"
@@ -198,12 +202,12 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 	}
 	after := context.WithoutCancel(ctx)
 	recorded := r.record(after, capability.Entry{Actor: actor, Action: action, From: string(to.Other()), To: string(to), Outcome: outcome,
-		Evidence: map[string]any{"gap_ms": a.gap.Milliseconds(), "took_ms": time.Since(began).Milliseconds(), "epoch": a.opened, "closing": a.closing, "nonce": a.nonce}})
+		Evidence: map[string]any{"gap_ms": a.gap.Milliseconds(), "took_ms": time.Since(began).Milliseconds(), "epoch": a.opened, "closing": a.closing, "nonce": a.nonce, "refused": a.refused}})
 	switch {
 	case err != nil:
-		err = errors.Join(err, r.remember(after, doc, to, capability.Undone, err))
+		err = errors.Join(err, r.remember(after, doc, capability.Attempt{To: to, Outcome: capability.Undone, Reason: err.Error()}))
 	case options.Rehearse:
-		err = r.remember(after, doc, to, capability.Rehearsed, fmt.Errorf("writes waited for %s", a.gap.Round(time.Millisecond)))
+		err = r.remember(after, doc, capability.Attempt{To: to, Outcome: capability.Rehearsed, Refused: a.refused, Reason: fmt.Sprintf("writes waited for %s, and %d were refused", a.gap.Round(time.Millisecond), a.refused)})
 	}
 	return result, errors.Join(err, recorded)
 }
@@ -227,16 +231,19 @@ func (r *Reconciler) needsVerify(s capability.DataStatus, work *work, from capab
 
 // remember stores how an attempt ended without another owner and why, for the
 // document that asked.
-func (r *Reconciler) remember(ctx context.Context, doc capability.Document, to capability.Side, outcome capability.Outcome, why error) error {
+func (r *Reconciler) remember(ctx context.Context, doc capability.Document, ended capability.Attempt) error {
 	next := r.effective()
-	if next.Phase != capability.Steady || next.Owner == to {
+	if next.Phase != capability.Steady || next.Owner == ended.To {
 		return nil // in between: the gates will tell
 	}
-	started := time.Now().UTC()
+	ended.Document, ended.Started = doc.Revision, time.Now().UTC()
 	if next.Attempt != nil {
-		started = next.Attempt.Started
+		ended.Started = next.Attempt.Started
+	}
+	if ended.Outcome != capability.Rehearsed {
+		ended.Refused = next.Attempt.Saw(ended.To)
 	}
 	next.Revision++
-	next.Attempt = &capability.Attempt{To: to, Document: doc.Revision, Started: started, Outcome: outcome, Reason: why.Error()}
+	next.Attempt = &ended
 	return r.publish(ctx, next, "controller")
 }

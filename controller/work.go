@@ -286,3 +286,17 @@ func mapping(d *capability.Data) string {
 	}
 	return text
 }
+
+// refused is how much each gate has refused, as far as that can be told now.
+func (w *work) refused(ctx context.Context) map[capability.Side]int64 {
+	if w.data.Refusals == nil {
+		return nil
+	}
+	counts := map[capability.Side]int64{}
+	for _, side := range capability.Sides {
+		if n, err := w.data.Refusals.Refused(ctx, side); err == nil && n > 0 {
+			counts[side] = n
+		}
+	}
+	return counts
+}

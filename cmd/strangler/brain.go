@@ -196,7 +196,7 @@ func (b *brain) connect(fence postgres.Fence) controller.Connect {
 		}
 		gates := postgres.NewGates(doc.Name, legacy, extracted)
 		mover := newMover(b.settings, doc, legacy, extracted, gates, token, b.log)
-		return &controller.Data{Mover: mover, Handover: mover, Repairs: mover, Border: mover, Gates: gates, Guards: gates, Conflicts: mover, Retirement: mover, Close: func() {
+		return &controller.Data{Mover: mover, Handover: mover, Repairs: mover, Border: mover, Gates: gates, Guards: gates, Conflicts: mover, Refusals: gates, Retirement: mover, Close: func() {
 			legacy.Close()
 			extracted.Close()
 		}}, nil

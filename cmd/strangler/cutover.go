@@ -24,7 +24,7 @@ afterwards is: strangler rollback CAPABILITY.
 --rehearse does everything up to the commit point under the real traffic and takes
 it back: it shows how long writes will wait, and changes no owner. Whoever writes
 past the proxy (cron jobs, psql) is refused by the database meanwhile, as in the
-switch itself. Foreign keys that cross the border stay.`)
+switch itself, and counted: a switch refuses while the last rehearsal saw any. Foreign keys that cross the border stay.`)
 }
 
 func (c *cli) rollback() *cobra.Command {
@@ -47,7 +47,7 @@ func (c *cli) switching(to capability.Side, use, short, long string) *cobra.Comm
 		}
 		defer client.Close()
 		if request.Rehearse {
-			c.errs.line("a rehearsal: writes past the proxy are refused by the database for as long as the gate is closed, and are not counted")
+			c.errs.line("a rehearsal: writes past the proxy are refused by the database for as long as the gate is closed, and counted")
 		}
 		if request.DryRun {
 			var lines []capability.Progress
@@ -67,6 +67,7 @@ func (c *cli) switching(to capability.Side, use, short, long string) *cobra.Comm
 	flags.BoolVar(&request.DryRun, "dry-run", false, "check everything and print the plan; change nothing")
 	flags.BoolVar(&request.Rehearse, "rehearse", false, "do everything up to the commit point under real traffic, and take it back")
 	flags.DurationVar(&request.Gap, "max-gap", 0, "take everything back where writes would wait longer, such as 500ms (default switch.gap of the configuration, which is also the most)")
+	flags.BoolVar(&request.Accept, "accept-refused", false, "switch although the last rehearsal saw writes refused that did not come through a proxy")
 	command.MarkFlagsMutuallyExclusive("dry-run", "rehearse")
 	return command
 }
@@ -98,6 +99,9 @@ func (c *cli) switched(name string, r controller.SwitchResult) error {
 	if r.Already {
 		c.out.line(fmt.Sprintf("%s is owned by %s already", name, r.To))
 		return nil
+	}
+	if r.Refused > 0 {
+		c.out.line(c.out.yellow(fmt.Sprintf("the gate refused %d writes that did not come through a proxy; the log of the %s database has who sent them", r.Refused, r.To.Other())))
 	}
 	if r.Rehearsed {
 		c.out.line(fmt.Sprintf("%s writes of %s waited for %s at most; %s still owns it. Leave out --rehearse to do it", c.out.green("rehearsed:"), name, short(r.Gap), r.To.Other()))

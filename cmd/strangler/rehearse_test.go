@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -75,6 +76,45 @@ func TestARehearsalChangesNoOwner(t *testing.T) {
 	if out := h.types("log", "rehearsed"); !strings.Contains(out, "rehearsal") {
 		t.Errorf("the log has no rehearsal:\n%s", out)
 	}
+
+	// Somebody writes past the proxy.
+	refusing, enough := context.WithCancel(t.Context())
+	refused := make(chan int64, 1)
+	go func() {
+		var n int64
+		for refusing.Err() == nil {
+			_, err := h.pools[capability.Legacy].Exec(t.Context(), `INSERT INTO orders (note) VALUES ('past the proxy')`)
+			if err != nil && !strings.Contains(err.Error(), "is being switched") {
+				t.Error(err)
+			}
+			if err != nil {
+				n++
+			}
+		}
+		refused <- n
+	}()
+	out = h.types("cutover", "rehearsed", "--rehearse")
+	enough()
+	n := <-refused
+	s := h.status()
+	if n == 0 || s.Effective.Attempt.Refused != n || s.Data.Refused[capability.Legacy] < n || !strings.Contains(out, fmt.Sprintf("refused %d writes", n)) {
+		t.Errorf("%d writes past the proxy were refused; the attempt is %+v, and in all %v:\n%s", n, s.Effective.Attempt, s.Data.Refused, out)
+	}
+	if out := h.types("status", "rehearsed"); !strings.Contains(out, "has refused") {
+		t.Errorf("the status does not show it:\n%s", out)
+	}
+	for range 2 { // it is not forgotten because somebody has asked
+		if out, status := h.try("cutover", "rehearsed"); status == 0 || !strings.Contains(out, "--accept-refused") {
+			t.Errorf("after a rehearsal that saw writes refused: exit status %d\n%s", status, out)
+		}
+	}
+	if out, status := h.try("cutover", "rehearsed", "--accept-refused", "--max-gap", "1us"); status == 0 || !strings.Contains(out, "1µs") {
+		t.Errorf("accepted, with a gap of a microsecond: exit status %d\n%s", status, out)
+	}
+	if out, status := h.try("cutover", "rehearsed"); status == 0 || !strings.Contains(out, "--accept-refused") {
+		t.Errorf("after a switch that gave up: exit status %d\n%s", status, out)
+	}
+	h.types("cutover", "rehearsed", "--rehearse")
 	h.types("cutover", "rehearsed")
 	if s := h.status(); s.Effective.Owner != capability.Extracted {
 		t.Errorf("after the cutover: %+v", s.Effective)

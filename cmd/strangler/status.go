@@ -195,7 +195,11 @@ func (c *cli) dataLines(d capability.DataStatus) {
 	}
 	for _, side := range capability.Sides {
 		if g, ok := d.Gates[side]; ok {
-			p.entry("gate", fmt.Sprintf("%-9s  %s at epoch %d since %s", side, g.State, g.Epoch, clock(g.Since)))
+			line := fmt.Sprintf("%-9s  %s at epoch %d since %s", side, g.State, g.Epoch, clock(g.Since))
+			if n := d.Refused[side]; n > 0 {
+				line += p.yellow(fmt.Sprintf(", has refused %d writes past the proxy", n))
+			}
+			p.entry("gate", line)
 		}
 	}
 }

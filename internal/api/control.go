@@ -158,6 +158,7 @@ type SwitchRequest struct {
 	To       capability.Side `json:"to"`
 	DryRun   bool            `json:"dry_run,omitempty"`
 	Rehearse bool            `json:"rehearse,omitempty"`
+	Accept   bool            `json:"accept_refused,omitempty"`
 	Gap      time.Duration   `json:"gap_ns,omitempty"` // longest that writes may wait; 0: as configured
 }
 
@@ -175,7 +176,7 @@ func (a control) change(w http.ResponseWriter, r *http.Request) {
 		if request.DryRun {
 			return c.DryRun(r.Context(), request.To)
 		}
-		return c.Switch(context.WithoutCancel(r.Context()), request.To, controller.SwitchOptions{Gap: request.Gap, Rehearse: request.Rehearse}, actor(r), report)
+		return c.Switch(context.WithoutCancel(r.Context()), request.To, controller.SwitchOptions{Gap: request.Gap, Rehearse: request.Rehearse, AcceptRefused: request.Accept}, actor(r), report)
 	})
 }
 

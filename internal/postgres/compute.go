@@ -172,10 +172,10 @@ func unusable(err error) error {
 	if !errors.As(err, &refusal) {
 		return err
 	}
-	switch {
-	case refusal.Code == "42P17": // generation expression is not immutable, uses other columns that are generated, …
+	switch refusal.Code {
+	case "42P17": // generation expression is not immutable, uses other columns that are generated, …
 		return &migrate.ExpressionError{Reason: refusal.Message, Mend: "use only what gives the same result for the same values at any time and under any setting: no now(), no to_char or casts that a setting decides"}
-	case refusal.Code == "42704" || refusal.Code == "42883":
+	case "42704", "42883":
 		return &migrate.ExpressionError{Reason: refusal.Message, Mend: "write names with their schema, and types by casts; both databases must have them"}
 	}
 	switch refusal.Code[:2] {

@@ -59,6 +59,21 @@ func (g *Gates) read(ctx context.Context, side capability.Side) (capability.Gate
 	return gate, nil
 }
 
+// Refused is how many statements of others than movers a side's gate has refused
+// since the move began: a crash of the server may add up to 32 to it. 0 where there
+// is no gate.
+func (g *Gates) Refused(ctx context.Context, side capability.Side) (int64, error) {
+	var n int64
+	err := g.databases[side].pool.QueryRow(ctx, `SELECT coalesce(pg_sequence_last_value(to_regclass(strangler.refusals($1))), 0)`, g.capability).Scan(&n)
+	if undefined(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("count what the %s gate of %s has refused: %w", side, g.capability, err)
+	}
+	return n, nil
+}
+
 // Yield makes vacuums that run on a side's tables give way before anything is
 // held: it takes a lock that conflicts with theirs and with no writer's, and
 // gives it back. It blocks for up to deadlock_timeout and two seconds a table. A

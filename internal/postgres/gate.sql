@@ -1,3 +1,30 @@
+-- What the gate of a capability has refused is counted by a sequence, the one thing
+-- that stays of a transaction that is refused. It comes and goes with the gate.
+CREATE OR REPLACE FUNCTION strangler.refusals(cap text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $refusals$ SELECT format('strangler.%I', 'refused ' || cap) $refusals$;
+
+CREATE OR REPLACE FUNCTION strangler.count_refusals() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $count$
+BEGIN
+	IF TG_OP = 'INSERT' THEN
+		EXECUTE 'CREATE SEQUENCE IF NOT EXISTS ' || strangler.refusals(NEW.capability);
+	ELSE
+		EXECUTE 'DROP SEQUENCE IF EXISTS ' || strangler.refusals(OLD.capability);
+	END IF;
+	RETURN NULL;
+END
+$count$;
+DO $$
+DECLARE cap text;
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'strangler.gate'::regclass AND tgname = 'refusals') THEN
+		CREATE TRIGGER refusals AFTER INSERT OR DELETE ON strangler.gate FOR EACH ROW EXECUTE FUNCTION strangler.count_refusals();
+		FOR cap IN SELECT capability FROM strangler.gate LOOP -- made by a version that did not count
+			EXECUTE 'CREATE SEQUENCE IF NOT EXISTS ' || strangler.refusals(cap);
+		END LOOP;
+	END IF;
+END $$;
+
 -- The gate of a capability: whether this database takes writes to its tables.
 --
 -- A guard is a statement-level trigger on every table of the capability, and on
@@ -52,6 +79,9 @@ BEGIN
 		END IF;
 	END IF;
 
+	IF pass = '' AND to_regclass(strangler.refusals(cap)) IS NOT NULL THEN
+		PERFORM nextval(strangler.refusals(cap)::regclass);
+	END IF;
 	IF g.state = 'closing' THEN
 		RAISE EXCEPTION USING ERRCODE = 'P0S01',
 			MESSAGE = format('capability "%s" is being switched: table %s takes no writes until %s', cap, TG_RELID::regclass, g.lease_until),

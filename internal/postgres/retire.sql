@@ -17,7 +17,7 @@ BEGIN
 			RETURN;
 		END IF;
 	END LOOP;
-	IF EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE p.pronamespace = ours)
+	IF EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid WHERE p.pronamespace = ours AND c.relnamespace <> ours)
 	   OR EXISTS (SELECT FROM pg_event_trigger t JOIN pg_proc p ON p.oid = t.evtfoid WHERE p.pronamespace = ours) THEN
 		RETURN; -- of somebody who is not on record
 	END IF;
@@ -29,11 +29,11 @@ BEGIN
 		DROP SCHEMA strangler CASCADE;
 		RETURN;
 	END IF;
-	FOR what IN SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = ours AND p.proname <> 'raise_fence' LOOP
-		EXECUTE 'DROP ROUTINE ' || what;
-	END LOOP;
 	FOR what IN SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = ours AND c.relkind = 'r' AND c.relname NOT IN ('leader', 'fence') LOOP
 		EXECUTE 'DROP TABLE ' || what;
+	END LOOP;
+	FOR what IN SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = ours AND p.proname <> 'raise_fence' LOOP
+		EXECUTE 'DROP ROUTINE ' || what;
 	END LOOP;
 END
 $uninstall$;
