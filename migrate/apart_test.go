@@ -111,7 +111,7 @@ type heap struct {
 	lines string
 }
 
-func (h heap) Ordered(_ context.Context, w io.Writer, _ Selection, _ []KeyColumn, _ []string) error {
+func (h heap) Ordered(_ context.Context, w io.Writer, _ Selection, _ []KeyColumn, _ []string, _ func(string)) error {
 	_, err := io.WriteString(w, h.lines)
 	return err
 }

@@ -190,17 +190,39 @@ func (f *filling) paired(ctx context.Context, anchor Anchor) (err error) {
 			err = errors.Join(ErrSnapshotLost, err)
 		}
 	}()
-	rows, err := f.mover.Legacy.OpenRows(ctx, anchor.Name())
-	if err != nil {
-		return err
-	}
-	defer func() { err = closing(err, rows) }()
 	for _, m := range joined {
-		if err := unpaired(ctx, rows, m); err != nil {
+		if err := f.pairedAs(ctx, anchor, m); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// pairedAs counts again, under the same snapshot, when it has given way to somebody.
+func (f *filling) pairedAs(ctx context.Context, anchor Anchor, m Mapping) error {
+	return untilRead(ctx, func(reason string) { f.tally.yield(reason, time.Now()) }, func() (err error) {
+		rows, err := f.mover.Legacy.OpenRows(ctx, anchor.Name())
+		if err != nil {
+			return err
+		}
+		defer func() { err = closing(err, rows) }()
+		return unpaired(ctx, rows, m)
+	})
+}
+
+// untilRead reads again what has given way to somebody who changes a table.
+func untilRead(ctx context.Context, tell func(reason string), read func() error) error {
+	for {
+		err := read()
+		var yielded *YieldedError
+		if !errors.As(err, &yielded) {
+			return err
+		}
+		tell(yielded.Error())
+		if paused := wait(ctx, nil, time.Now().Add(yieldPause)); paused != nil {
+			return errors.Join(paused, err)
+		}
+	}
 }
 
 // patiently tries something again where a snapshot was just lost: the source may

@@ -38,7 +38,7 @@ var (
 	ErrRewritten = errors.New("the table was rewritten")
 )
 
-// YieldedError is returned for a chunk whose reading was cancelled, because
+// YieldedError is returned for a chunk or a table whose reading was cancelled, because
 // somebody waited for more than a second to change the table's definition, and
 // everybody else behind that.
 type YieldedError struct {
@@ -48,7 +48,7 @@ type YieldedError struct {
 
 // Error names the table and who waited.
 func (e *YieldedError) Error() string {
-	return "a chunk of " + e.Relation.String() + " gave way to " + e.To
+	return "reading " + e.Relation.String() + " gave way to " + e.To
 }
 
 // Copied is a database that rows are copied from.

@@ -180,12 +180,16 @@ func (p *planner) unfit(halves []Mapping) bool {
 }
 
 func (p *planner) alone(ctx context.Context, legacy Database, m Mapping) (n Alone, err error) {
-	rows, err := legacy.OpenRows(ctx, "")
-	if err != nil {
-		return n, err
-	}
-	defer func() { err = closing(err, rows) }()
-	return rows.Unpaired(ctx, m.Source())
+	err = untilRead(ctx, func(string) {}, func() (err error) {
+		rows, err := legacy.OpenRows(ctx, "")
+		if err != nil {
+			return err
+		}
+		defer func() { err = closing(err, rows) }()
+		n, err = rows.Unpaired(ctx, m.Source())
+		return err
+	})
+	return n, err
 }
 
 // Alone are how many rows of either of two tables have no other half.

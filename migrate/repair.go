@@ -71,7 +71,8 @@ func (m *Mover) recover(ctx context.Context, l layout, move Move) error {
 		if len(pairs) == 0 {
 			continue
 		}
-		if err := m.recoverStream(ctx, from, pairs, owner); err != nil {
+		tell := func(reason string) { m.log.Info("the repair begins anew", "from", string(from), "why", reason) }
+		if err := untilRead(ctx, tell, func() error { return m.recoverStream(ctx, from, pairs, owner) }); err != nil {
 			return fmt.Errorf("repair the %s side: %w", from.Other(), err)
 		}
 	}

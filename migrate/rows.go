@@ -45,9 +45,12 @@ type Rows interface {
 type Reader interface {
 	// Ordered writes the rows of a table in the order of the key, one line each in
 	// the text form of COPY: all, or those behind the key with the values of after.
-	Ordered(ctx context.Context, w io.Writer, from Selection, key []KeyColumn, after []string) error
+	// Where somebody has waited for more than a second for the table's lock, ask is
+	// called, if it is not nil; a second later the session is ended, which is a
+	// YieldedError.
+	Ordered(ctx context.Context, w io.Writer, from Selection, key []KeyColumn, after []string, ask func(to string)) error
 	// Unpaired counts the rows of either table of a selection of two that have no
-	// partner in the other.
+	// partner in the other. It gives way likewise, without asking.
 	Unpaired(ctx context.Context, of Selection) (Alone, error)
 	Close() error
 }

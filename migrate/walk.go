@@ -46,6 +46,7 @@ func (v *verification) group(ctx context.Context, from capability.Side, pairs []
 		switch {
 		case errors.Is(err, ErrRewritten) && tries < rewritesMost && ctx.Err() == nil:
 			tries++ // a snapshot from before a truncation shows an empty table
+		case v.yields(ctx, err):
 		case err != nil && ctx.Err() != nil && (at.table > 0 || at.after != nil):
 			return err // to be gone on with
 		case err != nil:
@@ -54,6 +55,18 @@ func (v *verification) group(ctx context.Context, from capability.Side, pairs []
 		}
 	}
 	return nil
+}
+
+// yields waits for a moment where a reading has given way to somebody, and says so. It
+// is begun again from where it stood, at another position.
+func (v *verification) yields(ctx context.Context, err error) bool {
+	var yielded *YieldedError
+	if !errors.As(err, &yielded) {
+		return false
+	}
+	v.mover.log.Info("a comparison gives way", "table", yielded.Relation.String(), "to", yielded.To)
+	defer v.waits(yielded.Error())()
+	return wait(ctx, nil, time.Now().Add(yieldPause)) == nil
 }
 
 // Making a snapshot at a known position waits for whoever writes, with the stream
@@ -221,16 +234,29 @@ func (v *verification) table(ctx context.Context, source, target Reader, c compa
 		stop.Store(true)
 		time.AfterFunc(stopTime, cancel)
 	})()
-	here, stopHere := ordered(reading, source, c.from, keyColumns(c.mapping.FromKey, c.mapping.From), c.after)
-	there, stopThere := ordered(reading, target, c.to, keyColumns(c.mapping.ToKey, c.mapping.To), c.after)
 	name := c.mapping.Pair.Legacy.Relation.String()
+	sparing, hurry := context.WithCancel(ctx)
+	defer hurry()
+	var ask func(to string)
+	if !v.repair { // which has nothing of a table before it has all of it
+		ask = func(to string) {
+			stop.Store(true)
+			hurry()
+			v.mover.log.Info("a comparison gives way", "table", name, "to", to)
+		}
+	}
+	rows, count, told := v.status.Rows, v.status.Count, len(v.status.Mismatches)
+	here, stopHere := ordered(reading, source, c.from, keyColumns(c.mapping.FromKey, c.mapping.From), c.after, ask)
+	there, stopThere := ordered(reading, target, c.to, keyColumns(c.mapping.ToKey, c.mapping.To), c.after, ask)
 	last, err = c.merge(here, there, func() bool {
 		v.row(name)
-		v.spare(ctx)
+		v.spare(sparing)
 		return !stop.Load() && (until.IsZero() || v.status.Rows%128 != 0 || time.Now().Before(until))
 	}, v.found)
 	err = errors.Join(err, stopHere(), stopThere())
 	if err != nil {
+		// What is begun again is told again.
+		v.status.Rows, v.status.Count, v.status.Mismatches = rows, count, slices.Clip(v.status.Mismatches[:told])
 		return nil, fmt.Errorf("compare %s: %w", name, err)
 	}
 	return last, nil
@@ -246,11 +272,11 @@ func (v *verification) found(m capability.Mismatch) {
 
 // ordered reads a table in a goroutine of its own. The returned function ends
 // it, waits, and returns what went wrong, if the reading was not cut short.
-func ordered(ctx context.Context, r Reader, from Selection, key []KeyColumn, after []string) (io.Reader, func() error) {
+func ordered(ctx context.Context, r Reader, from Selection, key []KeyColumn, after []string, ask func(to string)) (io.Reader, func() error) {
 	reader, writer := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := r.Ordered(ctx, writer, from, key, after)
+		err := r.Ordered(ctx, writer, from, key, after, ask)
 		writer.CloseWithError(err)
 		done <- err
 	}()

@@ -35,13 +35,12 @@ func (d *Database) ReadChunk(ctx context.Context, w io.Writer, snapshot string, 
 	}
 	defer conn.Release()
 	session := conn.Conn().PgConn()
-	oid, err := openChunk(ctx, session, snapshot, from, chunk)
-	if err != nil {
+	if err := openChunk(ctx, session, snapshot, from, chunk); err != nil {
 		_ = session.Close(context.WithoutCancel(ctx)) // the first error is told
 		return 0, fmt.Errorf("read %s: %w", from, err)
 	}
 	// From the first lock on: it is held while a second one is waited for.
-	watch := d.watchLock(ctx, session.PID(), oid, selection.With)
+	watch := d.watchLock(ctx, session.PID(), nil)
 	sql := selectChunk(selection, chunk)
 	if selection.With != nil {
 		if sql, err = joinedChunk(ctx, conn.Conn(), selection, chunk); sqlstate.Of(err) == deadlock {
@@ -67,28 +66,25 @@ func (d *Database) ReadChunk(ctx context.Context, w io.Writer, snapshot string, 
 	return tag.RowsAffected(), nil
 }
 
-// openChunk begins the transaction of a chunk, and returns the table's OID. The
-// lock comes before the look at the file, which may not change from then on.
-func openChunk(ctx context.Context, session *pgconn.PgConn, snapshot string, from migrate.Relation, chunk migrate.Chunk) (oid uint32, err error) {
+// openChunk begins the transaction of a chunk. The lock comes before the look at the file, which may not change from then on.
+func openChunk(ctx context.Context, session *pgconn.PgConn, snapshot string, from migrate.Relation, chunk migrate.Chunk) error {
 	if _, err := session.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT `+quote.Literal(snapshot)).ReadAll(); err != nil {
 		if slices.Contains(snapshotGone, sqlstate.Of(err)) {
 			err = errors.Join(migrate.ErrSnapshotLost, err)
 		}
-		return 0, err
+		return err
 	}
-	results, err := session.Exec(ctx, `LOCK TABLE ONLY `+quote.Relation(from)+` IN ACCESS SHARE MODE; SELECT r::oid, pg_relation_filenode(r) FROM (SELECT `+quote.Literal(quote.Relation(from))+`::regclass AS r) t`).ReadAll()
+	results, err := session.Exec(ctx, `LOCK TABLE ONLY `+quote.Relation(from)+` IN ACCESS SHARE MODE; SELECT pg_relation_filenode(r) FROM (SELECT `+quote.Literal(quote.Relation(from))+`::regclass AS r) t`).ReadAll()
 	if err != nil {
 		if undefined(err) {
 			err = errors.Join(migrate.ErrRewritten, err) // dropped, as a partition may be
 		}
-		return 0, err
+		return err
 	}
-	row := results[1].Rows[0]
-	if string(row[1]) != strconv.FormatInt(chunk.File, 10) {
-		return 0, migrate.ErrRewritten
+	if string(results[1].Rows[0][0]) != strconv.FormatInt(chunk.File, 10) {
+		return migrate.ErrRewritten
 	}
-	n, err := strconv.ParseUint(string(row[0]), 10, 32)
-	return uint32(n), err
+	return nil
 }
 
 func selectChunk(s migrate.Selection, chunk migrate.Chunk) string {

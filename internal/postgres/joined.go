@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -96,8 +97,14 @@ func (r *rowReader) other(ctx context.Context, s migrate.Selection) (words [2]st
 }
 
 // Unpaired counts the rows of either table of a selection of two that have no partner
-// in the other.
+// in the other. It gives way to whoever waits for a lock of one.
 func (r *rowReader) Unpaired(ctx context.Context, s migrate.Selection) (n migrate.Alone, err error) {
+	watch := r.of.watchLock(ctx, r.conn.PgConn().PID(), nil)
+	defer func() {
+		if to := watch.end(); to != "" && err != nil {
+			err = errors.Join(&migrate.YieldedError{Relation: s.Relation, To: to}, err)
+		}
+	}()
 	only, err := r.lock(ctx, s.Relation)
 	if err == nil {
 		var words [2]string

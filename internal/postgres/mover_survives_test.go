@@ -292,7 +292,7 @@ func TestABackfillGivesWayToAChangeOfATable(t *testing.T) {
 	}
 	m.eventually("the status says so", func() (bool, string) {
 		b := m.Status().Backfill
-		return strings.HasPrefix(b.Throttled, "a chunk of things gave way to pid ") && strings.Contains(b.Throttled, "(migration)"), fmt.Sprintf("%+v", b)
+		return strings.HasPrefix(b.Throttled, "reading things gave way to pid ") && strings.Contains(b.Throttled, "(migration)"), fmt.Sprintf("%+v", b)
 	})
 	stop()
 	m.chunkBytes = 48 << 10

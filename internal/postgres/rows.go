@@ -17,6 +17,7 @@ import (
 // rowReader is a session in one REPEATABLE READ transaction.
 type rowReader struct {
 	conn *pgx.Conn
+	of   *Database
 }
 
 // OpenRows opens a session that sees one snapshot: an exported one by its name,
@@ -34,7 +35,7 @@ func (d *Database) OpenRows(ctx context.Context, snapshot string) (migrate.Reade
 	} else {
 		begin += `SELECT pg_current_snapshot()` // the first query takes it
 	}
-	r := &rowReader{conn: conn}
+	r := &rowReader{conn: conn, of: d}
 	if _, err := conn.PgConn().Exec(ctx, begin).ReadAll(); err != nil {
 		return nil, errors.Join(fmt.Errorf("take a snapshot of %s database: %w", d.side, err), r.Close())
 	}
@@ -44,8 +45,18 @@ func (d *Database) OpenRows(ctx context.Context, snapshot string) (migrate.Reade
 // Ordered writes the selected rows of a table in the order of the key, from behind the key
 // with the values of after on where that is not nil. The table is locked while it
 // is read and no longer, and is not read where its rows are not those of the
-// snapshot any more: a truncation is seen by snapshots that are older.
-func (r *rowReader) Ordered(ctx context.Context, w io.Writer, s migrate.Selection, key []migrate.KeyColumn, after []string) error {
+// snapshot any more: a truncation is seen by snapshots that are older. It gives way to
+// whoever waits for the lock.
+func (r *rowReader) Ordered(ctx context.Context, w io.Writer, s migrate.Selection, key []migrate.KeyColumn, after []string, ask func(to string)) error {
+	watch := r.of.watchLock(ctx, r.conn.PgConn().PID(), ask)
+	err := r.ordered(ctx, w, s, key, after)
+	if to := watch.end(); to != "" && err != nil {
+		err = errors.Join(&migrate.YieldedError{Relation: s.Relation, To: to}, err)
+	}
+	return err
+}
+
+func (r *rowReader) ordered(ctx context.Context, w io.Writer, s migrate.Selection, key []migrate.KeyColumn, after []string) error {
 	order, values := make([]string, len(key)), make([]string, len(after))
 	for i, k := range key {
 		plain := k.Number() || k.Type == "uuid" // the order of uuid is that of its text

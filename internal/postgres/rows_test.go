@@ -22,7 +22,7 @@ func TestRowsOfASnapshotOrNone(t *testing.T) {
 		CREATE TABLE c (k int PRIMARY KEY) PARTITION BY LIST (k); CREATE TABLE c1 PARTITION OF c FOR VALUES IN (1); INSERT INTO c VALUES (1)`, nil)
 	read := func(rows migrate.Reader, table, typ string) (string, error) {
 		var b bytes.Buffer
-		err := rows.Ordered(t.Context(), &b, migrate.Columns(migrate.ParseRelation(table), "k"), []migrate.KeyColumn{{Name: "k", Type: typ}}, nil)
+		err := rows.Ordered(t.Context(), &b, migrate.Columns(migrate.ParseRelation(table), "k"), []migrate.KeyColumn{{Name: "k", Type: typ}}, nil, nil)
 		return strings.ReplaceAll(b.String(), "\n", " "), err
 	}
 	open := func() migrate.Reader {

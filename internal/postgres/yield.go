@@ -4,13 +4,10 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"strangler/internal/postgres/quote"
-	"strangler/migrate"
 )
 
 // lockEvery is how often it is asked whether somebody waits for a lock behind a
-// chunk, and how long somebody may have waited.
+// reader, and how long somebody may have waited.
 const lockEvery = time.Second
 
 // lockAnswer is how long that question may take.
@@ -24,15 +21,11 @@ type lockWatch struct {
 }
 
 // watchLock ends the session when somebody has waited for more than a second for
-// a lock on the table that it has, or on the other one of its selection, if there is
-// one: whoever comes after that one waits as well, and so the whole application.
-// It is not merely cancelled, because a session that waits for its reader to take
-// more hears of no cancellation.
-func (d *Database) watchLock(ctx context.Context, session, table uint32, with *migrate.Selection) *lockWatch {
-	other := "" // no table
-	if with != nil {
-		other = quote.Relation(with.Relation)
-	}
+// a lock on a relation that it has: whoever comes after that one waits as well, and so
+// the whole application. It is not merely cancelled, because a session that waits for
+// its reader to take more hears of no cancellation. Where ask is not nil it is called
+// first, for who can end the reading better, and has until the next look for that.
+func (d *Database) watchLock(ctx context.Context, session uint32, ask func(to string)) *lockWatch {
 	ctx, stop := context.WithCancel(ctx)
 	w := &lockWatch{stop: stop}
 	w.done.Go(func() {
@@ -44,20 +37,33 @@ func (d *Database) watchLock(ctx context.Context, session, table uint32, with *m
 				return
 			case <-tick.C:
 			}
-			// Not ended with the looking: the answer that somebody was given way to may still
-			// be under way when the session that was ended for it says so.
-			ask, done := context.WithTimeout(context.WithoutCancel(ctx), lockAnswer)
-			// An error is asked again in a second; a source that is gone shows in the reading.
-			_ = d.pool.QueryRow(ask, `
-				SELECT format('pid %s (%s), which waits to change the table', l.pid, coalesce(nullif(a.application_name, ''), a.usename))
-				FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-				WHERE l.locktype = 'relation' AND l.relation IN ($2::oid, to_regclass(nullif($4, ''))::oid) AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-				  AND NOT l.granted AND l.waitstart < clock_timestamp() - make_interval(secs => $3) AND $1 = ANY(pg_blocking_pids(l.pid)) AND pg_terminate_backend($1)
-				LIMIT 1`, int32(session), table, lockEvery.Seconds(), other).Scan(&w.to) //nolint:gosec // a process id
-			done()
+			to := d.waiting(ctx, session, ask == nil)
+			if to != "" && ask != nil {
+				ask(to)
+				ask = nil
+				continue
+			}
+			w.to = to
 		}
 	})
 	return w
+}
+
+// waiting names somebody who waits for a session's lock, and ends that session where it
+// is to.
+func (d *Database) waiting(ctx context.Context, session uint32, end bool) (to string) {
+	// Not ended with the looking: the answer that somebody was given way to may still
+	// be under way when the session that was ended for it says so.
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), lockAnswer)
+	defer done()
+	// An error is asked again in a second; a source that is gone shows in the reading.
+	_ = d.pool.QueryRow(ctx, `
+		SELECT format('pid %s (%s), which waits to change the table', l.pid, coalesce(nullif(a.application_name, ''), a.usename))
+		FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+		WHERE l.locktype = 'relation' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		  AND NOT l.granted AND l.waitstart < clock_timestamp() - make_interval(secs => $2) AND $1 = ANY(pg_blocking_pids(l.pid)) AND (NOT $3 OR pg_terminate_backend($1))
+		LIMIT 1`, int32(session), lockEvery.Seconds(), end).Scan(&to) //nolint:gosec // a process id
+	return to
 }
 
 // end stops looking, and returns to whom the session was made to give way.
