@@ -5,7 +5,7 @@ PACKAGES := $(patsubst ././...,./...,$(patsubst %,./%/...,$(MODULES)))
 PROGRAMS := ./cmd/strangler ./legacy-monolith/cmd/shop ./extracted/orders/cmd/orders ./extracted/catalog/cmd/catalog ./bench/demo ./bench/soak ./bench/mover
 RACE     := $(if $(CI),-race)
 
-.PHONY: help build test race random lint demo up soak bench-data
+.PHONY: help build test race random model lint demo up soak bench-data
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ race: ## run every test under the race detector
 
 random: ## move random tables under random writes, and kill the mover at random: FOR=5m, or SEED=… once more
 	STRANGLER_RANDOM=$(or $(FOR),$(if $(SEED),0s,5m)) STRANGLER_RANDOM_SEED=$(SEED) go test $(RACE) -count=1 -timeout 0 -v -run TestARandomWorkload ./internal/postgres
+
+model: ## go through everything that can happen in a switch, at wide bounds; half an hour, and five gigabytes
+	STRANGLER_MODEL=large go test -count=1 -timeout 0 -v -run TestThePromisesAreKept ./controller/model
 
 lint: ## run the linter, which is built on first use, over every module
 	@cd tools/lint && GOWORK=off go build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint

@@ -24,7 +24,7 @@ type Bounds struct {
 // Rule is something that the protocol rests on, and that a model may do without.
 type Rule uint32
 
-// The rules of docs/cutover.md, in its order, and what else is shown to be needed.
+// The rules of docs/model.md, in its order, and what else is shown to be needed.
 const (
 	// RuleEpochs: every change of a gate compares the epoch it expects.
 	RuleEpochs Rule = 1 << iota

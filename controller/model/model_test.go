@@ -7,11 +7,13 @@ import (
 	"testing"
 )
 
-// large says that somebody has the time for wider bounds: hours, and some gigabytes.
+// large says that somebody has the time for wider bounds: half an hour, and some
+// gigabytes.
 var large = os.Getenv("STRANGLER_MODEL") == "large"
 
-// most is how many states a search may see: far more than it does.
-const most = 200_000_000
+// most is how many states a search may see: far more than it does, and fewer than
+// fill a machine.
+const most = 60_000_000
 
 // A corner is some of what can happen, at bounds at which everything in it can be
 // gone through. All of it at once is gone through at the bounds of the wide corners.

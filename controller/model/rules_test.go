@@ -1,6 +1,7 @@
 package model
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -37,6 +38,24 @@ var needs = []need{
 	{"the tokens or the fences keep a late mover out", RuleTokens | RuleFences, Bounds{Controllers: 2, Writers: 1, Writes: 2, Begin: 1, Direct: true}, PromiseWrites},
 	{"a proxy holds when nothing of it is in flight", RuleIdle, proxies, PromiseHold},
 	{"a controller hears what others have stored", RuleHear, alone, PromiseProgress},
+}
+
+// TestDocsTellTheRules: docs/model.md names each.
+func TestDocsTellTheRules(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/model.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := strings.Join(strings.Fields(strings.ReplaceAll(string(page), "|", "")), " ")
+	for _, n := range needs {
+		if name, _, _ := strings.Cut(n.name, ", "); !strings.Contains(told, name) {
+			t.Errorf("docs/model.md does not say: %s", name)
+		}
+		if !strings.Contains(told, n.breaks) {
+			t.Errorf("docs/model.md does not promise: %s", n.breaks)
+		}
+	}
 }
 
 // TestEveryRuleIsNeeded: without it something goes wrong, and the story tells how.
