@@ -180,13 +180,12 @@ func (s *state) apply(into side, write uint8) {
 func (m *Model) handed(s *state, c int, emit emitter) {
 	who := uint8(c)
 	if k := s.ctl[c]; k.hand > 0 {
-		n := *s
-		n.ctl[c].hand, n.ctl[c].into = 0, 0
-		if !k.sessions[k.into] {
-			return
+		if k.sessions[k.into] {
+			n := *s
+			n.ctl[c].hand, n.ctl[c].into = 0, 0
+			n.apply(k.into, k.hand)
+			emit(label{verb: applies, who: who, a: uint8(k.into), b: k.hand}, n, true)
 		}
-		n.apply(k.into, k.hand)
-		emit(label{verb: applies, who: who, a: uint8(k.into), b: k.hand}, n, true)
 		return
 	}
 	for _, into := range []side{legacy, extracted} {
