@@ -33,7 +33,7 @@ func (h *theatre) performs() {
 	if err != nil {
 		h.Fatal(err)
 	}
-	_, err = r.Switch(ctx, capability.Extracted, "test", func(capability.Progress) {})
+	_, err = r.Switch(ctx, capability.Extracted, controller.SwitchOptions{}, "test", func(capability.Progress) {})
 	time.Sleep(10 * tick)
 	h.set(func() { h.hearing = true })
 	time.Sleep(3 * tick)
