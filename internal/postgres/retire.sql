@@ -29,11 +29,16 @@ BEGIN
 		DROP SCHEMA strangler CASCADE;
 		RETURN;
 	END IF;
-	FOR what IN SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = ours AND c.relkind = 'r' AND c.relname NOT IN ('leader', 'fence') LOOP
-		EXECUTE 'DROP TABLE ' || what;
+	-- Tables have triggers, whose functions take rows of tables.
+	FOR what IN SELECT format('%I ON %s', t.tgname, t.tgrelid::regclass) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+		WHERE c.relnamespace = ours AND NOT t.tgisinternal AND c.relname NOT IN ('leader', 'fence') LOOP
+		EXECUTE 'DROP TRIGGER ' || what;
 	END LOOP;
 	FOR what IN SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = ours AND p.proname <> 'raise_fence' LOOP
 		EXECUTE 'DROP ROUTINE ' || what;
+	END LOOP;
+	FOR what IN SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = ours AND c.relkind = 'r' AND c.relname NOT IN ('leader', 'fence') LOOP
+		EXECUTE 'DROP TABLE ' || what;
 	END LOOP;
 END
 $uninstall$;
