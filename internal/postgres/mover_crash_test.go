@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,15 +15,68 @@ import (
 	clusters "testbed/cluster"
 )
 
-// forgetful is a server whose commits are in memory for ten seconds: a power cut takes
-// them back, unless somebody has asked for more.
-func forgetful(t testing.TB) *clusters.Postgres {
+// forgetful is a server that writes what is asynchronous nowhere: a power cut takes it
+// back, unless somebody has asked for more. Its role and database ask for nothing.
+type forgetful struct {
+	*clusters.Postgres
+	t      testing.TB
+	writer int // its process that would write the log in the background, and stands still
+}
+
+func newForgetful(t testing.TB) *forgetful {
 	t.Helper()
-	server := testbed.Cluster(t, map[string]string{"wal_level": "logical", "wal_writer_delay": "10s", "wal_writer_flush_after": "0", "checkpoint_timeout": "1h"})
-	m := &migration{t: t, questions: &questions{kept: map[string]*pgx.Conn{}}, urls: map[capability.Side]string{capability.Legacy: server.URL("postgres")}}
-	defer m.questions.close()
-	m.exec(capability.Legacy, `ALTER DATABASE postgres SET synchronous_commit = off; ALTER ROLE CURRENT_USER SET synchronous_commit = off`)
-	return server
+	f := &forgetful{t: t, Postgres: testbed.Cluster(t, map[string]string{"wal_level": "logical", "wal_buffers": "16MB", "checkpoint_timeout": "1h"})}
+	f.asleep(`ALTER DATABASE postgres SET synchronous_commit = off; ALTER ROLE CURRENT_USER SET synchronous_commit = off`)
+	t.Cleanup(f.awake)
+	return f
+}
+
+// asleep runs a script and stops the server's own writing.
+func (f *forgetful) asleep(script string) {
+	f.t.Helper()
+	var writer int
+	conn, err := pgx.Connect(context.Background(), f.URL("postgres"))
+	if err == nil {
+		defer conn.Close(context.Background()) //nolint:errcheck // it has answered
+		_, err = conn.PgConn().Exec(context.Background(), script).ReadAll()
+	}
+	if err == nil {
+		err = conn.QueryRow(context.Background(), `SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'`).Scan(&writer)
+	}
+	if err == nil {
+		err = syscall.Kill(writer, syscall.SIGSTOP)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.writer = writer
+}
+
+// awake lets the process go on, without which the server does not end.
+func (f *forgetful) awake() {
+	if f.writer != 0 {
+		_ = syscall.Kill(f.writer, syscall.SIGCONT) // it may be gone
+	}
+	f.writer = 0
+}
+
+// cut is the power cut. The process that stands still would not notice it.
+func (f *forgetful) cut() {
+	f.t.Helper()
+	_ = syscall.Kill(f.writer, syscall.SIGKILL)
+	f.writer = 0
+	if err := f.Kill(); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// again starts it anew.
+func (f *forgetful) again() {
+	f.t.Helper()
+	if err := f.Restart(context.Background(), nil); err != nil {
+		f.t.Fatal(err)
+	}
+	f.asleep(`SELECT`)
 }
 
 // notes is a table that is only inserted into: whoever applies a change twice, or not
@@ -73,7 +127,7 @@ func TestATargetThatFallsOverHasToldNoLie(t *testing.T) {
 }
 
 func testATargetThatFallsOverHasToldNoLie(t *testing.T, kind capability.Capture) {
-	target := forgetful(t)
+	target := newForgetful(t)
 	data := &capability.Data{State: capability.DataRunning, Gap: 100, Rate: 1000, Capture: kind, Tables: []capability.Table{{Table: "notes"}}}
 	m := newMigrationIn(t, kind, testbed.Database(t), target.URL("postgres"), noteRows, data).created()
 	m.chunkBytes = 64 << 10
@@ -84,10 +138,10 @@ func testATargetThatFallsOverHasToldNoLie(t *testing.T, kind capability.Capture)
 	ended := make(chan error, 1)
 	go func() { ended <- m.Run(ctx) }()
 	m.copied(3)
-	m.must(target.Kill())
+	target.cut()
 	cancel()
 	<-ended // with an error, or without where it had not noticed
-	m.must(target.Restart(context.Background(), nil))
+	target.again()
 	m.back(capability.Extracted)
 	fence := uint64(2)
 	m.Mover = m.mover(data, fence)
@@ -100,9 +154,17 @@ func testATargetThatFallsOverHasToldNoLie(t *testing.T, kind capability.Capture)
 			s := m.Status().Streams
 			return len(s) > 0 && s[0].Changes > changes+200, fmt.Sprintf("%+v", s)
 		})
-		m.must(target.Kill())
+		if kind == capability.CaptureWAL { // the cut comes when the source has just been told of changes
+			const told = `SELECT (confirmed_flush_lsn - '0/0')::bigint FROM pg_replication_slots WHERE slot_name = $1`
+			before := ask[int64](m, capability.Legacy, told, slotName(m.name, capability.Legacy))
+			m.eventually("the source is told", func() (bool, string) {
+				now := ask[int64](m, capability.Legacy, told, slotName(m.name, capability.Legacy))
+				return now > before, fmt.Sprint(now)
+			})
+		}
+		target.cut()
 		end()
-		m.must(target.Restart(context.Background(), nil))
+		target.again()
 		m.back(capability.Extracted)
 		durable := ask[int64](m, capability.Extracted, `SELECT (position - '0/0')::bigint FROM strangler.progress WHERE capability = $1 AND source = 'legacy'`, m.name)
 		if kind == capability.CaptureWAL {
@@ -116,8 +178,8 @@ func testATargetThatFallsOverHasToldNoLie(t *testing.T, kind capability.Capture)
 		end = m.follows(m.Mover)
 	}
 	// In one run, which finds the server again by itself.
-	m.must(target.Kill())
-	m.must(target.Restart(context.Background(), nil))
+	target.cut()
+	target.again()
 	m.back(capability.Extracted)
 	stop()
 	m.settled(capability.Legacy)
@@ -133,7 +195,7 @@ func TestASourceThatFallsOverTakesNothingBack(t *testing.T) {
 }
 
 func testASourceThatFallsOverTakesNothingBack(t *testing.T, kind capability.Capture) {
-	source := forgetful(t)
+	source := newForgetful(t)
 	data := &capability.Data{State: capability.DataRunning, Gap: 100, Rate: 1000, Capture: kind, Tables: []capability.Table{{Table: "notes"}}}
 	m := newMigrationIn(t, kind, source.URL("postgres"), testbed.Other(t), noteRows, data).created()
 	m.chunkBytes = 64 << 10
@@ -142,8 +204,8 @@ func testASourceThatFallsOverTakesNothingBack(t *testing.T, kind capability.Capt
 	fall := func() {
 		t.Helper()
 		written := ask[int64](m, capability.Legacy, `SELECT last_value FROM notes_id_seq`)
-		m.must(source.Kill())
-		m.must(source.Restart(context.Background(), nil))
+		source.cut()
+		source.again()
 		m.back(capability.Legacy)
 		if kept := ask[int64](m, capability.Legacy, `SELECT coalesce(max(id), 0) FROM notes`); kept < written {
 			lost++
@@ -197,7 +259,7 @@ func TestWhatAHeartbeatIsBehindIsDurable(t *testing.T) {
 }
 
 func testWhatAHeartbeatIsBehindIsDurable(t *testing.T, kind capability.Capture) {
-	source := forgetful(t)
+	source := newForgetful(t)
 	f := newFlowIn(t, kind, source.URL("postgres"), `CREATE TABLE notes (id int PRIMARY KEY)`, `CREATE TABLE notes (id int PRIMARY KEY)`, capability.Table{Table: "notes"})
 	f.prepare(capability.Legacy)
 	capture, d := f.capture(capability.Legacy), f.databases[capability.Legacy]
@@ -216,8 +278,8 @@ func testWhatAHeartbeatIsBehindIsDurable(t *testing.T, kind capability.Capture) 
 			f.must(err)
 		}
 	}
-	f.must(source.Kill())
-	f.must(source.Restart(context.Background(), nil))
+	source.cut()
+	source.again()
 	f.until("the server is back", func() bool { return d.pool.Ping(t.Context()) == nil })
 	if kept := f.text(capability.Legacy, `SELECT coalesce(string_agg(id::text, ','), '') FROM public.notes`); kept != "0" {
 		t.Errorf("of what was written 0 was behind a heartbeat, and 1 was not; kept is %q", kept)
