@@ -13,6 +13,7 @@ type Resilience struct {
 	Breaker     Breaker
 	Concurrency Concurrency
 	Budget      Budget
+	Streams     Streams
 }
 
 // Breaker says when a side's breaker opens and for how long.
@@ -26,6 +27,25 @@ type Breaker struct {
 	Slow      time.Duration // an answer that begins later than this is slow; 0: none is
 	SlowRatio float64       // share of slow answers in the window that opens it; 0: Ratio
 }
+
+// Streams is what becomes of a capability's long-lived connections (upgraded ones, event
+// streams, streams of gRPC) at the old owner's side when a switch holds its writes.
+type Streams string
+
+// The empty rule is Drain.
+const (
+	StreamsDrain Streams = "drain" // told where the protocol can tell, and closed after StreamsGrace
+	StreamsKeep  Streams = "keep"  // they stay where they are
+	StreamsClose Streams = "close" // closed at once
+)
+
+// Ends reports whether streams end with a switch, and new ones wait for it.
+func (s Streams) Ends() bool { return s != StreamsKeep }
+
+// StreamsGrace is how long a stream that is drained may take to go by itself. It is well
+// below the second for which a switch waits for writes in flight, which streams that may
+// write are among.
+const StreamsGrace = 500 * time.Millisecond
 
 // BreakerMode is the operator's hand on a breaker.
 type BreakerMode string

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io"
 	"mime"
@@ -25,10 +26,13 @@ func (x *exchange) watch(req *http.Request, res *http.Response, e *pool.Endpoint
 	said, why := x.verdict(res, nil)
 	stream, trailer := lasts(res), trailing(res)
 	if stream {
-		if x.admitted != nil && res.StatusCode != http.StatusSwitchingProtocols {
-			x.follow()
+		if res.StatusCode != http.StatusSwitchingProtocols { // of which carry takes care
+			if x.admitted != nil {
+				x.follow()
+			}
+			x.enlistAnswer()
+			x.endWrite()
 		}
-		x.endWrite()
 		// A stream is bounded by its connection, not by the places of requests, and earns
 		// its capability no retries for as long as it lasts.
 		x.free()
@@ -80,7 +84,7 @@ func (x *exchange) concluded(res *http.Response, said pool.Outcome, why string) 
 		return "", said, why // it was heard with the header
 	}
 	x.hearGRPC(res.Trailer)
-	if x.grpc == "" || x.late() {
+	if x.grpc == "" || x.late() || errors.Is(context.Cause(res.Request.Context()), errMoved) {
 		return "", said, why
 	}
 	said, why = x.verdict(res, nil)

@@ -252,6 +252,8 @@ func (x *exchange) ended(req *http.Request, err error) error {
 		return errTimeout
 	} else if errors.Is(cause, errOverdue) {
 		return errOverdue
+	} else if errors.Is(cause, errMoved) {
+		return errMoved
 	} else if errors.Is(cause, edge.ErrEndOfGrace) {
 		return fmt.Errorf("%w: %w", errShutdown, err)
 	} else if cause != nil {
@@ -300,7 +302,7 @@ func (x *exchange) outcome(res *http.Response, err error, took time.Duration) br
 // ours reports whether an error came from this end, and tells nothing of the other:
 // of the client, its request, or this machine.
 func ours(err error) bool {
-	for _, own := range []error{errClientGone, errTooLarge, errStalled, errShort, edge.ErrMalformed, errShutdown,
+	for _, own := range []error{errClientGone, errTooLarge, errStalled, errShort, edge.ErrMalformed, errShutdown, errMoved,
 		pool.ErrExhausted, pool.ErrUnwritable, pool.ErrTooLarge} {
 		if errors.Is(err, own) {
 			return true

@@ -38,6 +38,7 @@ const (
 	ReasonStalled   Reason = "stalled"    // the client let the rest of its body wait
 	ReasonMalformed Reason = "malformed"  // refused: the body broke the rules of its framing under way
 	ReasonPanic     Reason = "panic"      // a mistake in the proxy
+	ReasonMoved     Reason = "moved"      // a stream was ended, because the owner changes
 	ReasonShutdown  Reason = "shutdown"   // cut off, because the proxy stops and its grace is over
 )
 
@@ -49,6 +50,9 @@ type decision struct {
 	asked   capability.Side // by a trusted peer; empty: nobody did
 	side    capability.Side
 	reason  Reason
+	owner   capability.Side // by the state that the side was chosen by
+	// upgrades says that the request is a write because it asks for a connection of its own.
+	upgrades bool
 }
 
 // decide matches a request and assigns it. For writes the side is what the table
@@ -59,6 +63,10 @@ func decide(t *table, r *http.Request, path match.Path, client edge.Client) deci
 		return unclaimed(r.Method)
 	}
 	d := decision{route: matched, class: matched.ClassOf(r.Method)}
+	if d.class == capability.Read && matched.Class == "" && matched.endsStreams() && mayUpgrade(r) {
+		// Behind the 101 a WebSocket may write. Who knows better says so of the route or of all streams.
+		d.class, d.upgrades = capability.Write, true
+	}
 	d.subject = subjectOf(matched.binding.document.Traffic.Subject, r, client.Address)
 	if client.Trusted && t.override != "" {
 		// Nobody who asks for something that is no side gets one.
@@ -75,6 +83,7 @@ func unclaimed(method string) decision {
 // assign chooses the side under one effective state.
 func (d *decision) assign(e capability.Effective) {
 	b := d.route.binding
+	d.owner = e.Owner
 	if e.HasData && d.class == capability.Write {
 		d.side, d.reason = e.Owner, ReasonOwner
 		return

@@ -28,13 +28,16 @@ type exchange struct {
 	timeout time.Duration // 0: none
 	clock   clock         // cancels the exchange with errTimeout
 
-	upload   *upload     // the request's body; nil without one, or before it is forwarded
-	body     *pool.Spool // the same with its beginning kept; nil without one
-	admitted *writeKey   // a counted write, until endWrite
-	pin      *pin        // of the write's subject, until endWrite
+	upload   *upload              // the request's body; nil without one, or before it is forwarded
+	body     *pool.Spool          // the same with its beginning kept; nil without one
+	admitted *writeKey            // a counted write, until endWrite
+	passed   capability.Effective // by which the hold let it through; zero: it had not to pass
+	pin      *pin                 // of the write's subject, until endWrite
 	// untouched is a write of which no byte was sent.
 	untouched bool
 	cancel    context.CancelCauseFunc // of the exchange
+	lasting   *openStream             // nil, or the answer as one; guarded by giving
+	over      bool                    // guarded by giving; it is none any more
 	unfollow  func() bool             // nil, or ends the watch over the client of a stream
 	report    *report                 // to the breaker; nil before there is one
 	// leaveBulkhead gives back the place at the side; nil where none is held.
@@ -102,11 +105,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.route.binding.lasting.budget.Begin()
 		x.earns = true
 	}
-	if x.class == capability.Write && x.route != nil {
-		if refused := x.admit(); refused != nil {
-			rec.refuse(*refused)
-			return
-		}
+	if refused := x.admit(); refused != nil {
+		rec.refuse(*refused)
+		return
 	}
 	p.forward(x, rec)
 }
@@ -156,11 +157,29 @@ func (x *exchange) largest() int64 {
 // admit takes a write past the hold, counts it, decides its side by the very
 // state that let it through, and pins its subject before anything is sent.
 func (x *exchange) admit() *refusal {
+	switch {
+	case x.route == nil:
+		return nil
+	case x.class == capability.Read:
+		return x.outwait()
+	}
+	if refused := x.pass(x.upgrades); refused != nil {
+		return refused
+	}
+	key := x.key()
+	x.admitted = &key
+	if e := x.passed; e.HasData && e.Retired.IsZero() { // or there is nothing that could lack the write
+		x.pin = x.route.binding.lasting.marks.begin(x.subject.value)
+	}
+	return nil
+}
+
+// pass waits out a hold, and leaves the exchange counted in it.
+func (x *exchange) pass(stream bool) *refusal {
 	l := x.route.binding.lasting
-	key := writeKey{x.request.Method, x.route.Path}
 	waited := time.Now()
 	held := x.route.binding.effective.Phase == capability.Switching
-	e, err := l.hold.enter(x.request.Context(), key, x.request.ContentLength)
+	e, err := l.hold.pass(x.request.Context(), x.key(), x.request.ContentLength, stream)
 	if held {
 		x.proxy.metrics.held(l.name, time.Since(waited), err)
 	}
@@ -170,11 +189,8 @@ func (x *exchange) admit() *refusal {
 	if err != nil {
 		return holdRefusal(err)
 	}
-	x.admitted = &key
+	x.passed = e
 	x.assign(e)
-	if e.HasData && e.Retired.IsZero() { // or there is nothing that could lack the write
-		x.pin = l.marks.begin(x.subject.value)
-	}
 	return nil
 }
 
@@ -233,6 +249,7 @@ func (x *exchange) capability() string {
 
 // finish runs whatever way the request ended.
 func (p *Proxy) finish(x *exchange) {
+	x.delistAnswer()
 	x.endWrite()
 	x.free()
 	x.spend()
@@ -257,6 +274,8 @@ func (x *exchange) brokenBy() Reason {
 	switch {
 	case errors.Is(context.Cause(ctx), edge.ErrEndOfGrace):
 		return ReasonShutdown
+	case errors.Is(why, errMoved):
+		return ReasonMoved
 	case errors.Is(why, edge.ErrMalformed):
 		return ReasonMalformed
 	case errors.Is(why, errStalled):
@@ -319,6 +338,7 @@ func (x *exchange) goesOn() {
 	}
 	x.clock.stop()
 	x.follow()
+	x.enlistAnswer()
 	x.endWrite()
 	x.free()
 	x.spend()

@@ -174,6 +174,9 @@ func (x *exchange) broken() []string {
 func (d *decision) reasons(bucket int) []string {
 	b, e := d.route.binding, d.route.binding.effective
 	out := []string{fmt.Sprintf("capability %s claims it with %s as a %s", b.document.Name, d.route.Path, d.class)}
+	if d.upgrades {
+		out = append(out, "it asks for a connection of its own, on which it may write: `class: read` of the route, or `streams: keep`, says that it does not")
+	}
 	if d.subject.minted {
 		out = append(out, "the subject is new: it would get a cookie, and with it a place of its own")
 	} else {

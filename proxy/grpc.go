@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -97,6 +98,11 @@ func (b *callBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if b.messages.hear(p[:n]) > 1 {
 		b.exchange.goesOn()
+	}
+	if err != nil && !errors.Is(err, io.EOF) && errors.Is(context.Cause(b.answer.Request.Context()), errMoved) {
+		b.answer.Trailer = http.Header{"Grpc-Status": {strconv.Itoa(grpcAway)}, "Grpc-Message": {url.PathEscape(errMoved.Error())}}
+		b.exchange.failure, b.exchange.reason = errMoved.Error(), ReasonMoved
+		return n, io.EOF
 	}
 	if err != nil && !errors.Is(err, io.EOF) && b.exchange.overdue() {
 		b.answer.Trailer = http.Header{"Grpc-Status": {strconv.Itoa(grpcDeadline)}}

@@ -12,9 +12,10 @@ import (
 
 // HoldLimits bound what may wait while a capability has no owner.
 type HoldLimits struct {
-	Requests int           // waiting at once, per capability
+	Requests int           // waiting at once, per capability; so many again that ask for a stream
 	Bytes    int64         // sum of their announced bodies, which stay unread
 	Age      time.Duration // of one request
+	Grace    time.Duration // of a stream that is drained
 }
 
 var (
@@ -37,30 +38,40 @@ type hold struct {
 	limits HoldLimits
 
 	mu        sync.Mutex
-	effective capability.Effective // guarded by mu
-	known     bool                 // guarded by mu; effective was set
-	queue     list.List            // guarded by mu; of *heldWrite, oldest first
-	bytes     int64                // guarded by mu; announced by the queue
-	writes    int                  // guarded by mu; in flight
-	routes    map[writeKey]int     // guarded by mu; the same by route
-	changed   chan struct{}        // guarded by mu; closed at the next change, nil while nobody watches
+	effective capability.Effective     // guarded by mu
+	known     bool                     // guarded by mu; effective was set
+	queue     list.List                // guarded by mu; of *heldWrite, oldest first
+	bytes     int64                    // guarded by mu; announced by the queue
+	writes    int                      // guarded by mu; in flight
+	routes    map[writeKey]int         // guarded by mu; the same by route
+	rule      capability.Streams       // guarded by mu; what becomes of streams
+	streams   map[*openStream]struct{} // guarded by mu; those that are open
+	waiting   int                      // guarded by mu; of the queue, who asks for a stream
+	changed   chan struct{}            // guarded by mu; closed at the next change, nil while nobody watches
 }
 
 // heldWrite waits for admitted, which gets one state when the hold ends.
 type heldWrite struct {
 	key      writeKey
 	bytes    int64
+	stream   bool // it asks for a stream
 	admitted chan capability.Effective
 }
 
 func newHold(limits HoldLimits) *hold {
-	return &hold{limits: limits, routes: map[writeKey]int{}}
+	return &hold{limits: limits, routes: map[writeKey]int{}, streams: map[*openStream]struct{}{}}
 }
 
 // enter returns the state that the write is to be routed by, after waiting for
 // the phase to be Steady. The caller calls leave exactly once after a nil error.
 // On an error the write has touched nothing.
 func (h *hold) enter(ctx context.Context, key writeKey, announced int64) (capability.Effective, error) {
+	return h.pass(ctx, key, announced, false)
+}
+
+// pass is enter, also for what asks for a stream. Clients that were cut off all come back
+// at once: they must not take the places of writes.
+func (h *hold) pass(ctx context.Context, key writeKey, announced int64, stream bool) (capability.Effective, error) {
 	h.mu.Lock()
 	if h.effective.Phase != capability.Switching {
 		h.count(key)
@@ -69,13 +80,20 @@ func (h *hold) enter(ctx context.Context, key writeKey, announced int64) (capabi
 		return e, nil
 	}
 	announced = max(announced, 0)
-	if h.queue.Len() >= h.limits.Requests || h.bytes+announced > h.limits.Bytes {
+	alike := h.waiting
+	if !stream {
+		alike = h.queue.Len() - h.waiting
+	}
+	if alike >= h.limits.Requests || h.bytes+announced > h.limits.Bytes {
 		h.mu.Unlock()
 		return capability.Effective{}, errHoldFull
 	}
-	w := &heldWrite{key: key, bytes: announced, admitted: make(chan capability.Effective, 1)}
+	w := &heldWrite{key: key, bytes: announced, stream: stream, admitted: make(chan capability.Effective, 1)}
 	place := h.queue.PushBack(w)
 	h.bytes += announced
+	if stream {
+		h.waiting++
+	}
 	h.broadcast()
 	h.mu.Unlock()
 
@@ -106,8 +124,7 @@ func (h *hold) abandon(place *list.Element, why error) (capability.Effective, er
 		return e, nil
 	default:
 	}
-	h.queue.Remove(place)
-	h.bytes -= w.bytes
+	h.unqueue(place)
 	h.broadcast()
 	return capability.Effective{}, why
 }
@@ -121,24 +138,43 @@ func (h *hold) leave(key writeKey) {
 
 // set takes over a state, unless it is older than the one that is served, and
 // reports whether it did. When the phase becomes Steady the held writes are let
-// through, oldest first.
+// through, oldest first; when it becomes Switching, streams that have to go are told.
 func (h *hold) set(e capability.Effective) bool {
+	ending, rule, taken := h.take(e)
+	for _, s := range ending {
+		s.end(rule)
+	}
+	return taken
+}
+
+func (h *hold) take(e capability.Effective) (ending []*openStream, rule capability.Streams, taken bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.known && e.Revision <= h.effective.Revision {
-		return false
+		return nil, "", false
 	}
+	before := h.effective
 	h.effective, h.known = e, true
 	if e.Phase != capability.Switching {
 		for place := h.queue.Front(); place != nil; place = h.queue.Front() {
-			w := h.queue.Remove(place).(*heldWrite)
-			h.bytes -= w.bytes
+			w := h.unqueue(place)
 			h.count(w.key)
 			w.admitted <- e
 		}
 	}
+	ending = h.ending(before)
 	h.broadcast()
-	return true
+	return ending, h.rule, true
+}
+
+// unqueue is called with mu held.
+func (h *hold) unqueue(place *list.Element) *heldWrite {
+	w := h.queue.Remove(place).(*heldWrite)
+	h.bytes -= w.bytes
+	if w.stream {
+		h.waiting--
+	}
+	return w
 }
 
 // state returns the state that writes are admitted by.

@@ -34,6 +34,7 @@ func (p *Proxy) keep(d capability.Document, e capability.Effective) *lasting {
 	}
 	l.extracted.Use(d.Extracted)
 	l.budget.Use(d.Resilience.Budget)
+	l.hold.use(d.Resilience.Streams)
 	for _, side := range capability.Sides {
 		l.breakers[side].Use(d.Resilience.Breaker, d.Breakers.Of(side))
 		l.bulkheads[side].Use(d.Resilience.Concurrency)

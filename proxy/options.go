@@ -42,7 +42,7 @@ type Options struct {
 	// capability than this proxy serves. It may block until it has; nil: never.
 	Reload func(ctx context.Context, capability string) error
 
-	Hold     HoldLimits // zero fields: 1,000 requests, 64 MiB, 8 s
+	Hold     HoldLimits // zero fields: 1,000 requests, 64 MiB, 8 s, capability.StreamsGrace
 	Subjects int        // with unmet marks, per capability; 0: 100,000
 
 	Log *slog.Logger
@@ -64,6 +64,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Hold.Age <= 0 {
 		o.Hold.Age = capability.DefaultTimes().Age
+	}
+	if o.Hold.Grace <= 0 {
+		o.Hold.Grace = capability.StreamsGrace
 	}
 	if o.Subjects <= 0 {
 		o.Subjects = 100_000

@@ -43,6 +43,7 @@ func (x *exchange) carry(res *http.Response) error {
 	}
 	t := x.proxy.streams.Begin(x.capability())
 	defer t.End()
+	defer x.enlistTunnel(t)()
 	// A drain that is over does not know what is upgraded after it. The counted write's
 	// own context does not end, that of its request does.
 	ctx := x.request.Context()

@@ -366,7 +366,7 @@ func TestBrokenTunnelSaysWhy(t *testing.T) {
 	if said, _ := io.ReadAll(r); len(said) > 0 {
 		t.Errorf("the client of a connection that is its own was told %q", said)
 	}
-	if got := s.closed(); got["end"] != "broken" || got["failure"] == nil || got["reason"] != "weight" {
+	if got := s.closed(); got["end"] != "broken" || got["failure"] == nil || got["reason"] != "owner" {
 		t.Errorf("%v", got)
 	}
 }

@@ -25,7 +25,7 @@ func TestDocumentDefaults(t *testing.T) {
 		Extracted: capability.Upstream{Endpoints: []string{"http://127.0.0.1:9003"}},
 		Traffic:   capability.Traffic{Owner: capability.Legacy, Subject: capability.Subject{Kind: capability.SubjectMinted}, Salt: "orders"},
 		Resilience: capability.Resilience{
-			Timeout: 5 * time.Second, Retries: 1, Fallback: true,
+			Timeout: 5 * time.Second, Retries: 1, Fallback: true, Streams: capability.StreamsDrain,
 			Breaker: capability.Breaker{Ratio: 0.5, Requests: 10, Window: 10 * time.Second, OpenFor: 5 * time.Second, Trials: 3},
 		},
 	}
@@ -129,6 +129,7 @@ data:
 				Slow: 2 * time.Second, SlowRatio: 0.25},
 			Concurrency: capability.Concurrency{Requests: 200, Queue: 50, Wait: 200 * time.Millisecond},
 			Budget:      capability.Budget{Share: 1000, Least: 1},
+			Streams:     capability.StreamsKeep,
 		},
 		Breakers: capability.BreakerModes{Legacy: capability.BreakerObserve, Extracted: capability.BreakerForced},
 		Rollout:  capability.Rollout{Steps: []capability.Weight{100, 10_000}, Every: time.Minute},
@@ -203,7 +204,7 @@ func TestDocumentProblems(t *testing.T) {
 		{"negative", smallest + "resilience: {timeout: -5s}\n", `4: resilience.timeout = "-5s": is not a duration above zero`},
 		{"retries", smallest + "resilience: {retries: -1}\n", `4: resilience.retries = "-1": is out of range; write a whole number from 0 to 10`},
 		{"NaN", smallest + "resilience: {breaker: {ratio: .nan}}\n", `4: resilience.breaker.ratio = ".nan": is out of range`},
-		{"streams", smallest + "resilience: {streams: drain}\n", `4: resilience.streams = "drain": is not there yet`},
+		{"streams", smallest + "resilience: {streams: cut}\n", `4: resilience.streams = "cut": is none of drain, keep, close`},
 		{"guards", smallest + "rollout: {steps: [1%], every: 1s, guards: {}}\n", `4: rollout.guards: is not there yet`},
 		{"steps fall", smallest + "rollout: {steps: [5%, 5%], every: 1s}\n", `4: rollout.steps[1] = "5%": is not above the step before it`},
 		{"anchor", smallest + "traffic: &a {weight: 1%}\n", `4: traffic: anchors and aliases are not read here`},

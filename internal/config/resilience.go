@@ -11,7 +11,7 @@ import (
 // those the field's own comment states.
 func defaultResilience() capability.Resilience {
 	return capability.Resilience{
-		Timeout: 5 * time.Second, Retries: 1, Fallback: true,
+		Timeout: 5 * time.Second, Retries: 1, Fallback: true, Streams: capability.StreamsDrain,
 		Breaker: capability.Breaker{Ratio: 0.5, Requests: 10, Window: 10 * time.Second, OpenFor: 5 * time.Second, Trials: 3},
 	}
 }
@@ -21,10 +21,8 @@ var resilienceKeys = slices.Concat(
 		{"timeout", "", func(v value, r *capability.Resilience) { keep(v, &r.Timeout, value.duration) }},
 		{"retries", "", func(v value, r *capability.Resilience) { keep(v, &r.Retries, value.retries) }},
 		{"fallback", "", func(v value, r *capability.Resilience) { keep(v, &r.Fallback, value.fallback) }},
-		{"streams", "", func(v value, _ *capability.Resilience) {
-			if word, ok := v.oneOf("keep", "drain", "close"); ok && word != "keep" {
-				v.problem("is not there yet: open streams are kept", "write keep, or take it out")
-			}
+		{"streams", "", func(v value, r *capability.Resilience) {
+			keep(v, &r.Streams, words(capability.StreamsDrain, capability.StreamsKeep, capability.StreamsClose))
 		}},
 	},
 	within("breaker", breakerKeys, func(r *capability.Resilience) *capability.Breaker { return &r.Breaker }),

@@ -30,6 +30,15 @@ const defaultLinger = 30 * time.Second
 // what they are told, where they are sending.
 const partWithin = time.Second
 
+// parting is how a tunnel is ended from this side.
+type parting struct {
+	within time.Duration // for both sides of a WebSocket that was told; 0: nobody is told
+	waits  bool          // so long for any other protocol as well
+}
+
+// atTheEnd is that of a drain, whose patience is over.
+var atTheEnd = parting{within: partWithin}
+
 // End says what ended a tunnel.
 type End string
 
@@ -39,7 +48,7 @@ const (
 	Broken   End = "broken"  // a connection failed
 	Idle     End = "idle"    // nothing moved for Options.Idle
 	Lingered End = "linger"  // one half had ended and the other was silent for Options.Linger
-	Drained  End = "drained" // by Set.Drain
+	Drained  End = "drained" // from this side, by Set.Drain, Cut, Part or Close
 )
 
 // Result is what became of a tunnel.
@@ -67,12 +76,12 @@ func (t *Tunnel) Carry(client net.Conn, early *bufio.Reader, upstream io.ReadWri
 		c.up, c.down = &way{dst: upstream, frames: frames{masked: true}}, &way{dst: client}
 	}
 	var wg, parting sync.WaitGroup
-	if !t.enter(c) {
-		if !o.WebSocket {
+	if how, ends := t.enter(c); ends {
+		if how.within == 0 || !o.WebSocket && !how.waits {
 			c.stop(Drained)
 			return c.result()
 		}
-		parting.Go(c.part)
+		parting.Go(func() { c.part(how) })
 	}
 	c.watch()
 	wg.Go(func() { c.copy(client, upstream, &c.fromUpstream, c.down) })
@@ -239,13 +248,13 @@ func (c *carriage) fail(err error) {
 
 // part ends the tunnel from this side, a WebSocket by telling both of its sides. It
 // returns when the connections are closed, unless it was called before.
-func (c *carriage) part() {
+func (c *carriage) part(how parting) {
 	c.mu.Lock()
 	if c.parts {
 		c.mu.Unlock()
 		return
 	}
-	tell := c.up != nil && c.end == ""
+	tell := c.up != nil && c.end == "" && how.within > 0
 	c.parts = true
 	c.mu.Unlock()
 	if tell {
@@ -255,7 +264,9 @@ func (c *carriage) part() {
 		told.Go(c.up.part)
 		told.Go(c.down.part)
 		defer told.Wait() // behind stop, which ends a write that hangs
-		patience := time.NewTimer(partWithin)
+	}
+	if tell || how.waits {
+		patience := time.NewTimer(how.within)
 		defer patience.Stop()
 		select {
 		case <-c.over:

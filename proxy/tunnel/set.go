@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Set is the tunnels that are open. The zero value is empty and ready; it is safe
@@ -20,6 +21,7 @@ type Tunnel struct {
 	set   *Set
 	label string
 	cut   bool      // guarded by set.mu; it has to end
+	how   parting   // guarded by set.mu; of cut
 	flow  *carriage // guarded by set.mu; nil before Carry
 }
 
@@ -29,7 +31,7 @@ type Tunnel struct {
 func (s *Set) Begin(label string) *Tunnel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := &Tunnel{set: s, label: label, cut: s.closing > 0}
+	t := &Tunnel{set: s, label: label, cut: s.closing > 0, how: atTheEnd}
 	if s.open == nil {
 		s.open = map[*Tunnel]struct{}{}
 	}
@@ -52,13 +54,24 @@ func (t *Tunnel) End() {
 // Cut ends the tunnel as a drain does whose patience is over: now, or as soon as
 // Carry is called. It returns when both connections are closed, at the latest a second
 // later, unless it was called before; Carry returns by itself.
-func (t *Tunnel) Cut() {
+func (t *Tunnel) Cut() { t.part(atTheEnd) }
+
+// Part ends the tunnel with a grace: the two sides of a WebSocket are told now and have so
+// long to go; any other protocol is left alone for that time. Else it is like Cut.
+func (t *Tunnel) Part(grace time.Duration) { t.part(parting{within: grace, waits: true}) }
+
+// Close ends the tunnel as it stands, and tells nobody. Else it is like Cut.
+func (t *Tunnel) Close() { t.part(parting{}) }
+
+func (t *Tunnel) part(how parting) {
 	t.set.mu.Lock()
-	t.cut = true
+	if !t.cut {
+		t.cut, t.how = true, how
+	}
 	flow := t.flow
 	t.set.mu.Unlock()
 	if flow != nil {
-		flow.part()
+		flow.part(how)
 	}
 }
 
@@ -90,7 +103,7 @@ func (s *Set) Drain(ctx context.Context) (closed int) {
 		if t.cut {
 			continue
 		}
-		t.cut = true
+		t.cut, t.how = true, atTheEnd
 		closed++
 		if t.flow != nil {
 			flows = append(flows, t.flow)
@@ -99,7 +112,7 @@ func (s *Set) Drain(ctx context.Context) (closed int) {
 	s.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, flow := range flows {
-		wg.Go(flow.part) // TLS says goodbye, which may take a while each
+		wg.Go(func() { flow.part(atTheEnd) }) // TLS says goodbye, which may take a while each
 	}
 	wg.Wait()
 	<-empty
@@ -123,10 +136,10 @@ func (s *Set) whenEmpty() <-chan struct{} {
 	return s.empty
 }
 
-// enter lets the set stop a flow, unless it has to end already.
-func (t *Tunnel) enter(flow *carriage) bool {
+// enter lets the set stop a flow. It reports whether that has to end already, and how.
+func (t *Tunnel) enter(flow *carriage) (how parting, ends bool) {
 	t.set.mu.Lock()
 	defer t.set.mu.Unlock()
 	t.flow = flow
-	return !t.cut
+	return t.how, t.cut
 }
