@@ -18,11 +18,16 @@ func (c *cli) cutover() *cobra.Command {
 the extracted database has everything, seals the one and opens the other, and
 releases the writes to the new owner. Clients see a slow write, not an error.
 
+WebSockets, event streams and streams of gRPC at the old owner are told and closed
+within 500 ms (resilience.streams of the document: drain, the default), closed at once
+(close), or stay where they are (keep: only for those that never write).
+
 Any failure before the commit point (seal) takes everything back. The way back
 afterwards is: strangler rollback CAPABILITY.
 
 --rehearse does everything up to the commit point under the real traffic and takes
-it back: it shows how long writes will wait, and changes no owner. Whoever writes
+it back: it shows how long writes will wait, and changes no owner. Streams end as in the
+switch. Whoever writes
 past the proxy (cron jobs, psql) is refused by the database meanwhile, as in the
 switch itself, and counted: a switch refuses while the last rehearsal saw any. Foreign keys that cross the border stay.`)
 }
@@ -31,7 +36,7 @@ func (c *cli) rollback() *cobra.Command {
 	return c.switching(capability.Legacy, "rollback CAPABILITY", "Give a capability's writes and reads back to the monolith",
 		`The same plan as cutover with the sides swapped: nothing that was written to the
 extracted service is lost, because the reverse stream has brought it to the
-monolith's tables all along.`)
+monolith's tables all along. Streams end as in a cutover.`)
 }
 
 func (c *cli) switching(to capability.Side, use, short, long string) *cobra.Command {

@@ -349,3 +349,62 @@ func readFrameOf(r *bytes.Reader, most int) (frame, bool, error) {
 	}
 	return readFrame(r)
 }
+
+// A tunnel that is parted has its grace: what cannot be told goes on in it, and is closed
+// with its end. One that is closed is told nothing.
+func TestPartAndClose(t *testing.T) {
+	t.Parallel()
+	var s Set
+	client, nearClient := pair(t)
+	upstream, nearUpstream := pair(t)
+	plain := &carried{client: client, upstream: upstream, tunnel: s.Begin(""), result: make(chan Result, 1)}
+	plain.tunnel.Part(time.Hour)
+	go func() {
+		defer plain.tunnel.End()
+		plain.result <- plain.tunnel.Carry(nearClient, nil, nearUpstream, Options{})
+	}()
+	write(t, plain.client, "x")
+	want(t, plain.upstream, "x")
+	plain.tunnel.Close() // it is being parted already: nothing changes
+	write(t, plain.client, "y")
+	want(t, plain.upstream, "y")
+	plain.client.CloseWrite()
+	plain.upstream.CloseWrite()
+	if r := plain.ended(t); r.End != Drained || r.FromClient != 2 {
+		t.Errorf("%+v", r)
+	}
+
+	const grace = 50 * time.Millisecond
+	for _, o := range []Options{{}, {WebSocket: true}} {
+		stays := carry(t, &s, o)
+		began := time.Now()
+		stays.tunnel.Part(grace)
+		if r := stays.ended(t); r.End != Drained || time.Since(began) < grace {
+			t.Errorf("%+v: %+v after %v", o, r, time.Since(began))
+		}
+		said, _ := io.ReadAll(stays.client)
+		if told := len(said) > 0; told != o.WebSocket {
+			t.Errorf("%+v: the client heard %q", o, said)
+		}
+	}
+
+	socket := carry(t, &s, Options{WebSocket: true})
+	socket.tunnel.Close()
+	if r := socket.ended(t); r.End != Drained {
+		t.Errorf("%+v", r)
+	}
+	if said, _ := io.ReadAll(socket.client); len(said) > 0 {
+		t.Errorf("the client heard %q", said)
+	}
+
+	for _, end := range []func(*Tunnel){(*Tunnel).Close, func(t *Tunnel) { t.Part(grace) }} {
+		early := s.Begin("")
+		end(early)
+		_, nearClient := pair(t)
+		_, nearUpstream := pair(t)
+		if r := early.Carry(nearClient, nil, nearUpstream, Options{}); r.End != Drained {
+			t.Errorf("before it was carried: %+v", r)
+		}
+		early.End()
+	}
+}

@@ -65,12 +65,12 @@ func (t *Tunnel) Close() { t.part(parting{}) }
 
 func (t *Tunnel) part(how parting) {
 	t.set.mu.Lock()
-	if !t.cut {
+	before, flow := t.cut, t.flow
+	if !before {
 		t.cut, t.how = true, how
 	}
-	flow := t.flow
 	t.set.mu.Unlock()
-	if flow != nil {
+	if flow != nil && !before {
 		flow.part(how)
 	}
 }
