@@ -23,7 +23,7 @@ race: ## run every test under the race detector
 random: ## move random tables under random writes, and kill the mover at random: FOR=5m, or SEED=… once more
 	STRANGLER_RANDOM=$(or $(FOR),$(if $(SEED),0s,5m)) STRANGLER_RANDOM_SEED=$(SEED) go test $(RACE) -count=1 -timeout 0 -v -run TestARandomWorkload ./internal/postgres
 
-model: ## go through everything that can happen in a switch, at wide bounds; half an hour, and five gigabytes
+model: ## go through everything that can happen in a switch, at wide bounds; half an hour, and six gigabytes
 	STRANGLER_MODEL=large go test -count=1 -timeout 0 -v -run TestThePromisesAreKept ./controller/model
 
 lint: ## run the linter, which is built on first use, over every module
