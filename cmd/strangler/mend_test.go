@@ -61,7 +61,11 @@ func TestHalfASwitchIsMended(t *testing.T) {
 	if e := s.Data.Gates[capability.Extracted]; e.State != capability.Open || e.Epoch != 5 || s.Effective.Phase != capability.Steady {
 		t.Errorf("gate %+v, state %+v", e, s.Effective)
 	}
-	h.sql(capability.Extracted, `INSERT INTO orders (id, note) VALUES (100000, 'new side')`)
+	// The document asks for legacy, and may get it by itself before anybody has written.
+	if _, err := h.pools[capability.Extracted].Exec(t.Context(), `INSERT INTO orders (id, note) VALUES (100000, 'new side')`); err != nil && !strings.Contains(err.Error(), `capability "mended"`) {
+		t.Error(err)
+	}
+	h.eventually("no switch runs", func(s capability.Status) bool { return s.Effective.Phase == capability.Steady && s.Effective.Attempt != nil })
 	h.types("rollback", "mended")
 	h.sql(capability.Legacy, `INSERT INTO orders (note) VALUES ('old side')`)
 	h.same(`SELECT row(id, note)::text FROM public.orders WHERE note <> 'old side'`, `SELECT row(id, note)::text FROM public.orders WHERE note <> 'old side'`)
