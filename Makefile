@@ -14,7 +14,7 @@ build: ## build every program into bin/
 	go build -o bin/ $(PROGRAMS)
 
 test: ## run every test; starts its own PostgreSQL and Consul, and builds each module on its own
-	go test $(RACE) -timeout 45m $(PACKAGES)
+	go test $(RACE) -timeout 75m $(PACKAGES)
 	@for module in $(MODULES); do (cd $$module && GOWORK=off go build ./...) || exit 1; done
 
 race: ## run every test under the race detector
