@@ -124,7 +124,20 @@ func (a *Agent) Restart(ctx context.Context) error {
 	if err := a.Stop(); err != nil {
 		return err
 	}
-	return a.start(ctx)
+	// Its ports are promised to nobody meanwhile: whoever has got one may let go of it soon.
+	retry := time.NewTicker(500 * time.Millisecond)
+	defer retry.Stop()
+	for try := 1; ; try++ {
+		err := a.start(ctx)
+		if !errors.Is(err, errDied) || try == 20 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-retry.C:
+		}
+	}
 }
 
 // Close stops the agent and removes its data.
