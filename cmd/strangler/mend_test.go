@@ -65,7 +65,9 @@ func TestHalfASwitchIsMended(t *testing.T) {
 	if _, err := h.pools[capability.Extracted].Exec(t.Context(), `INSERT INTO orders (id, note) VALUES (100000, 'new side')`); err != nil && !strings.Contains(err.Error(), `capability "mended"`) {
 		t.Error(err)
 	}
-	h.eventually("no switch runs", func(s capability.Status) bool { return s.Effective.Phase == capability.Steady && s.Effective.Attempt != nil })
+	h.eventually("no switch runs", func(s capability.Status) bool {
+		return s.Effective.Phase == capability.Steady && s.Effective.Attempt != nil
+	})
 	h.types("rollback", "mended")
 	h.sql(capability.Legacy, `INSERT INTO orders (note) VALUES ('old side')`)
 	h.same(`SELECT row(id, note)::text FROM public.orders WHERE note <> 'old side'`, `SELECT row(id, note)::text FROM public.orders WHERE note <> 'old side'`)
