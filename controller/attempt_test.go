@@ -163,3 +163,31 @@ func TestDataSectionGoneUnderAMove(t *testing.T) {
 		t.Errorf("%+v, revision %d before", s, revision)
 	}
 }
+
+// away is a database that does not answer.
+type away struct{}
+
+func (away) Refused(ctx context.Context, _ capability.Side) (int64, error) {
+	<-ctx.Done()
+	return 0, context.Cause(ctx)
+}
+
+// A status is asked for when something is away: it does not wait for that.
+func TestAStatusWaitsForNoDatabase(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		r := w.reconciler(t)
+		if err := w.look(t, r); err != nil {
+			t.Fatal(err)
+		}
+		r.working().data.Refusals = away{}
+		asked := time.Now()
+		if s := r.Status(t.Context(), nil); s.Effective.Owner != capability.Legacy || s.Data.Refused[capability.Legacy] != 0 {
+			t.Errorf("%+v", s)
+		}
+		if took := time.Since(asked); took > refusedIn {
+			t.Errorf("a status took %s", took)
+		}
+	})
+}

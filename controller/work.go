@@ -287,11 +287,17 @@ func mapping(d *capability.Data) string {
 	return text
 }
 
+// refusedIn is how long a status waits for both databases to tell what they have
+// refused. One that is away must not keep it: that is when it is asked for.
+const refusedIn = 250 * time.Millisecond
+
 // refused is how much each gate has refused, as far as that can be told now.
 func (w *work) refused(ctx context.Context) map[capability.Side]int64 {
 	if w.data.Refusals == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, refusedIn)
+	defer cancel()
 	counts := map[capability.Side]int64{}
 	for _, side := range capability.Sides {
 		if n, err := w.data.Refusals.Refused(ctx, side); err == nil && n > 0 {

@@ -52,9 +52,8 @@ type crew struct {
 	cautious   int         // groups to come that go alone
 	failed     atomic.Bool // a group has failed before its turn since somebody looked
 
-	mu        sync.Mutex
-	sessions  []Session // all but the lead, to be closed
-	dismissed bool
+	mu       sync.Mutex
+	sessions []Session // guarded by mu; all but the lead, to be closed
 }
 
 // flight is one group under way.
@@ -157,7 +156,6 @@ func (c *crew) independent(ctx context.Context, f *flight) error {
 	if !c.busy() {
 		return nil
 	}
-	f.writes(c.exclusions)
 	for i := len(c.flights) - 1; i >= 0; i-- {
 		if other := c.flights[i]; f.meets(other, c.exclusions) {
 			return other.wait(ctx) // those before it are over by then
@@ -237,12 +235,8 @@ func (c *crew) hire(ctx context.Context, n int) {
 		return
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dismissed {
-		_ = s.Close() // nothing was written
-		return
-	}
 	c.sessions = append(c.sessions, s)
+	c.mu.Unlock()
 	c.free <- s
 }
 
@@ -307,9 +301,6 @@ func (c *crew) ahead(ctx context.Context, f *flight, session Session) error {
 
 // dismiss closes every session but the lead, when all that was spawned has ended.
 func (c *crew) dismiss() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dismissed = true
 	for _, s := range c.sessions {
 		_ = s.Close() // what it has committed is committed
 	}

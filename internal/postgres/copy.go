@@ -66,7 +66,8 @@ func (d *Database) ReadChunk(ctx context.Context, w io.Writer, snapshot string, 
 	return tag.RowsAffected(), nil
 }
 
-// openChunk begins the transaction of a chunk. The lock comes before the look at the file, which may not change from then on.
+// openChunk begins the transaction of a chunk. The lock comes before the look at the
+// file, which may not change from then on.
 func openChunk(ctx context.Context, session *pgconn.PgConn, snapshot string, from migrate.Relation, chunk migrate.Chunk) error {
 	if _, err := session.Exec(ctx, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT `+quote.Literal(snapshot)).ReadAll(); err != nil {
 		if slices.Contains(snapshotGone, sqlstate.Of(err)) {

@@ -66,30 +66,14 @@ func NewWriters(ctx context.Context, conn *pgx.Conn, mappings []migrate.Mapping)
 		if err != nil {
 			return nil, err
 		}
-		ordered, err := excludes(ctx, conn, m.To)
+		exclusion, ordered, err := exclusions(ctx, conn, m)
 		if err != nil {
 			return nil, err
 		}
 		writers[i] = newWriter(m, equals, ordered)
-		if writers[i].exclusion, err = exclusion(ctx, conn, m); err != nil {
-			return nil, err
-		}
+		writers[i].exclusion = exclusion
 	}
 	return writers, nil
-}
-
-// excludes says whether an index of the table or of one of its partitions, other
-// than the key's, keeps rows from being there together.
-func excludes(ctx context.Context, conn *pgx.Conn, table migrate.Table) (bool, error) {
-	var found bool
-	err := conn.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
-			WHERE (i.indisunique OR i.indisexclusion) AND CASE WHEN $2::text = '' THEN NOT i.indisprimary ELSE x.relname <> $2::text END
-			  AND (i.indrelid = $1::text::regclass OR i.indrelid IN (SELECT relid FROM pg_partition_tree($1::text::regclass))))`, quote.Relation(table.Relation), table.KeyIndex).Scan(&found)
-	if err != nil {
-		return false, fmt.Errorf("read indexes of %s: %w", table.Relation, err)
-	}
-	return found, nil
 }
 
 // ForeignEquals finds the key columns whose equality is not PostgreSQL's own,
