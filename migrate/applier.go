@@ -87,7 +87,7 @@ func newApplier(s *Stream, lead Session, open func(ctx context.Context, n int) (
 	a := &applier{standing: s.standing, changed: s.changed, fetcher: s.Fetcher,
 		shapes: newShapes(s.From, s.Mappings), joints: newJoints(s.From, s.Mappings), stored: lead.Progress().Position,
 		echo: OriginName(s.Capability, s.From.Other())}
-	a.crew = newCrew(lead, open, spawn, a.landed)
+	a.crew = newCrew(lead, open, spawn, a.landed, func() bool { return s.standing.lag() >= behindFor })
 	return a
 }
 

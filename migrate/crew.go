@@ -26,6 +26,11 @@ import (
 // Sessions is how many sessions a stream that is behind may apply with.
 const Sessions = 4
 
+// behindFor is how old the oldest change may be that is not applied before further
+// sessions are opened. They cost a server most in the moment in which they are opened,
+// and the moment behind a switch is a bad one.
+const behindFor = time.Second
+
 // turnPatience is how long a written group keeps its rows locked for its turn.
 const turnPatience = time.Second
 
@@ -43,6 +48,7 @@ type crew struct {
 	// spawn runs a part of the crew's work, whose failure is the stream's.
 	spawn  func(func() error)
 	landed func(g group, err error) // in the order of the groups where there was no error
+	behind func() bool              // whether the stream is so far behind that more sessions pay
 
 	lead       Session
 	exclusions []Exclusion
@@ -65,8 +71,8 @@ type flight struct {
 	err   error               // why it is not committed, or one before it; read when over
 }
 
-func newCrew(lead Session, open func(ctx context.Context, n int) (Session, error), spawn func(func() error), landed func(group, error)) *crew {
-	c := &crew{open: open, spawn: spawn, landed: landed, lead: lead, exclusions: lead.Exclusions(), free: make(chan Session, Sessions), vacant: make(chan int, Sessions)}
+func newCrew(lead Session, open func(ctx context.Context, n int) (Session, error), spawn func(func() error), landed func(group, error), behind func() bool) *crew {
+	c := &crew{open: open, spawn: spawn, landed: landed, behind: behind, lead: lead, exclusions: lead.Exclusions(), free: make(chan Session, Sessions), vacant: make(chan int, Sessions)}
 	c.free <- lead
 	for n := 1; n < Sessions; n++ {
 		c.vacant <- n
@@ -167,7 +173,7 @@ func (c *crew) independent(ctx context.Context, f *flight) error {
 // ready says whether a group could be sent on its way beside those that are: a session is
 // free, or may be opened, and no row is met.
 func (c *crew) ready(g group) bool {
-	if c.cautious > 0 || len(c.free) == 0 && len(c.vacant) == 0 {
+	if c.cautious > 0 || len(c.free) == 0 && (len(c.vacant) == 0 || !c.behind()) {
 		return false
 	}
 	f := &flight{group: g}
@@ -209,10 +215,12 @@ func (c *crew) session(ctx context.Context) (Session, error) {
 		return s, nil
 	default:
 	}
-	select {
-	case n := <-c.vacant:
-		c.spawn(func() error { c.hire(ctx, n); return nil })
-	default:
+	if c.behind() {
+		select {
+		case n := <-c.vacant:
+			c.spawn(func() error { c.hire(ctx, n); return nil })
+		default:
+		}
 	}
 	select {
 	case <-ctx.Done():

@@ -28,6 +28,7 @@ type stagecrew struct {
 	slow   map[string]chan struct{} // by key: until it is closed, its group is being written
 	wrong  map[string]error         // by key: what Apply says to it
 	broken map[string]error         // by key: what Commit says
+	close  bool                     // the stream is close behind its source
 }
 
 // extra is one session of it.
@@ -42,7 +43,7 @@ func newStagecrew(t *testing.T) (*stagecrew, context.Context) {
 	var ctx context.Context
 	s.group, ctx = errgroup.WithContext(t.Context())
 	open := func(context.Context, int) (Session, error) { return &extra{crew: s}, nil }
-	s.crew = newCrew(&extra{crew: s}, open, s.group.Go, func(g group, err error) { s.say("landed %s %v", firsts(g.pending), err) })
+	s.crew = newCrew(&extra{crew: s}, open, s.group.Go, func(g group, err error) { s.say("landed %s %v", firsts(g.pending), err) }, func() bool { return !s.close })
 	return s, ctx
 }
 
@@ -247,6 +248,39 @@ func TestAWrittenGroupLetsGoOfItsRows(t *testing.T) {
 		s.told("undo")
 		close(s.slow["a"])
 		s.told("commit a", "landed a <nil>", "commit b", "landed b <nil>")
+	})
+}
+
+// TestAStreamThatIsCloseOpensNoSession: those that it has are used.
+func TestAStreamThatIsCloseOpensNoSession(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, ctx := newStagecrew(t)
+		s.slow["a"], s.slow["d"] = make(chan struct{}), make(chan struct{})
+		s.close = true
+		s.send(ctx, "a")
+		if s.ready(groupOf("b")) {
+			t.Error("a second session is to be opened")
+		}
+		go s.send(ctx, "b")
+		s.told()
+		close(s.slow["a"])
+		s.told("commit a", "landed a <nil>", "commit b", "landed b <nil>")
+		s.close = false
+		s.slow["c"] = make(chan struct{})
+		s.send(ctx, "c")
+		s.send(ctx, "e")
+		s.told("apply e")
+		close(s.slow["c"])
+		s.told("commit c", "landed c <nil>", "commit ", "landed e <nil>")
+		s.close = true
+		s.send(ctx, "d")
+		s.send(ctx, "f")
+		s.told("apply f")
+		close(s.slow["d"])
+		if err := s.group.Wait(); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

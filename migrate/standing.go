@@ -160,6 +160,13 @@ func (s *standing) late(begin Begin, r Received, at time.Time) {
 	s.behind.note(begin.Commit, r.Sent.Sub(begin.Time), at)
 }
 
+// lag is the age of the oldest transaction that is received and not yet applied.
+func (s *standing) lag() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.behind.lag(time.Now())
+}
+
 func (s *standing) positions() (applied, persisted capability.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -128,6 +128,7 @@ func TestAStreamThatIsBehindHoldsNobodyUp(t *testing.T) {
 	f.exec(capability.Extracted, seats)
 	f.prepare(capability.Legacy)
 	f.exec(capability.Legacy, fmt.Sprintf(`DO $$ BEGIN FOR i IN 1..%d LOOP UPDATE seats SET n = 1 WHERE id = i; COMMIT; END LOOP; END $$`, rows))
+	f.exec(capability.Legacy, `SELECT pg_sleep(1.1)`) // so that the stream is behind, which is a matter of age
 	d := f.databases[capability.Extracted]
 	application, err := d.connect(t.Context(), map[string]string{"lock_timeout": "30s", "application_name": "application"})
 	f.must(err)
