@@ -118,6 +118,13 @@ type Conflict struct {
 	Rows   []Row   `json:"rows"`             // as they are now, of the source first
 }
 
+// Difference is a row that a verification has found to differ, with its values. It is
+// given to those who ask for them only.
+type Difference struct {
+	Mismatch
+	Rows []Row `json:"rows"` // as they are now, of the owner first
+}
+
 // Row is what a side has under a key.
 type Row struct {
 	Side   Side    `json:"side"`

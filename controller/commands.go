@@ -208,6 +208,16 @@ func (r *Reconciler) Conflict(ctx context.Context) (capability.Conflict, bool, e
 	return work.data.Conflicts.Conflict(ctx)
 }
 
+// Differences are the rows that the last comparison has told of, with their values as
+// they are now.
+func (r *Reconciler) Differences(ctx context.Context) ([]capability.Difference, error) {
+	work := r.working()
+	if work == nil || work.data.Conflicts == nil {
+		return nil, nil
+	}
+	return work.data.Conflicts.Differences(ctx)
+}
+
 // compared writes down what came of a comparison.
 func (r *Reconciler) compared(ctx context.Context, action, actor string, result capability.VerifyStatus, err error) error {
 	outcome := fmt.Sprintf("%d rows, %d mismatches", result.Rows, result.Count)

@@ -83,10 +83,12 @@ type Repairs interface {
 	Recover(ctx context.Context) error
 }
 
-// Conflicts shows what a stream has ended at.
+// Conflicts shows rows: those that a stream has ended at, and those that differed.
 type Conflicts interface {
 	// Conflict is the change with both rows as they are now; false: there is none.
 	Conflict(ctx context.Context) (capability.Conflict, bool, error)
+	// Differences are the rows that the last comparison has told of, as they are now.
+	Differences(ctx context.Context) ([]capability.Difference, error)
 }
 
 // Border is the foreign keys that cross the capability's border, in legacy.

@@ -77,7 +77,7 @@ func (v *verification) waits(reason string) (goesOn func()) {
 
 // verdict is what has become of doubts.
 type verdict struct {
-	differ []capability.Mismatch
+	differ []unequal
 	hot    [][]string // keys of rows that never keep still
 }
 
@@ -173,7 +173,7 @@ func (v *verification) decide(ctx context.Context, d *direction, c comparison, d
 			case equal(before[i], target[i]):
 				continue
 			case same && (after[i].Settled || one.versions == versions && !one.since.IsZero() && now.Sub(one.since) >= suspicion):
-				found.differ = append(found.differ, mismatch(c.mapping, d.from, c.names, one.key, before[i], target[i]))
+				found.differ = append(found.differ, unequal{mismatch(c.mapping, d.from, c.names, one.key, before[i], target[i]), c.mapping, one.key})
 				continue
 			case now.Sub(one.first) >= restless*suspicion:
 				found.hot = append(found.hot, one.key)

@@ -30,7 +30,18 @@ func (m *Mover) Conflict(ctx context.Context) (capability.Conflict, bool, error)
 	}
 	r := e.Row
 	from := r.Mapping.Side
-	found := capability.Conflict{From: from, Table: e.Table.String(), Change: r.verb(), Detail: e.Detail, Said: r.Said, Values: r.named()}
+	rows, err := m.both(ctx, *r)
+	if err != nil {
+		return capability.Conflict{}, false, fmt.Errorf("read the row of a conflict: %w", err)
+	}
+	found := capability.Conflict{From: from, Table: e.Table.String(), Change: r.verb(), Detail: e.Detail, Said: r.Said, Values: r.named(), Rows: rows}
+	return found, true, nil
+}
+
+// both reads the row of a change, as both sides have it now, of the source first.
+func (m *Mover) both(ctx context.Context, r Refused) ([]capability.Row, error) {
+	from := r.Mapping.Side
+	var rows []capability.Row
 	was, becomes := r.Key, r.becomes()
 	for _, side := range []capability.Side{from, from.Other()} {
 		for _, at := range r.places(side) {
@@ -40,13 +51,42 @@ func (m *Mover) Conflict(ctx context.Context) (capability.Conflict, bool, error)
 				}
 				row, err := m.shown(ctx, side, at, key)
 				if err != nil {
-					return found, false, fmt.Errorf("read the row of a conflict: %w", err)
+					return nil, err
 				}
-				found.Rows = append(found.Rows, row)
+				rows = append(rows, row)
 			}
 		}
 	}
-	return found, true, nil
+	return rows, nil
+}
+
+// unequal is a row that a comparison has found to differ, with what it takes to read
+// it again. Its key may be secret.
+type unequal struct {
+	told    capability.Mismatch
+	mapping Mapping
+	key     []string // as the mapping's FromKey
+}
+
+// Differences are the rows that the last comparison has told of, with their values as
+// both sides have them now: a repair may have been at them, or a writer.
+func (m *Mover) Differences(ctx context.Context) ([]capability.Difference, error) {
+	m.mu.Lock()
+	rows := m.unequal
+	m.mu.Unlock()
+	found := make([]capability.Difference, len(rows))
+	for i, row := range rows {
+		key := make([][]byte, len(row.key))
+		for at, v := range row.key {
+			key[at] = []byte(v)
+		}
+		both, err := m.both(ctx, Refused{Mapping: row.mapping, Key: key})
+		if err != nil {
+			return nil, fmt.Errorf("read a row that differed: %w", err)
+		}
+		found[i] = capability.Difference{Mismatch: row.told, Rows: both}
+	}
+	return found, nil
 }
 
 // clashed keeps the conflict that an error is, if it is one, for whoever asks for its

@@ -53,7 +53,7 @@ func newComparison(m Mapping, source capability.Side, extra []ColumnPair) compar
 // as 1.0 and 1.00, differs. row is called for every row, before it is reported;
 // where it returns false that row is the last, and its key is returned: everything
 // up to it is compared, and nothing behind it.
-func (c comparison) merge(source, target io.Reader, row func() bool, report func(capability.Mismatch)) (last []string, err error) {
+func (c comparison) merge(source, target io.Reader, row func() bool, report func(unequal)) (last []string, err error) {
 	here, there := newLines(source), newLines(target)
 	here.next()
 	there.next()
@@ -105,7 +105,7 @@ func (c comparison) order(here, there *rowLines) (int, error) {
 }
 
 // differ decides what two unequal heads mean, and goes on with the lesser one.
-func (c comparison) differ(here, there *rowLines, order int, report func(capability.Mismatch)) error {
+func (c comparison) differ(here, there *rowLines, order int, report func(unequal)) error {
 	var left, right []byte // nil: there is no such row on that side
 	head := here.line
 	if order <= 0 {
@@ -129,7 +129,7 @@ func (c comparison) differ(here, there *rowLines, order int, report func(capabil
 		default:
 			found.Detail = differs(c.columns(left, right))
 		}
-		report(found)
+		report(unequal{found, c.mapping, key})
 	}
 	err := c.mend(left, right)
 	if left != nil {

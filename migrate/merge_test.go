@@ -45,7 +45,7 @@ func TestMergeTellsWhatDiffersAndWhereARowIs(t *testing.T) {
 			t.Parallel()
 			var got []string
 			_, err := compared(test.keyType).merge(strings.NewReader(test.source), strings.NewReader(test.target), func() bool { return true },
-				func(m capability.Mismatch) { got = append(got, m.Key+" "+m.Detail) })
+				func(row unequal) { got = append(got, row.told.Key+" "+row.told.Detail) })
 			if err != nil || !slices.Equal(got, test.want) {
 				t.Errorf("got %q, %v, want %q", got, err, test.want)
 			}
@@ -64,7 +64,7 @@ func TestMergeNeverTakesHalfATableForAWholeOne(t *testing.T) {
 		"error at once": iotest.ErrReader(broken),
 		"half a line":   strings.NewReader("a\t1\nb"),
 	} {
-		_, err := compared("integer").merge(strings.NewReader(whole), half, func() bool { return true }, func(capability.Mismatch) {})
+		_, err := compared("integer").merge(strings.NewReader(whole), half, func() bool { return true }, func(unequal) {})
 		if err == nil {
 			t.Errorf("%s: taken for whole", name)
 		}
@@ -75,7 +75,7 @@ func TestMergeReadsLinesLongerThanItsBuffer(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 1<<20)
 	rows, found := 0, 0
-	_, err := compared("integer").merge(strings.NewReader(long+"\t1\n"+long+"\t2\n"), strings.NewReader(long+"\t1\n"+long+"y\t2\n"), func() bool { rows++; return true }, func(capability.Mismatch) { found++ })
+	_, err := compared("integer").merge(strings.NewReader(long+"\t1\n"+long+"\t2\n"), strings.NewReader(long+"\t1\n"+long+"y\t2\n"), func() bool { rows++; return true }, func(unequal) { found++ })
 	if err != nil || rows != 2 || found != 1 {
 		t.Errorf("%d rows, %d mismatches, %v", rows, found, err)
 	}
@@ -116,7 +116,7 @@ func FuzzMerge(f *testing.F) {
 		for {
 			stretch := 0
 			last, err := compared("integer").merge(lines(left, after), lines(right, after),
-				func() bool { rows++; stretch++; return stop == 0 || stretch < int(stop) }, func(capability.Mismatch) { got++ })
+				func() bool { rows++; stretch++; return stop == 0 || stretch < int(stop) }, func(unequal) { got++ })
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -63,6 +63,7 @@ type Mover struct {
 	following *following               // nil while the streams do not run; guarded by mu
 	warning   string                   // what it will wait for; guarded by mu
 	conflict  *ConflictError           // at which the last streams have ended, or nil; guarded by mu
+	unequal   []unequal                // what the last comparison told of; guarded by mu
 	recovered int64                    // rows that a recovery has mended, not told yet; guarded by mu
 }
 

@@ -72,6 +72,7 @@ func (m *Mover) compare(ctx context.Context, from capability.Side, repair bool, 
 		status.FinishedAt = time.Now()
 	}
 	m.show(f, status)
+	m.differ(f, v.unequal)
 	if err == nil && status.Count == 0 {
 		err = m.remember(ctx, status.FinishedAt)
 	}
@@ -87,6 +88,15 @@ func (m *Mover) show(f *following, status capability.VerifyStatus) {
 		m.verified = &status
 	case m.verified != nil && m.verified.Running:
 		m.verified = nil
+	}
+}
+
+// differ keeps the rows that differ for whoever asks for them.
+func (m *Mover) differ(f *following, rows []unequal) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.following == f {
+		m.unequal = rows
 	}
 }
 
@@ -112,6 +122,7 @@ type verification struct {
 	apart     error // why both sides cannot be read at one position, or nil
 	postponed int   // rows that never kept still
 	status    capability.VerifyStatus
+	unequal   []unequal // the rows of status.Mismatches
 }
 
 // at is how far the comparison of one direction has come.

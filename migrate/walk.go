@@ -245,7 +245,7 @@ func (v *verification) table(ctx context.Context, source, target Reader, c compa
 			v.mover.log.Info("a comparison gives way", "table", name, "to", to)
 		}
 	}
-	rows, count, told := v.status.Rows, v.status.Count, len(v.status.Mismatches)
+	rows, count, told := v.status.Rows, v.status.Count, len(v.unequal)
 	here, stopHere := ordered(reading, source, c.from, keyColumns(c.mapping.FromKey, c.mapping.From), c.after, ask)
 	there, stopThere := ordered(reading, target, c.to, keyColumns(c.mapping.ToKey, c.mapping.To), c.after, ask)
 	last, err = c.merge(here, there, func() bool {
@@ -257,16 +257,17 @@ func (v *verification) table(ctx context.Context, source, target Reader, c compa
 	if err != nil {
 		// What is begun again is told again.
 		v.status.Rows, v.status.Count, v.status.Mismatches = rows, count, slices.Clip(v.status.Mismatches[:told])
+		v.unequal = slices.Clip(v.unequal[:told])
 		return nil, fmt.Errorf("compare %s: %w", name, err)
 	}
 	return last, nil
 }
 
 // found notes a row that differs.
-func (v *verification) found(m capability.Mismatch) {
+func (v *verification) found(row unequal) {
 	v.status.Count++
-	if len(v.status.Mismatches) < mismatchesShown {
-		v.status.Mismatches = append(v.status.Mismatches, m)
+	if len(v.unequal) < mismatchesShown {
+		v.status.Mismatches, v.unequal = append(v.status.Mismatches, row.told), append(v.unequal, row)
 	}
 }
 

@@ -41,5 +41,30 @@ func TestConflict(t *testing.T) {
 		t.Errorf("as JSON:\n%s", out)
 	}
 	h.types("data", "repair", "clashing")
+	h.sql(capability.Extracted, `SELECT pg_replication_origin_session_setup('strangler_clashing_legacy_copy9');
+		BEGIN; SET LOCAL session_replication_role = replica; SELECT set_config('strangler.mover', capability || ':' || epoch, true) FROM strangler.gate;
+		UPDATE orders SET note = 'forked' WHERE id = 5; DELETE FROM orders WHERE id = 6; COMMIT; SELECT pg_replication_origin_session_reset()`)
+	differs := func(flags ...string) string {
+		out, status := h.try(append([]string{"data", "verify", "clashing"}, flags...)...)
+		if status == 0 {
+			t.Errorf("rows that differ are no error:\n%s", out)
+		}
+		return out
+	}
+	out = differs()
+	if strings.Contains(out, "forked") || !strings.Contains(out, "column note differs") || !strings.Contains(out, "2 rows differ") {
+		t.Errorf("a verification shows no value unless asked to:\n%s", out)
+	}
+	for command, out := range map[string]string{"verify": differs("--show-values"), "status": h.types("data", "status", "clashing", "--show-values")} {
+		for _, want := range []string{"orders id=5: column note differs", `legacy orders [id="5"]: id="5"`, `note="hush xxx`, `note="forked"`, "orders id=6: only in legacy", `extracted orders [id="6"]: no such row`} {
+			if !strings.Contains(out, want) {
+				t.Errorf("data %s: %q is not in:\n%s", command, want, out)
+			}
+		}
+	}
+	if out := h.types("data", "status", "clashing", "--show-values", "--json"); !strings.Contains(out, `"differences"`) || !strings.Contains(out, "forked") {
+		t.Errorf("as JSON:\n%s", out)
+	}
+	h.types("data", "repair", "clashing")
 	h.sql(capability.Extracted, `SELECT pg_replication_origin_drop('strangler_clashing_legacy_copy9')`)
 }

@@ -93,26 +93,32 @@ func (c *cli) dataStatus() *cobra.Command {
 			return c.reach(err)
 		}
 		var conflict *capability.Conflict
+		var differences []capability.Difference
 		if values {
 			if conflict, err = client.Conflict(cmd.Context(), args[0]); err != nil {
+				return c.reach(err)
+			}
+			if differences, err = client.Differences(cmd.Context(), args[0]); err != nil {
 				return c.reach(err)
 			}
 		}
 		if c.json {
 			return c.out.json(struct {
 				capability.DataStatus
-				Conflict *capability.Conflict `json:"conflict,omitempty"`
-			}{status.Data, conflict})
+				Conflict    *capability.Conflict    `json:"conflict,omitempty"`
+				Differences []capability.Difference `json:"differences,omitempty"`
+			}{status.Data, conflict, differences})
 		}
 		c.out.line(c.out.bold(status.Capability))
 		c.dataLines(status.Data)
 		if conflict != nil {
 			c.conflictLines(*conflict)
 		}
+		c.differenceLines(differences)
 		c.out.entry("switch", status.Switch.Summary)
 		return nil
 	}}
-	command.Flags().BoolVar(&values, "show-values", false, "of a conflict, show the row on both sides and what the change brings; it may be secret")
+	command.Flags().BoolVar(&values, "show-values", false, "of a conflict and of rows that differ, show both sides with their values; they may be secret")
 	return command
 }
 
@@ -125,7 +131,20 @@ func (c *cli) conflictLines(f capability.Conflict) {
 	if len(f.Values) > 0 {
 		c.out.entry("", "brings "+fields(f.Values))
 	}
-	for _, r := range f.Rows {
+	c.rowLines(f.Rows)
+}
+
+// differenceLines print rows that differ with their values.
+func (c *cli) differenceLines(list []capability.Difference) {
+	for _, d := range list {
+		c.out.entry("differs", c.out.red(fmt.Sprintf("%s %s: %s", d.Table, d.Key, d.Detail)))
+		c.rowLines(d.Rows)
+	}
+}
+
+// rowLines print what sides have.
+func (c *cli) rowLines(rows []capability.Row) {
+	for _, r := range rows {
 		has := "no such row"
 		if r.There {
 			has = fields(r.Values)
@@ -158,7 +177,7 @@ func fields(list []capability.Field) string {
 type comparing struct{ verb, short, long string }
 
 func (c *cli) dataCompare(o comparing) *cobra.Command {
-	repair := o.verb == "repair"
+	repair, values := o.verb == "repair", false
 	command := &cobra.Command{
 		Use:   o.verb + " CAPABILITY",
 		Short: o.short,
@@ -179,8 +198,17 @@ func (c *cli) dataCompare(o comparing) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var differences []capability.Difference
+			if values && v.Count > 0 {
+				if differences, err = client.Differences(cmd.Context(), args[0]); err != nil {
+					return c.reach(err)
+				}
+			}
 			if c.json {
-				err = c.out.json(v)
+				err = c.out.json(struct {
+					capability.VerifyStatus
+					Differences []capability.Difference `json:"differences,omitempty"`
+				}{v, differences})
 			} else {
 				if v.Repaired > 0 {
 					c.out.line(fmt.Sprintf("%d rows were mended", v.Repaired))
@@ -190,6 +218,7 @@ func (c *cli) dataCompare(o comparing) *cobra.Command {
 					c.out.line("by reading again what differed, because there was " + v.Reason)
 				}
 				c.verifyLine(v)
+				c.differenceLines(differences)
 			}
 			if err == nil && v.Count > 0 {
 				return fmt.Errorf("%d rows differ; mend them with: strangler data repair %s", v.Count, args[0])
@@ -199,6 +228,7 @@ func (c *cli) dataCompare(o comparing) *cobra.Command {
 	}
 	if o.verb == "verify" {
 		command.Flags().BoolVar(&repair, "repair", false, "mend what differs, as data repair does")
+		command.Flags().BoolVar(&values, "show-values", false, "show rows that differ with their values, as both sides have them now; they may be secret")
 	}
 	return command
 }

@@ -133,6 +133,14 @@ func (c *Client) Conflict(ctx context.Context, name string) (*capability.Conflic
 	return found, err
 }
 
+// Differences returns the rows that the capability's last verification has told of,
+// with their values as they are now.
+func (c *Client) Differences(ctx context.Context, name string) ([]capability.Difference, error) {
+	var found []capability.Difference
+	err := c.call(ctx, http.MethodGet, "/api/capabilities/"+url.PathEscape(name)+"/data/differences", nil, &found)
+	return found, err
+}
+
 // Mark asks what a reader must wait for; see capability.Mark.
 func (c *Client) Mark(ctx context.Context, name string) (capability.Mark, error) {
 	var m capability.Mark

@@ -33,6 +33,7 @@ func Control(router *mux.Router, active func() (*controller.Controller, error)) 
 	router.HandleFunc("/api/capabilities/{capability}/mark", a.mark).Methods(http.MethodPost)
 	router.HandleFunc("/api/capabilities/{capability}/data/{verb:start|pause|resume|verify|repair|reset}", a.data).Methods(http.MethodPost)
 	router.HandleFunc("/api/capabilities/{capability}/data/conflict", a.conflict).Methods(http.MethodGet)
+	router.HandleFunc("/api/capabilities/{capability}/data/differences", a.differences).Methods(http.MethodGet)
 	router.HandleFunc("/api/capabilities/{capability}/retire", a.retire).Methods(http.MethodPost)
 	router.HandleFunc("/api/ledger", a.ledger).Methods(http.MethodGet)
 	router.HandleFunc("/api/problems", a.problems).Methods(http.MethodGet)
@@ -232,6 +233,15 @@ func (a control) conflict(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	answer(w, found, err)
+}
+
+// differences answers with values of rows.
+func (a control) differences(w http.ResponseWriter, r *http.Request) {
+	if c, _, ok := a.named(w, r); ok {
+		found, err := c.Differences(r.Context())
+		w.Header().Set("Cache-Control", "no-store")
+		answer(w, append([]capability.Difference{}, found...), err)
+	}
 }
 
 // reach sets the wanted state of the data and follows it there.
