@@ -27,8 +27,9 @@ type Catalog interface {
 	LooseSequences(ctx context.Context, tables []Relation) ([]Relation, error)
 	// Rights lists what the role of the mover lacks in this database and what the
 	// server lacks for a stream from it, by that capture, and into it, each with
-	// the statement that mends it.
-	Rights(ctx context.Context, relations []Relation, capture capability.Capture, running bool) ([]capability.Problem, error)
+	// the statement that mends it. kept names the foreign keys that a switch leaves
+	// alone.
+	Rights(ctx context.Context, relations []Relation, capture capability.Capture, running bool, kept []string) ([]capability.Problem, error)
 }
 
 // Facts are what a plan must know of a table besides its columns.

@@ -229,13 +229,23 @@ func identity(key []string, replica string) string {
 	return strings.Join(key, ", ")
 }
 
+// kept are the foreign keys across the border that a switch leaves alone.
+func (p *planner) kept() (names []string) {
+	for _, b := range p.doc.Data.Border {
+		if b.AtSwitch == capability.BorderKeep {
+			names = append(names, b.Constraint)
+		}
+	}
+	return names
+}
+
 // rights asks both databases what the mover's role lacks.
 func (p *planner) rights(ctx context.Context, legacy, extracted Database) error {
 	for _, side := range []struct {
 		database Database
 		side     capability.Side
 	}{{legacy, capability.Legacy}, {extracted, capability.Extracted}} {
-		problems, err := side.database.Rights(ctx, distinct(relations(p.layout.pairs, side.side)), p.captures[side.side].kind, p.plan.Begun)
+		problems, err := side.database.Rights(ctx, distinct(relations(p.layout.pairs, side.side)), p.captures[side.side].kind, p.plan.Begun, p.kept())
 		if err != nil {
 			return err
 		}

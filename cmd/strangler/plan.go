@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -111,7 +112,43 @@ func (c *cli) withDatabases(ctx context.Context, settings config.Config, doc cap
 		return err
 	}
 	defer extracted.Close()
+	defer c.tellWaits(ctx, legacy, extracted)()
 	return use(newMover(settings, doc, legacy, extracted, postgres.NewGates(doc.Name, legacy, extracted), 0, slog.New(slog.DiscardHandler)))
+}
+
+// waitsEvery is how often it is asked whom a command waits for.
+const waitsEvery = 2 * time.Second
+
+// tellWaits says whom questions to the databases wait for, each once, until the
+// returned function is called.
+func (c *cli) tellWaits(ctx context.Context, databases ...*postgres.Database) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	told := map[string]bool{}
+	telling.Go(func() {
+		tick := time.NewTicker(waitsEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			for _, d := range databases {
+				blockers, _ := d.Blockers(ctx) // a database that does not answer is the command's to tell
+				for _, who := range blockers {
+					if pid, _, _ := strings.Cut(who, " ("); !told[pid] {
+						told[pid] = true
+						c.errs.line(fmt.Sprintf("waiting in the %s database for %s", d.Side(), who))
+					}
+				}
+			}
+		}
+	})
+	return func() {
+		cancel()
+		telling.Wait()
+	}
 }
 
 func (c *cli) observe(ctx context.Context, mover *migrate.Mover, period time.Duration) error {

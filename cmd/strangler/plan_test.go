@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"strangler/capability"
 	"strangler/internal/config"
@@ -101,5 +102,44 @@ func TestMoversAreBoundByTheConfiguration(t *testing.T) {
 		if got := mover.Document.Data.Rate; got != want || doc.Data.Rate != written || mover.Restraint != settings.Restraint {
 			t.Errorf("a document with %d: %d rows a second, %+v, and then it has %d", written, got, mover.Restraint, doc.Data.Rate)
 		}
+	}
+}
+
+// TestPlanSaysWhomItWaitsFor: somebody who has a table for himself keeps the catalog's
+// questions waiting, and is named.
+func TestPlanSaysWhomItWaitsFor(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs PostgreSQL")
+	}
+	h := newHouse(t, "orders", "  tables:\n    - table: orders\n")
+	h.sql(capability.Legacy, `CREATE TABLE orders (id bigserial PRIMARY KEY)`)
+	migration, err := h.pools[capability.Legacy].Begin(t.Context())
+	h.must(err)
+	_, err = migration.Exec(t.Context(), `SET LOCAL application_name = 'migration 7'; LOCK TABLE orders`)
+	h.must(err)
+	said := make(chan string, 1)
+	go func() {
+		out, _ := h.try("data", "plan", "orders")
+		said <- out
+	}()
+	give, tick := time.After(30*time.Second), time.NewTicker(20*time.Millisecond)
+	defer tick.Stop()
+	for asked := false; !asked; {
+		select {
+		case <-give:
+			t.Fatal("nobody asks whom the plan waits for")
+		case <-tick.C:
+		}
+		h.must(h.pools[capability.Legacy].QueryRow(t.Context(), `SELECT count(*) FILTER (WHERE wait_event_type = 'Lock') > 0 AND count(*) FILTER (WHERE query LIKE '%pg_blocking_pids(l.pid)%' AND state = 'idle') > 0
+			FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'strangler%'`).Scan(&asked))
+	}
+	h.must(migration.Commit(t.Context()))
+	out := <-said
+	if !strings.Contains(out, "waiting in the legacy database for pid ") || !strings.Contains(out, "migration 7), which has had public.orders for itself for ") || strings.Count(out, "waiting") != 1 {
+		t.Errorf("nothing is said of whom it waits for:\n%s", out)
+	}
+	if !strings.Contains(out, "\nWhat happens\n") {
+		t.Errorf("it did not go on:\n%s", out)
 	}
 }

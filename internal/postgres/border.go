@@ -44,7 +44,12 @@ func (d *Database) DropForeignKeys(ctx context.Context, name string, keys []migr
 		tables = append(tables, quote.Relation(k.From), quote.Relation(k.To))
 	}
 	slices.Sort(tables)
-	fmt.Fprintf(&script, "LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE;\n", strings.Join(slices.Compact(tables), ", ONLY "))
+	if tables, err = d.lockable(ctx, slices.Compact(tables)); err != nil {
+		return err
+	}
+	if len(tables) > 0 {
+		fmt.Fprintf(&script, "LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE;\n", strings.Join(tables, ", ONLY "))
+	}
 	for _, k := range present {
 		fmt.Fprintf(&script, `INSERT INTO strangler.border (capability, relation_schema, relation_name, constraint_name, referenced_schema, referenced_name, definition, validated)
 			VALUES (%s, %s, %s, %s, %s, %s, %s, %t) ON CONFLICT (capability, relation_schema, relation_name, constraint_name)
@@ -54,6 +59,20 @@ func (d *Database) DropForeignKeys(ctx context.Context, name string, keys []migr
 			quote.Relation(k.From), quote.Ident(k.Name))
 	}
 	return d.briefly(ctx, "drop the foreign keys at the border of "+name, script.String())
+}
+
+// lockable are those of the tables that the role may lock: dropping a constraint locks
+// what it refers to as well, and asks for no right to that.
+func (d *Database) lockable(ctx context.Context, tables []string) ([]string, error) {
+	rows, err := d.pool.Query(ctx, `SELECT name FROM unnest($1::text[]) WITH ORDINALITY AS t(name, n) WHERE has_table_privilege(name::regclass, 'UPDATE, DELETE, TRUNCATE') ORDER BY n`, tables)
+	if err != nil {
+		return nil, fmt.Errorf("look for tables to lock in %s database: %w", d.side, err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for tables to lock in %s database: %w", d.side, err)
+	}
+	return list, nil
 }
 
 // present re-reads the constraints: one that is gone cannot be dropped, and what
@@ -79,13 +98,12 @@ func (d *Database) briefly(ctx context.Context, what, script string) error {
 	limits := fmt.Sprintf("SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d;\n", borderLock.Milliseconds(), borderTimeout.Milliseconds())
 	give := time.Now().Add(borderPatient)
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		// In the simple protocol several statements are one transaction.
-		err := d.install(ctx, limits+script)
+		err := d.atOnce(ctx, limits+script)
 		switch {
 		case err == nil:
 			return nil
 		case !locked(err):
-			return fmt.Errorf("%s: %w", what, err)
+			return d.fencedOr(fmt.Errorf("%s in %s database: %w", what, d.side, err))
 		case time.Now().After(give):
 			return fmt.Errorf("%s: %w", what, capability.ErrBusy)
 		}

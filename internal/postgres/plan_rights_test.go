@@ -25,6 +25,8 @@ func testAPlanAsksForAllThatAMoveNeeds(t *testing.T, kind capability.Capture) {
 	data := shopData()
 	data.Capture = kind
 	data.Tables = append(data.Tables, capability.Table{Table: "sales.days", Line: 13, Columns: map[string]string{"n": "count"}, Computed: []capability.Computed{{Column: "twice", Forward: "n * 2", Line: 14}}})
+	data.Tables[0].Omit = []string{"region"}
+	data.Border = append(data.Border, capability.Border{Constraint: "orders_region_fkey", AtSwitch: capability.BorderDrop, Line: 22})
 	data.Sequences = append(data.Sequences, capability.Sequence{Sequence: "sales.numbers", Line: 15})
 	m := newMigrationIn(t, kind, testbed.Database(t), testbed.Other(t), "", data)
 	name := func(s string) string { return pgx.Identifier{s + " " + m.name}.Sanitize() }
@@ -45,6 +47,7 @@ func testAPlanAsksForAllThatAMoveNeeds(t *testing.T, kind capability.Capture) {
 		m.must(err)
 		t.Cleanup(databases[side].Close)
 	}
+	m.exec(capability.Legacy, `CREATE TABLE regions (id int PRIMARY KEY); INSERT INTO regions VALUES (1); ALTER TABLE orders ADD region int REFERENCES regions`)
 	m.exec(capability.Legacy, `INSERT INTO sales.days SELECT '2020-01-01'::date + n, n FROM generate_series(1, 60) n; ALTER TABLE payments OWNER TO `+name("stranger"))
 	m.exec(capability.Extracted, `DROP TABLE payments; ALTER TABLE order_lines RENAME TO items; ALTER TABLE items RENAME unit_price_cents TO price_cents; TRUNCATE orders, items, customers;
 		ALTER TABLE sales.days RENAME n TO count; CREATE TABLE places (id int PRIMARY KEY); ALTER TABLE places OWNER TO `+name("stranger")+`; ALTER TABLE orders ADD place int REFERENCES places`)
@@ -89,6 +92,9 @@ func testAPlanAsksForAllThatAMoveNeeds(t *testing.T, kind capability.Capture) {
 	poor.verify(capability.Extracted, 0)
 	poor.switchTo(capability.Legacy)
 	m.must(poor.RestoreBorder(t.Context()))
+	if err := m.try(capability.Legacy, `UPDATE orders SET region = 2 WHERE id = 1`); err == nil {
+		t.Error("a foreign key to what others own has not come back")
+	}
 	m.exec(capability.Legacy, `INSERT INTO orders (customer_id) VALUES (1)`)
 	poor.settled(capability.Legacy)
 	if _, err := poor.Repair(t.Context(), capability.Legacy, nil); err != nil {

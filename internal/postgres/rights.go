@@ -11,7 +11,8 @@ import (
 )
 
 // rightsSQL asks for everything that the mover's role or the server lacks, as
-// (message, mend). $1 and $2 name the tables; $5 says that this is the extracted side.
+// (message, mend). $1 and $2 name the tables; $5 says that this is the extracted side;
+// $6 names foreign keys that a switch leaves alone.
 const rightsSQL = `
 WITH me AS (SELECT rolname, quote_ident(rolname) AS role, rolsuper, rolreplication FROM pg_roles WHERE rolname = current_user),
 wanted AS (SELECT c.oid, c.relowner, n.oid AS space, format('%I.%I', n.nspname, c.relname) AS name, n.nspname, c.relname
@@ -43,9 +44,10 @@ UNION ALL
 SELECT 5, format('role %s may not use schema %s', role, nspname), format('GRANT USAGE ON SCHEMA %I TO %s', nspname, role)
 	FROM me, (SELECT DISTINCT space, nspname FROM wanted) w WHERE NOT has_schema_privilege(space, 'USAGE')
 UNION ALL
-SELECT 5, format('role %s may not refer to %s: foreign keys to it, which are set aside for the copy, could not be made again', role, referred), format('GRANT REFERENCES ON %s TO %s', referred, role)
+SELECT 5, format('role %s may not refer to %s: foreign keys to it, which are %s, could not be made again', role, referred, CASE WHEN $5 THEN 'set aside for the copy' ELSE 'dropped at a switch' END), format('GRANT REFERENCES ON %s TO %s', referred, role)
 	FROM me, (SELECT DISTINCT format('%I.%I', n.nspname, c.relname) AS referred FROM pg_constraint k JOIN pg_class c ON c.oid = k.confrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-	          WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid IN (SELECT oid FROM wanted) AND k.confrelid NOT IN (SELECT oid FROM wanted) AND NOT has_table_privilege(c.oid, 'REFERENCES')) f WHERE $5
+	          WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid IN (SELECT oid FROM wanted) AND k.confrelid NOT IN (SELECT oid FROM wanted) AND NOT has_table_privilege(c.oid, 'REFERENCES')
+	            AND ($5 OR k.conname <> ALL ($6::text[]))) f
 UNION ALL
 SELECT 5, format('role %s is not a member of %s, which owns %s: foreign keys across the border are dropped at a switch, which needs ownership', role, quote_ident(owner), string_agg(referring, ', ' ORDER BY referring)),
 	format('GRANT %I TO %s', owner, role)
@@ -72,9 +74,10 @@ ORDER BY rank, message`
 // Rights lists what the role lacks in this database, and the server, for a
 // stream from it, by that capture, and one into it. The mend of a right is the
 // statement that gives it, for a superuser or the owner to run. Slots are not
-// counted where the capability's own exist already.
-func (d *Database) Rights(ctx context.Context, relations []migrate.Relation, capture capability.Capture, running bool) ([]capability.Problem, error) {
-	rows, err := d.pool.Query(ctx, `SELECT message, mend FROM (`+rightsSQL+`) r`, schemas(relations), names(relations), running, capture == capability.CaptureWAL, d.side == capability.Extracted)
+// counted where the capability's own exist already. kept names the foreign keys across
+// the border that a switch leaves alone.
+func (d *Database) Rights(ctx context.Context, relations []migrate.Relation, capture capability.Capture, running bool, kept []string) ([]capability.Problem, error) {
+	rows, err := d.pool.Query(ctx, `SELECT message, mend FROM (`+rightsSQL+`) r`, schemas(relations), names(relations), running, capture == capability.CaptureWAL, d.side == capability.Extracted, append([]string{}, kept...))
 	if err != nil {
 		return nil, fmt.Errorf("examine rights in %s database: %w", d.side, err)
 	}

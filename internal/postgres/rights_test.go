@@ -45,14 +45,14 @@ func TestEveryMissingRightHasAMendThatWorks(t *testing.T) {
 		t.Errorf("a plan without rights: %+v, %v, %v", plan, problems, err)
 	}
 	for _, side := range capability.Sides {
-		problems, err := databases[side].Rights(t.Context(), all, capability.CaptureWAL, false)
+		problems, err := databases[side].Rights(t.Context(), all, capability.CaptureWAL, false, nil)
 		m.must(err)
 		if len(problems) < 5 {
 			t.Errorf("%s: only %v", side, problems)
 		}
 		for i, p := range problems {
 			m.exec(side, p.Mend)
-			after, err := databases[side].Rights(t.Context(), all, capability.CaptureWAL, false)
+			after, err := databases[side].Rights(t.Context(), all, capability.CaptureWAL, false, nil)
 			m.must(err)
 			if len(after) != len(problems)-i-1 {
 				t.Errorf("%s: %q did not mend %q: %v", side, p.Mend, p.Message, after)
@@ -78,7 +78,7 @@ func TestServersThatCannotStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	problems, err := d.Rights(t.Context(), nil, capability.CaptureWAL, false)
+	problems, err := d.Rights(t.Context(), nil, capability.CaptureWAL, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,16 +24,21 @@ func (d *Database) Install(ctx context.Context) error {
 	return d.install(ctx, schemaSQL+outbox.Schema+gateSQL+d.fence.raising())
 }
 
-// install sends a script as one message of the simple protocol, which is one
-// transaction: all of it or nothing.
 func (d *Database) install(ctx context.Context, script string) error {
-	conn, err := d.pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("install schema in %s database: %w", d.side, err)
-	}
-	defer conn.Release()
-	if _, err := conn.Conn().PgConn().Exec(ctx, script).ReadAll(); err != nil {
+	if err := d.atOnce(ctx, script); err != nil {
 		return d.fencedOr(fmt.Errorf("install schema in %s database: %w", d.side, err))
 	}
 	return nil
+}
+
+// atOnce sends a script as one message of the simple protocol, which is one
+// transaction: all of it or nothing.
+func (d *Database) atOnce(ctx context.Context, script string) error {
+	conn, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	_, err = conn.Conn().PgConn().Exec(ctx, script).ReadAll()
+	return err
 }
