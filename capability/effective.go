@@ -104,7 +104,10 @@ type Serving struct {
 type Registration struct {
 	ID      string    `json:"id"`
 	Admin   string    `json:"admin"`   // base URL of its admin API
-	Renewed time.Time `json:"renewed"` // registrations that were not renewed for a while are of the dead
+	Renewed time.Time `json:"renewed"` // by the clock of the proxy
+	// Lapsed says that it was not renewed for long: one that does not answer either is
+	// gone. Clocks may differ, and so one that answers is there all the same.
+	Lapsed bool `json:"-"`
 }
 
 // Times are the bounds of a switch, which must nest: a gap that outlives

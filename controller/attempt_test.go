@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -190,4 +191,27 @@ func TestAStatusWaitsForNoDatabase(t *testing.T) {
 			t.Errorf("a status took %s", took)
 		}
 	})
+}
+
+// The clocks of proxies may be wrong, or the controller's: who has not renewed its
+// registration for long is gone only if it does not answer either.
+func TestClocksMakeNoProxyGone(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		more   capability.Registration
+		silent string
+		want   []string // answer, are missed
+	}{
+		"lapsed, and answers":          {capability.Registration{ID: "q", Lapsed: true}, "", []string{"2", "0"}},
+		"lapsed, and silent":           {capability.Registration{ID: "q", Lapsed: true}, "q", []string{"1", "0"}},
+		"renewed, and silent":          {capability.Registration{ID: "q"}, "q", []string{"1", "1"}},
+		"nobody answers that is there": {capability.Registration{ID: "q", Lapsed: true}, "p", []string{"1", "1"}},
+	} {
+		w := newWorld()
+		w.more, w.silent = []capability.Registration{test.more}, test.silent
+		all, err := w.reconciler(t).askProxies(t.Context(), 1, true, time.Second)
+		if err != nil || fmt.Sprint(len(all.serving)) != test.want[0] || fmt.Sprint(len(all.missing)) != test.want[1] {
+			t.Errorf("%s: %d answer, %v do not: %v", name, len(all.serving), all.missing, err)
+		}
+	}
 }

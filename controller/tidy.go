@@ -86,8 +86,8 @@ type census struct {
 	missing []string // registered and silent
 }
 
-// askProxies asks every registered proxy at once. A registration that was not
-// renewed for long is of a proxy that is gone.
+// askProxies asks every registered proxy at once. One that does not answer and has not
+// renewed its registration for long is gone.
 func (r *Reconciler) askProxies(ctx context.Context, revision uint64, idle bool, wait time.Duration) (census, error) {
 	registered, err := r.options.Proxies.Registered(ctx)
 	if err != nil {
@@ -95,6 +95,7 @@ func (r *Reconciler) askProxies(ctx context.Context, revision uint64, idle bool,
 	}
 	var mu sync.Mutex
 	var all census
+	gone := 0
 	var asking sync.WaitGroup
 	for _, proxy := range registered {
 		asking.Go(func() {
@@ -103,6 +104,10 @@ func (r *Reconciler) askProxies(ctx context.Context, revision uint64, idle bool,
 			s, err := r.options.Proxies.Serving(bounded, proxy, r.name, revision, idle, wait)
 			mu.Lock()
 			defer mu.Unlock()
+			if err != nil && proxy.Lapsed {
+				gone++
+				return
+			}
 			if err != nil {
 				all.missing = append(all.missing, fmt.Sprintf("%s (%s: %v)", proxy.ID, proxy.Admin, err))
 				return
@@ -111,7 +116,7 @@ func (r *Reconciler) askProxies(ctx context.Context, revision uint64, idle bool,
 		})
 	}
 	asking.Wait()
-	if len(registered) == 0 && revision > 0 {
+	if len(registered) == gone && revision > 0 {
 		return all, errors.New("no proxy is registered: nobody would hold the writes")
 	}
 	return all, nil

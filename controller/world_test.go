@@ -26,6 +26,8 @@ type world struct {
 	onOpen    error
 	onRestore error
 	ending    ending
+	more      []capability.Registration // of proxies, besides one
+	silent    string                    // a proxy that does not answer
 }
 
 func newWorld() *world {
@@ -86,9 +88,12 @@ func (w *world) Ledger(context.Context, string, int) ([]capability.Entry, error)
 	return w.ledger, nil
 }
 func (w *world) Registered(context.Context) ([]capability.Registration, error) {
-	return []capability.Registration{{ID: "p"}}, nil
+	return append([]capability.Registration{{ID: "p"}}, w.more...), nil
 }
-func (w *world) Serving(_ context.Context, _ capability.Registration, _ string, revision uint64, idle bool, _ time.Duration) (capability.Serving, error) {
+func (w *world) Serving(_ context.Context, r capability.Registration, _ string, revision uint64, idle bool, _ time.Duration) (capability.Serving, error) {
+	if r.ID == w.silent {
+		return capability.Serving{}, errAway
+	}
 	return capability.Serving{Proxy: "p", Revision: revision, Holding: idle}, nil
 }
 

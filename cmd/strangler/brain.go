@@ -20,9 +20,6 @@ import (
 	"strangler/internal/telemetry"
 )
 
-// lease is how long a controller that died keeps the next one waiting.
-const lease = 6 * time.Second
-
 // brain is the controller with what it leads by.
 type brain struct {
 	*parts
@@ -109,7 +106,7 @@ func (b *brain) candidate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	leader := postgres.NewLeader(legacy, fmt.Sprintf("%s pid %d", host, os.Getpid()), lease)
+	leader := postgres.NewLeader(legacy, fmt.Sprintf("%s pid %d", host, os.Getpid()), b.settings.Leases.Controller)
 	return leader.Lead(ctx, func(holder string) {
 		b.log.Info("another controller is active; waiting", "holder", holder)
 		b.waits("another one does, on " + holder + "; ask that")

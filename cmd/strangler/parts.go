@@ -131,6 +131,9 @@ func together(ctx context.Context, runs ...func(context.Context) error) error {
 
 // adminURL is where others reach this process's admin address.
 func (p *parts) adminURL() string {
+	if p.settings.Advertise != "" {
+		return "http://" + p.settings.Advertise
+	}
 	host, _, err := net.SplitHostPort(p.settings.Admin)
 	_, port, _ := net.SplitHostPort(p.admin.Addr().String())
 	if ip := net.ParseIP(host); err != nil || host == "" || ip != nil && ip.IsUnspecified() {

@@ -14,9 +14,8 @@ import (
 	"strangler/proxy/edge"
 )
 
-// renewal is how often a proxy renews its registration. One that was not renewed
-// for five times as long is of a proxy that is gone.
-const renewal = 3 * time.Second
+// renewals is how often a proxy renews its registration within the lease of one.
+const renewals = 5
 
 // plane is a proxy with what feeds it.
 type plane struct {
@@ -202,7 +201,7 @@ func (d *plane) feed(ctx context.Context, changes <-chan struct{}) error {
 // register makes the proxy known, so that no switch goes past it, and takes the
 // registration back in the end.
 func (d *plane) register(ctx context.Context) error {
-	tick := time.NewTicker(renewal)
+	tick := time.NewTicker(d.settings.Leases.Proxy / renewals)
 	defer tick.Stop()
 	for {
 		select {
@@ -233,19 +232,13 @@ func (d *plane) registerOnce(ctx context.Context) {
 // census lists the proxies and asks them, for the controller.
 type census struct{ *parts }
 
-// Registered lists the proxies whose registration was renewed lately.
+// Registered lists the proxies, and says whose registration was not renewed lately.
 func (c census) Registered(ctx context.Context) ([]capability.Registration, error) {
 	all, err := c.store.Registered(ctx)
-	if err != nil {
-		return nil, err
+	for i, r := range all {
+		all[i].Lapsed = time.Since(r.Renewed) >= c.settings.Leases.Proxy
 	}
-	alive := make([]capability.Registration, 0, len(all))
-	for _, r := range all {
-		if time.Since(r.Renewed) < 5*renewal {
-			alive = append(alive, r)
-		}
-	}
-	return alive, nil
+	return all, err
 }
 
 // Serving asks one proxy.

@@ -39,7 +39,13 @@ func (c census) upstreams(ctx context.Context) ([]api.Reported, error) {
 		})
 	}
 	asking.Wait()
-	return all, nil
+	there := make([]api.Reported, 0, len(all))
+	for i, said := range all {
+		if said.Error == "" || !registered[i].Lapsed {
+			there = append(there, said)
+		}
+	}
+	return there, nil
 }
 
 // shownBreaker is a breaker with the proxy that it is of.

@@ -10,9 +10,10 @@ import (
 // Config is config.yaml: where this process listens, where the monolith is, and
 // the bounds that hold for all capabilities.
 type Config struct {
-	File   string
-	Listen string // host:port for clients
-	Admin  string // host:port for the API and the metrics
+	File      string
+	Listen    string // host:port for clients
+	Admin     string // host:port for the API and the metrics
+	Advertise string // host:port under which others reach Admin; empty: told from it
 	// AdminNames are names under which Admin is asked, beside its own.
 	AdminNames []string
 	Zone       string // of this process; endpoints of the same are preferred. Empty: none is
@@ -23,6 +24,7 @@ type Config struct {
 	Store      Store
 	Consul     *Consul
 	Switch     capability.Times
+	Leases     Leases
 	Hold       Hold
 	Restraint  capability.Restraint // of movers
 	Rate       int                  // rows per second a backfill may copy where its document says nothing; 0: unbounded
@@ -47,6 +49,15 @@ const (
 	StoreFiles  Store = "files"
 	StoreConsul Store = "consul"
 )
+
+// Leases are how long a process that has died, or is cut off, keeps the others waiting.
+type Leases struct {
+	Controller time.Duration // until another one leads
+	Proxy      time.Duration // until a switch goes past it
+}
+
+// DefaultLeases are those of a configuration that says nothing.
+func DefaultLeases() Leases { return Leases{Controller: 6 * time.Second, Proxy: 15 * time.Second} }
 
 // Hold bounds the writes that wait during a switch, per process.
 type Hold struct {

@@ -25,7 +25,7 @@ func TestConfigDefaults(t *testing.T) {
 	want := Config{
 		File: "/etc/s/config.yaml", Listen: ":8080", Admin: "127.0.0.1:8090",
 		Legacy: Legacy{Upstream: capability.Upstream{Endpoints: []string{"http://127.0.0.1:9000"}}},
-		Edge:   defaultEdge, Store: StoreFiles, Routes: "/etc/s/routes", State: "/etc/s/.strangler", Switch: capability.DefaultTimes(),
+		Edge:   defaultEdge, Store: StoreFiles, Routes: "/etc/s/routes", State: "/etc/s/.strangler", Switch: capability.DefaultTimes(), Leases: DefaultLeases(),
 		Hold: Hold{Requests: 1000, Bytes: 64 << 20}, Restraint: capability.DefaultRestraint(), Log: Log{Format: "json", Access: true},
 	}
 	if len(problems) > 0 || !reflect.DeepEqual(c, want) {
@@ -39,6 +39,7 @@ func TestConfigWhole(t *testing.T) {
 	c, problems := load("conf/config.yaml", []byte(`
 listen: 127.0.0.1:0
 admin: 127.0.0.1:0
+advertise: strangler-1:8090
 zone: eu-1a
 store: consul
 legacy:
@@ -68,12 +69,13 @@ routes: /r
 state: /s
 consul: {address: c:8500, token: "${TOKEN}", prefix: /team/strangler/, datacenter: dc2, tls: {ca: consul.pem}, stale: 1s, service: ""}
 switch: {gap: 1s, lease: 2s, age: 3s}
+leases: {controller: 2s, proxy: 4s}
 hold: {requests: 5, bytes: 1KiB}
 mover: {rate: 500, replica_lag: 0s, busy: 20, headroom: 0, retain: 1GiB}
 log: {level: debug, format: text, access: false}
 `))
 	want := Config{
-		File: "conf/config.yaml", Listen: "127.0.0.1:0", Admin: "127.0.0.1:0", Zone: "eu-1a", Store: StoreConsul,
+		File: "conf/config.yaml", Listen: "127.0.0.1:0", Admin: "127.0.0.1:0", Advertise: "strangler-1:8090", Zone: "eu-1a", Store: StoreConsul,
 		Legacy: Legacy{
 			Upstream: capability.Upstream{
 				Consul: "monolith", Protocol: capability.ProtocolHTTP2,
@@ -103,8 +105,8 @@ log: {level: debug, format: text, access: false}
 			Address: "https://c:8500", Token: "geheim", Prefix: "team/strangler", Datacenter: "dc2",
 			TLS: capability.UpstreamTLS{CA: "conf/consul.pem"}, Stale: time.Second,
 		},
-		Switch: capability.Times{Gap: time.Second, Lease: 2 * time.Second, Age: 3 * time.Second},
-		Hold:   Hold{Requests: 5, Bytes: 1024}, Rate: 500, Restraint: capability.Restraint{Busy: 20, Retain: 1 << 30},
+		Switch: capability.Times{Gap: time.Second, Lease: 2 * time.Second, Age: 3 * time.Second}, Leases: Leases{Controller: 2 * time.Second, Proxy: 4 * time.Second},
+		Hold: Hold{Requests: 5, Bytes: 1024}, Rate: 500, Restraint: capability.Restraint{Busy: 20, Retain: 1 << 30},
 		Log: Log{Level: slog.LevelDebug, Format: "text"},
 	}
 	if len(problems) > 0 || !reflect.DeepEqual(c, want) {
@@ -190,6 +192,8 @@ func TestConfigProblems(t *testing.T) {
 		{"consul without consul", "legacy:\n  consul: m\n", `c.yaml:2: legacy.consul = "m": names a service, but there is no consul section`},
 		{"endpoint", "legacy:\n  endpoints:\n    - http://a:1\n    - b:2\n", `c.yaml:4: legacy.endpoints[1] = "b:2": is no absolute http or https URL`},
 		{"times", least + "switch: {lease: 1s}\n", `c.yaml:2: switch = "3s, 1s, 8s": the times of a switch must nest`},
+		{"leases.proxy", least + "leases: {proxy: 900ms}\n", `c.yaml:2: leases.proxy = "900ms": is a lease that is too short to be renewed, or too long to wait for; write a duration from 1s to 5m`},
+		{"advertise", least + "advertise: ':8090'\n", `c.yaml:2: advertise = ":8090": is no address that others could reach; write host:port, as in 10.0.0.7:8090`},
 		{"hold.age", least + "hold: {age: 8s}\n", `c.yaml:2: hold.age = "8s": is one of the times that must nest; write it as switch.age`},
 		{"size", least + "hold: {bytes: 64MB}\n", `c.yaml:2: hold.bytes = "64MB": is no size; write`},
 		{"no bytes", least + "hold: {bytes: 0}\n", `c.yaml:2: hold.bytes = "0": is no size above zero`},

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"time"
 
 	"strangler/capability"
 )
@@ -13,6 +14,7 @@ import (
 var (
 	times     = capability.DefaultTimes()
 	restraint = capability.DefaultRestraint()
+	leases    = DefaultLeases()
 )
 
 // settings are the keys of config.yaml, in the order in which they are read.
@@ -20,6 +22,7 @@ var settings = slices.Concat(
 	[]key[Config]{
 		{"listen", ":8080", func(v value, c *Config) { keep(v, &c.Listen, value.address) }},
 		{"admin", "127.0.0.1:8090", func(v value, c *Config) { keep(v, &c.Admin, value.address) }},
+		{"advertise", "", func(v value, c *Config) { keep(v, &c.Advertise, value.peer) }},
 		{"admin_names", "", func(v value, c *Config) { keep(v, &c.AdminNames, value.ownNames) }},
 		{"zone", "", func(v value, c *Config) { keep(v, &c.Zone, value.zone) }},
 		{"store", string(StoreFiles), func(v value, c *Config) { keep(v, &c.Store, words(StoreFiles, StoreConsul)) }},
@@ -41,6 +44,8 @@ var settings = slices.Concat(
 		{"switch.gap", times.Gap.String(), func(v value, c *Config) { keep(v, &c.Switch.Gap, value.duration) }},
 		{"switch.lease", times.Lease.String(), func(v value, c *Config) { keep(v, &c.Switch.Lease, value.duration) }},
 		{"switch.age", times.Age.String(), func(v value, c *Config) { keep(v, &c.Switch.Age, value.duration) }},
+		{"leases.controller", leases.Controller.String(), func(v value, c *Config) { keep(v, &c.Leases.Controller, value.lease) }},
+		{"leases.proxy", leases.Proxy.String(), func(v value, c *Config) { keep(v, &c.Leases.Proxy, value.lease) }},
 		{"hold.requests", "1000", func(v value, c *Config) { keep(v, &c.Hold.Requests, value.count) }},
 		{"hold.bytes", "64MiB", func(v value, c *Config) { keep(v, &c.Hold.Bytes, value.size) }},
 		{"mover.rate", "", func(v value, c *Config) { keep(v, &c.Rate, value.count) }},
@@ -78,6 +83,27 @@ func (v value) address() (string, bool) {
 		return "", false
 	}
 	return text, ok
+}
+
+// peer reads an address at which others reach this process.
+func (v value) peer() (string, bool) {
+	text, ok := v.text()
+	if host, port, err := net.SplitHostPort(text); ok && (err != nil || host == "" || port == "0" || !hostPort(text)) {
+		v.problem("is no address that others could reach", "write host:port, as in 10.0.0.7:8090")
+		return "", false
+	}
+	return text, ok
+}
+
+// lease reads how long one that has died keeps others waiting: it is renewed several
+// times within, over a network.
+func (v value) lease() (time.Duration, bool) {
+	d, ok := v.duration()
+	if ok && (d < time.Second || d > 5*time.Minute) {
+		v.problem("is a lease that is too short to be renewed, or too long to wait for", "write a duration from 1s to 5m")
+		return 0, false
+	}
+	return d, ok
 }
 
 // ownNames reads names under which this process is asked.
