@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,5 +215,25 @@ func TestClocksMakeNoProxyGone(t *testing.T) {
 		if err != nil || fmt.Sprint(len(all.serving)) != test.want[0] || fmt.Sprint(len(all.missing)) != test.want[1] {
 			t.Errorf("%s: %d answer, %v do not: %v", name, len(all.serving), all.missing, err)
 		}
+	}
+}
+
+// A stream that has just begun catches up within a moment: a preflight waits for that,
+// also where all rows are to be compared first.
+func TestAPreflightWaitsForAStreamThatCatchesUp(t *testing.T) {
+	t.Parallel()
+	for _, unverified := range []int{0, math.MaxInt} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			r := w.reconciler(t)
+			if err := w.look(t, r); err != nil {
+				t.Fatal(err)
+			}
+			w.behind, w.unverified = 5, unverified
+			lines, err := r.DryRun(t.Context(), capability.Extracted)
+			if err != nil || slices.ContainsFunc(lines, func(p capability.Progress) bool { return p.State == "failed" }) {
+				t.Errorf("with %d keys to compare: %+v, %v", unverified, lines, err)
+			}
+		})
 	}
 }

@@ -76,11 +76,13 @@ func (a *attempt) settle(ctx context.Context) (Observation, int, error) {
 			return o, 0, err
 		}
 		unverified := a.data.Handover.UnverifiedKeys(a.from)
-		calm := unverified <= settledTo
+		// Where nobody knows what has changed all of it is compared, and no waiting makes
+		// that less.
+		calm := unverified <= settledTo || unverified == math.MaxInt
 		for _, s := range o.Data.Streams {
 			calm = calm && (s.From != a.from || s.Lag <= settledLag)
 		}
-		if calm || unverified == math.MaxInt || o.Data.Phase != capability.PhaseFollowing || time.Now().After(deadline) || ctx.Err() != nil {
+		if calm || o.Data.Phase != capability.PhaseFollowing || time.Now().After(deadline) || ctx.Err() != nil {
 			return o, unverified, nil
 		}
 		pause(ctx, 20*time.Millisecond)

@@ -22,12 +22,14 @@ type world struct {
 	restored int
 	movers   chan context.Context // of each mover that has begun to run; the first few
 
-	onSeal    func() error // instead of sealing
-	onOpen    error
-	onRestore error
-	ending    ending
-	more      []capability.Registration // of proxies, besides one
-	silent    string                    // a proxy that does not answer
+	onSeal     func() error // instead of sealing
+	onOpen     error
+	onRestore  error
+	ending     ending
+	more       []capability.Registration // of proxies, besides one
+	behind     int                       // looks for which the stream lags
+	unverified int
+	silent     string // a proxy that does not answer
 }
 
 func newWorld() *world {
@@ -109,7 +111,14 @@ func (w *world) Run(ctx context.Context) error {
 // running waits for the next mover to begin and returns its context.
 func (w *world) running() context.Context { return <-w.movers }
 
-func (w *world) Status() capability.DataStatus { return following().Data }
+func (w *world) Status() capability.DataStatus {
+	s := following().Data
+	if w.behind > 0 {
+		w.behind--
+		s.Streams[0].Lag = 2 * time.Second
+	}
+	return s
+}
 func (w *world) Mark(context.Context, capability.Side) (capability.Mark, error) {
 	return capability.Mark{}, nil
 }
@@ -123,7 +132,7 @@ func (w *world) Reset(context.Context, bool, func(capability.Progress)) error { 
 func (w *world) Rest(ctx context.Context) error                               { <-ctx.Done(); return nil }
 func (w *world) Recover(context.Context) error                                { return nil }
 func (w *world) WaitMarker(context.Context, capability.Side, string) error    { return nil }
-func (w *world) UnverifiedKeys(capability.Side) int                           { return 0 }
+func (w *world) UnverifiedKeys(capability.Side) int                           { return w.unverified }
 func (w *world) CarrySequences(context.Context, capability.Side, *capability.Data) error {
 	return nil
 }
