@@ -2,10 +2,10 @@
 
 MODULES  := $(patsubst ./%,%,$(patsubst %/,%,$(dir $(wildcard go.mod */go.mod))))
 PACKAGES := $(patsubst ././...,./...,$(patsubst %,./%/...,$(MODULES)))
-PROGRAMS := ./cmd/strangler ./legacy-monolith/cmd/shop ./extracted/orders/cmd/orders ./extracted/catalog/cmd/catalog ./bench/demo ./bench/soak ./bench/mover
+PROGRAMS := ./cmd/strangler ./legacy-monolith/cmd/shop ./extracted/orders/cmd/orders ./extracted/catalog/cmd/catalog ./bench/demo ./bench/soak ./bench/mover ./bench/chaos
 RACE     := $(if $(CI),-race)
 
-.PHONY: help build test race random model lint demo up soak bench-data
+.PHONY: help build test race random model lint demo up soak chaos bench-data bench-gap breakpoints
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,15 @@ up: build ## start the demonstration and leave it running for you to click throu
 
 soak: build ## 300,000 requests of every protocol through reloads, endpoint changes and faults; some ten minutes
 	bin/soak
+
+breakpoints: build
+	go build -tags breakpoints -o bin/strangler-breakpoints ./cmd/strangler
+
+chaos: breakpoints ## kill, stop and cut off everything at every step of a switch, and write docs/chaos.md; 40 minutes
+	bin/chaos --report docs/chaos.md
+
+bench-gap: breakpoints ## measure what clients see of 100 switches at 400 writes/s, and write bench/README.md; ten minutes
+	bin/chaos --undisturbed 100 --rate 534 --report bench/README.md
 
 bench-data: build ## measure the data mover beside COPY, pg_dump and native subscriptions; an hour or so, bin/mover -h for less
 	bin/mover --json bin/bench-data.json

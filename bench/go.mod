@@ -5,6 +5,7 @@ go 1.26.0
 replace testbed => ../testbed
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/jackc/pgx/v5 v5.12.0
 	testbed v0.0.0
 )

@@ -133,7 +133,9 @@ func (a *attempt) take(ctx context.Context, row capability.Step, do func(context
 	}
 	a.report(capability.Progress{Step: row.Name, State: "started", Message: words})
 	began := time.Now()
+	a.at(ctx, row.Name, "before")
 	err := do(ctx)
+	a.at(ctx, row.Name, "after")
 	p := capability.Progress{Step: row.Name, State: "done", Message: words, Took: time.Since(began)}
 	if err != nil {
 		if ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
@@ -143,6 +145,13 @@ func (a *attempt) take(ctx context.Context, row capability.Step, do func(context
 	}
 	a.report(p)
 	return err
+}
+
+// at tells of a moment between two steps.
+func (a *attempt) at(ctx context.Context, step capability.StepName, when string) {
+	if reach := a.r.options.Reach; reach != nil {
+		reach(ctx, a.r.name, step, when)
+	}
 }
 
 // takeBack undoes one step and tells about it. The step that failed is among those

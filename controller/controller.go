@@ -23,6 +23,10 @@ type Options struct {
 	Times     capability.Times
 	Token     uint64 // of this controller's leadership
 	Log       *slog.Logger
+	// Reach is called before and after each step of a switch, and blocks it: whoever
+	// tests what becomes of a switch that is disturbed right there has to get there.
+	// nil in what is shipped.
+	Reach func(ctx context.Context, name string, step capability.StepName, when string)
 	// Tick is how often every capability is looked at when nothing calls for it;
 	// 0 is 250 ms.
 	Tick time.Duration

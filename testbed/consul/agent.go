@@ -100,8 +100,8 @@ func (a *Agent) Stop() error {
 	return a.process.Stop(syscall.SIGTERM, stopGrace)
 }
 
-// runs says whether the process is there.
-func (a *Agent) runs() bool {
+// Running says whether the process is there.
+func (a *Agent) Running() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.process != nil && a.process.Running()
@@ -112,6 +112,13 @@ func (a *Agent) Kill() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.process.Kill()
+}
+
+// Signal sends the agent's process one signal, such as to stand still and to go on.
+func (a *Agent) Signal(signal os.Signal) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.process.Signal(signal)
 }
 
 // Lose stops the agent and removes its data: Restart brings up one that knows nothing.

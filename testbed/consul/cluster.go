@@ -93,7 +93,7 @@ func (c *Cluster) elected(ctx context.Context) *Agent {
 	named := ""
 	var leader *Agent
 	for _, a := range c.agents {
-		if !a.runs() {
+		if !a.Running() {
 			continue
 		}
 		address, err := a.leader(ctx)
@@ -103,7 +103,7 @@ func (c *Cluster) elected(ctx context.Context) *Agent {
 		named = address
 	}
 	for _, a := range c.agents {
-		if a.runs() && strings.HasSuffix(named, ":"+strconv.Itoa(a.ports[1])) {
+		if a.Running() && strings.HasSuffix(named, ":"+strconv.Itoa(a.ports[1])) {
 			leader = a
 		}
 	}
