@@ -38,6 +38,9 @@ type Effective struct {
 	Attempt *Attempt `json:"attempt,omitempty"`
 	// Since is when the owner last changed; zero: it never did, or there is no data.
 	Since time.Time `json:"since,omitzero"`
+	// Waited is for how long the last switch or rehearsal has made writes wait; 0: there
+	// was none.
+	Waited time.Duration `json:"waited_ns,omitempty"`
 	// Retired is when the migration ended for good: extracted owns, and nothing is
 	// left in legacy to go back to. Zero: it has not.
 	Retired time.Time `json:"retired,omitzero"`

@@ -164,6 +164,8 @@ type Readiness struct {
 	Verify  bool     `json:"verify_first,omitempty"`
 	Reasons []string `json:"reasons,omitempty"` // why not
 	Summary string   `json:"summary"`           // one sentence for people
+	// Gap is for how long writes would wait, by the last switch or rehearsal; 0: unknown.
+	Gap time.Duration `json:"gap_ns,omitempty"`
 }
 
 // Status is everything the controller knows of one capability.

@@ -230,7 +230,7 @@ func TestAPreflightWaitsForAStreamThatCatchesUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.behind, w.unverified = 5, unverified
-			lines, err := r.DryRun(t.Context(), capability.Extracted)
+			lines, err := r.DryRun(t.Context(), capability.Extracted, SwitchOptions{})
 			if err != nil || slices.ContainsFunc(lines, func(p capability.Progress) bool { return p.State == "failed" }) {
 				t.Errorf("with %d keys to compare: %+v, %v", unverified, lines, err)
 			}

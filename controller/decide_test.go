@@ -246,6 +246,13 @@ func TestReadyNamesEveryReason(t *testing.T) {
 	if r := Ready(o, 0, now); !r.Ready || !strings.Contains(r.Summary, "last verify 1m0s ago") {
 		t.Errorf("%+v", r)
 	}
+	if r := Ready(o, 0, now); r.Gap != 0 || !strings.Contains(r.Summary, "cutover now loses 0 rows; gap not measured yet (--rehearse does), lag 0 bytes / 0s") {
+		t.Errorf("%+v", r)
+	}
+	o.Effective.Waited = 123456 * time.Microsecond
+	if r := Ready(o, 0, now); r.Gap != o.Effective.Waited || !strings.Contains(r.Summary, "gap about 120ms, as the last time") {
+		t.Errorf("%+v", r)
+	}
 	o.Data.Verify = nil
 	if r := Ready(o, 0, now); !r.Ready || !r.Verify || !strings.Contains(r.Summary, "verify every row first") {
 		t.Errorf("never verified: %+v", r)

@@ -78,17 +78,30 @@ func Ready(o Observation, unverified int, now time.Time) capability.Readiness {
 		refuse("%d rows were written and not compared since, more than %d", unverified, keysToSwitch)
 	}
 	r.Ready = len(r.Reasons) == 0
+	r.Gap = o.Effective.Waited
+	gap := "gap not measured yet (--rehearse does)"
+	if r.Gap > 0 {
+		gap = fmt.Sprintf("gap about %s, as the last time", rounded(r.Gap))
+	}
 	word := "cutover"
 	if r.To == capability.Legacy {
 		word = "rollback"
 	}
 	switch {
 	case r.Ready && r.Verify:
-		r.Summary = fmt.Sprintf("%s would verify every row first, and then lose 0 rows; lag %d bytes / %s", word, lag.LagBytes, lag.Lag.Round(time.Millisecond))
+		r.Summary = fmt.Sprintf("%s would verify every row first, and then lose 0 rows; %s, lag %d bytes / %s", word, gap, lag.LagBytes, lag.Lag.Round(time.Millisecond))
 	case r.Ready:
-		r.Summary = fmt.Sprintf("%s now loses 0 rows; lag %d bytes / %s, %s, %d rows to compare", word, lag.LagBytes, lag.Lag.Round(time.Millisecond), verified, unverified)
+		r.Summary = fmt.Sprintf("%s now loses 0 rows; %s, lag %d bytes / %s, %s, %d rows to compare", word, gap, lag.LagBytes, lag.Lag.Round(time.Millisecond), verified, unverified)
 	default:
 		r.Summary = word + " would be refused: " + strings.Join(r.Reasons, "; ")
 	}
 	return r
+}
+
+// rounded is a duration to two digits or so.
+func rounded(d time.Duration) time.Duration {
+	if d < 100*time.Millisecond {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(10 * time.Millisecond)
 }

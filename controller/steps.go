@@ -302,7 +302,7 @@ func (a *attempt) publish(ctx context.Context) error {
 	next := a.r.effective()
 	next.Revision++
 	next.Owner, next.Phase, next.Epoch, next.Since = a.to, capability.Steady, a.opened, time.Now().UTC()
-	next.Weight, next.Refused = a.doc.Traffic.Weight, ""
+	next.Weight, next.Refused, next.Waited = a.doc.Traffic.Weight, "", time.Since(a.held)
 	if next.Attempt != nil {
 		ended := *next.Attempt
 		ended.Outcome = capability.Done

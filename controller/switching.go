@@ -90,7 +90,7 @@ type SwitchResult struct {
 
 // DryRun checks everything that a switch would check first, and returns the plan
 // in words. It changes nothing.
-func (r *Reconciler) DryRun(ctx context.Context, to capability.Side) ([]capability.Progress, error) {
+func (r *Reconciler) DryRun(ctx context.Context, to capability.Side, options SwitchOptions) ([]capability.Progress, error) {
 	doc, state, work := r.snapshot()
 	if to == capability.Legacy && !state.Retired.IsZero() {
 		return nil, r.over(state)
@@ -107,7 +107,7 @@ func (r *Reconciler) DryRun(ctx context.Context, to capability.Side) ([]capabili
 	if state.Owner == to && state.Phase == capability.Steady {
 		return []capability.Progress{{State: "planned", Message: fmt.Sprintf("nothing: %s owns %s already", to, r.name)}}, nil
 	}
-	a := &attempt{r: r, data: work.data, doc: doc, from: state.Owner, to: to, dry: true}
+	a := &attempt{r: r, data: work.data, doc: doc, from: state.Owner, to: to, dry: true, accept: options.AcceptRefused}
 	lines := make([]capability.Progress, 0, len(capability.SwitchPlan)+1)
 	if r.needsVerify(work.status(), work, state.Owner) {
 		lines = append(lines, capability.Progress{Step: capability.StepVerify, State: "planned", Message: "compare every row first, because nobody has kept what was written since the last verification"})
@@ -118,6 +118,8 @@ func (r *Reconciler) DryRun(ctx context.Context, to capability.Side) ([]capabili
 			p.State = "done"
 			if err := a.preflight(ctx); err != nil {
 				p.State, p.Message = "failed", err.Error()
+			} else if o, err := r.observe(ctx); err == nil {
+				p.Message += ": " + Ready(o, a.data.Handover.UnverifiedKeys(a.from), time.Now()).Summary
 			}
 		}
 		lines = append(lines, p)
@@ -175,11 +177,11 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 	work := r.working()
 	if work == nil {
 		err := fmt.Errorf("the data of %s is not on both sides; run: strangler data start %s", r.name, r.name)
-		return SwitchResult{}, errors.Join(err, r.remember(ctx, doc, capability.Attempt{To: to, Outcome: capability.Undone, Reason: err.Error()}))
+		return SwitchResult{}, errors.Join(err, r.remember(ctx, doc, capability.Attempt{To: to, Outcome: capability.Undone, Reason: err.Error()}, 0))
 	}
 	began := time.Now()
 	if err := r.verifyFirst(ctx, work, to.Other(), report); err != nil {
-		return SwitchResult{}, errors.Join(err, r.remember(context.WithoutCancel(ctx), doc, capability.Attempt{To: to, Outcome: capability.Undone, Reason: err.Error()}))
+		return SwitchResult{}, errors.Join(err, r.remember(context.WithoutCancel(ctx), doc, capability.Attempt{To: to, Outcome: capability.Undone, Reason: err.Error()}, 0))
 	}
 	var a *attempt
 	var err error
@@ -205,9 +207,9 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 		Evidence: map[string]any{"gap_ms": a.gap.Milliseconds(), "took_ms": time.Since(began).Milliseconds(), "epoch": a.opened, "closing": a.closing, "nonce": a.nonce, "refused": a.refused}})
 	switch {
 	case err != nil:
-		err = errors.Join(err, r.remember(after, doc, capability.Attempt{To: to, Outcome: capability.Undone, Reason: err.Error()}))
+		err = errors.Join(err, r.remember(after, doc, capability.Attempt{To: to, Outcome: capability.Undone, Reason: err.Error()}, 0))
 	case options.Rehearse:
-		err = r.remember(after, doc, capability.Attempt{To: to, Outcome: capability.Rehearsed, Refused: a.refused, Reason: fmt.Sprintf("writes waited for %s, and %d were refused", a.gap.Round(time.Millisecond), a.refused)})
+		err = r.remember(after, doc, capability.Attempt{To: to, Outcome: capability.Rehearsed, Refused: a.refused, Reason: fmt.Sprintf("writes waited for %s, and %d were refused", a.gap.Round(time.Millisecond), a.refused)}, a.gap)
 	}
 	return result, errors.Join(err, recorded)
 }
@@ -230,8 +232,8 @@ func (r *Reconciler) needsVerify(s capability.DataStatus, work *work, from capab
 }
 
 // remember stores how an attempt ended without another owner and why, for the
-// document that asked.
-func (r *Reconciler) remember(ctx context.Context, doc capability.Document, ended capability.Attempt) error {
+// document that asked. waited is for how long writes have, or 0: they have not.
+func (r *Reconciler) remember(ctx context.Context, doc capability.Document, ended capability.Attempt, waited time.Duration) error {
 	next := r.effective()
 	if next.Phase != capability.Steady || next.Owner == ended.To {
 		return nil // in between: the gates will tell
@@ -242,6 +244,9 @@ func (r *Reconciler) remember(ctx context.Context, doc capability.Document, ende
 	}
 	if ended.Outcome != capability.Rehearsed {
 		ended.Refused = next.Attempt.Saw(ended.To)
+	}
+	if waited > 0 {
+		next.Waited = waited
 	}
 	next.Revision++
 	next.Attempt = &ended

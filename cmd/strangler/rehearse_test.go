@@ -100,6 +100,9 @@ func TestARehearsalChangesNoOwner(t *testing.T) {
 	if n == 0 || s.Effective.Attempt.Refused != n || s.Data.Refused[capability.Legacy] < n || !strings.Contains(out, fmt.Sprintf("refused %d writes", n)) {
 		t.Errorf("%d writes past the proxy were refused; the attempt is %+v, and in all %v:\n%s", n, s.Effective.Attempt, s.Data.Refused, out)
 	}
+	if out := h.types("cutover", "rehearsed", "--dry-run", "--accept-refused"); !strings.Contains(out, "cutover now loses 0 rows; gap about ") {
+		t.Errorf("a dry run does not tell what it would cost:\n%s", out)
+	}
 	if out := h.types("status", "rehearsed"); !strings.Contains(out, "has refused") {
 		t.Errorf("the status does not show it:\n%s", out)
 	}

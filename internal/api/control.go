@@ -173,11 +173,12 @@ func (a control) change(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
+	options := controller.SwitchOptions{Gap: request.Gap, Rehearse: request.Rehearse, AcceptRefused: request.Accept}
 	stream(w, func(report func(capability.Progress)) (any, error) {
 		if request.DryRun {
-			return c.DryRun(r.Context(), request.To)
+			return c.DryRun(r.Context(), request.To, options)
 		}
-		return c.Switch(context.WithoutCancel(r.Context()), request.To, controller.SwitchOptions{Gap: request.Gap, Rehearse: request.Rehearse, AcceptRefused: request.Accept}, actor(r), report)
+		return c.Switch(context.WithoutCancel(r.Context()), request.To, options, actor(r), report)
 	})
 }
 
