@@ -17,6 +17,7 @@ type Document struct {
 	Resilience Resilience
 	Breakers   BreakerModes
 	Rollout    Rollout
+	Webhooks   Webhooks
 	Data       *Data // nil: only traffic moves
 }
 
@@ -121,6 +122,7 @@ func (d Document) Clone() Document {
 	d.Traffic.Always = slices.Clone(d.Traffic.Always)
 	d.Traffic.Never = slices.Clone(d.Traffic.Never)
 	d.Rollout.Steps = slices.Clone(d.Rollout.Steps)
+	d.Webhooks = d.Webhooks.Clone()
 	if d.Data != nil {
 		data := d.Data.clone()
 		d.Data = &data

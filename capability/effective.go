@@ -41,6 +41,8 @@ type Effective struct {
 	// Waited is for how long the last switch or rehearsal has made writes wait; 0: there
 	// was none.
 	Waited time.Duration `json:"waited_ns,omitempty"`
+	// Told is the epoch of the owner that webhooks were last told; 0: none was.
+	Told uint64 `json:"told_epoch,omitempty"`
 	// Retired is when the migration ended for good: extracted owns, and nothing is
 	// left in legacy to go back to. Zero: it has not.
 	Retired time.Time `json:"retired,omitzero"`

@@ -20,6 +20,7 @@ type Options struct {
 	Proxies   Proxies
 	Connect   Connect
 	Healthy   Healthy
+	Webhooks  Webhooks // nil: a document that has some cannot switch
 	Times     capability.Times
 	Token     uint64 // of this controller's leadership
 	Log       *slog.Logger

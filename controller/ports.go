@@ -83,6 +83,11 @@ type Repairs interface {
 	Recover(ctx context.Context) error
 }
 
+// Webhooks tells an application, and returns its no as an error.
+type Webhooks interface {
+	Send(ctx context.Context, url string, what capability.Announcement) error
+}
+
 // Conflicts shows rows: those that a stream has ended at, and those that differed.
 type Conflicts interface {
 	// Conflict is the change with both rows as they are now; false: there is none.

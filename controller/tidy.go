@@ -32,7 +32,7 @@ func (r *Reconciler) untidy() {
 	r.tidied = chores{}
 }
 
-// tidy takes the guards of the side that owns out of its writers' way, and puts
+// tidy tells who owns, takes the guards of the side that owns out of its writers' way, and puts
 // the border back where legacy owns; once per epoch, and with growing pauses
 // where it fails. The caller holds acting.
 func (r *Reconciler) tidy(ctx context.Context, o Observation) error {
@@ -47,13 +47,17 @@ func (r *Reconciler) tidy(ctx context.Context, o Observation) error {
 	r.mu.Lock()
 	done := r.tidied
 	r.mu.Unlock()
-	if done.guards == gate.Epoch && done.border == gate.Epoch || gate.State != capability.Open {
+	quiet := done.guards == gate.Epoch && done.border == gate.Epoch && !untold(o.Document, o.Effective)
+	if quiet || gate.State != capability.Open {
 		return nil
 	}
 	if time.Now().Before(done.again) {
 		return done.failed
 	}
-	if done.failed = work.chores(ctx, owner, gate.Epoch, &done); done.failed != nil {
+	done.failed = errors.Join(work.chores(ctx, owner, gate.Epoch, &done), r.tellOwner(ctx, o.Document))
+	if done.failed == nil {
+		done.pause = 0
+	} else {
 		done.pause = min(max(2*done.pause, tidyFirst), tidyMost)
 		done.again = time.Now().Add(done.pause)
 	}
@@ -76,7 +80,7 @@ func (w *work) chores(ctx context.Context, owner capability.Side, epoch uint64, 
 			return err
 		}
 	}
-	done.border, done.pause = epoch, 0
+	done.border = epoch
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"strangler/internal/api"
 	"strangler/internal/postgres"
 	"strangler/internal/telemetry"
+	"strangler/internal/webhook"
 )
 
 // brain is the controller with what it leads by.
@@ -117,7 +118,7 @@ func (b *brain) candidate(ctx context.Context) error {
 func (b *brain) lead(ctx context.Context, fence postgres.Fence) error {
 	c := controller.New(controller.Options{
 		Documents: b.desired(), States: b.store, Ledger: b.store, Proxies: census{b.parts},
-		Connect: b.connect(fence), Healthy: b.healthy, Times: b.settings.Switch, Token: fence.Token, Log: b.log, Reach: reach,
+		Connect: b.connect(fence), Healthy: b.healthy, Webhooks: webhook.NewSender(), Times: b.settings.Switch, Token: fence.Token, Log: b.log, Reach: reach,
 	})
 	moves := telemetry.NewMoves(func() []capability.Status { return statuses(ctx, c) })
 	if err := b.registry.Register(moves); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {

@@ -61,9 +61,17 @@ func (r *reading) document(content []byte) capability.Document {
 	if v, ok := s.take("rollout"); ok {
 		d.Rollout = v.rollout()
 	}
+	hooks, hooked := s.take("webhooks")
+	if hooked {
+		d.Webhooks.Timeout = webhookTimeout
+		fill(hooks, webhookKeys, &d.Webhooks)
+	}
 	if v, ok := s.take("data"); ok {
 		d.Data = v.data()
 		r.checkRetired(d)
+	}
+	if hooked && d.Data == nil {
+		hooks.problem("is told of no switch: only the owner of data is switched", "add a data section, or take it out")
 	}
 	s.close()
 	return d

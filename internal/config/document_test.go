@@ -37,6 +37,14 @@ func TestDocumentDefaults(t *testing.T) {
 	}
 }
 
+func TestWebhooksHaveATime(t *testing.T) {
+	t.Parallel()
+	d, problems := Document("f.yaml", []byte(smallest+"webhooks: {after: [http://a]}\ndata: {database: 'postgres://h/d', tables: [{table: a}]}\n"))
+	if len(problems) > 0 || d.Webhooks.Timeout != 2*time.Second {
+		t.Errorf("%+v, %v", d.Webhooks, problems)
+	}
+}
+
 func TestDocumentWhole(t *testing.T) {
 	content := `capability: orders
 routes:
@@ -94,6 +102,7 @@ data:
   border: [{constraint: payments_order_id_fkey, at_switch: drop}]
   sequences: {gap: 0, named: [{sequence: hibernate_sequence, as: service.order_numbers}, {sequence: other}]}
   capture: trigger
+webhooks: {before: ["https://a.internal/hook?token=x"], after: [http://b:1/c, http://d], timeout: 5s}
 `
 	d, problems := document("routes/orders.yaml", []byte(content), environment)
 	if len(problems) > 0 {
@@ -132,6 +141,7 @@ data:
 			Streams:     capability.StreamsKeep,
 		},
 		Breakers: capability.BreakerModes{Legacy: capability.BreakerObserve, Extracted: capability.BreakerForced},
+		Webhooks: capability.Webhooks{Before: []string{"https://a.internal/hook?token=x"}, After: []string{"http://b:1/c", "http://d"}, Timeout: 5 * time.Second},
 		Rollout:  capability.Rollout{Steps: []capability.Weight{100, 10_000}, Every: time.Minute},
 		Data: &capability.Data{
 			State: capability.DataRunning, Database: "postgres://u:geheim@h/d", Capture: capability.CaptureTrigger, Rate: 500, TableLine: 39,
@@ -205,6 +215,10 @@ func TestDocumentProblems(t *testing.T) {
 		{"retries", smallest + "resilience: {retries: -1}\n", `4: resilience.retries = "-1": is out of range; write a whole number from 0 to 10`},
 		{"NaN", smallest + "resilience: {breaker: {ratio: .nan}}\n", `4: resilience.breaker.ratio = ".nan": is out of range`},
 		{"streams", smallest + "resilience: {streams: cut}\n", `4: resilience.streams = "cut": is none of drain, keep, close`},
+		{"webhooks without data", smallest + "webhooks: {after: [http://a]}\n", `4: webhooks: is told of no switch`},
+		{"webhook is no URL", smallest + "webhooks: {before: [orders/hook]}\ndata: {database: '${URL}', tables: [{table: a}]}\n", `4: webhooks.before[0] = "orders/hook": is no http or https URL`},
+		{"webhook with a password", smallest + "webhooks: {before: ['http://me:pw@a/']}\ndata: {database: '${URL}', tables: [{table: a}]}\n", `is no http or https URL without credentials`},
+		{"webhook takes long", smallest + "webhooks: {after: [http://a], timeout: 31s}\ndata: {database: '${URL}', tables: [{table: a}]}\n", `4: webhooks.timeout = "31s": is longer than a switch should wait`},
 		{"guards", smallest + "rollout: {steps: [1%], every: 1s, guards: {}}\n", `4: rollout.guards: is not there yet`},
 		{"steps fall", smallest + "rollout: {steps: [5%, 5%], every: 1s}\n", `4: rollout.steps[1] = "5%": is not above the step before it`},
 		{"anchor", smallest + "traffic: &a {weight: 1%}\n", `4: traffic: anchors and aliases are not read here`},
