@@ -140,6 +140,9 @@ func (o options) play(ctx context.Context, t times, cells []cell, out io.Writer)
 			play = w.first
 		}
 		r := play(ctx, c)
+		if t == long {
+			r.Fault += fmt.Sprintf(" for %s, with the leases that a configuration has by itself", t.fault)
+		}
 		if ctx.Err() != nil {
 			w.keep = true
 			return results, "", context.Cause(ctx)

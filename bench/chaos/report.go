@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -56,6 +57,11 @@ func table(results []result, took time.Duration, account string) string {
 			fmt.Fprintf(&b, " %s |", strings.Join(words, " · "))
 		}
 		b.WriteString("\n")
+	}
+	for _, r := range results {
+		if !slices.Contains(faults, r.Fault) {
+			fmt.Fprintf(&b, "\n%s: %s, longest silence %.1f s, %d problems.\n", r.cell, r.Outcome, r.Silence.Seconds(), len(r.Problems))
+		}
 	}
 	return b.String()
 }
