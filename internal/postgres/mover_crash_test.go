@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"syscall"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"strangler/capability"
 	"testbed"
@@ -43,13 +45,44 @@ func (f *forgetful) asleep(script string) {
 	if err == nil {
 		err = conn.QueryRow(context.Background(), `SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'`).Scan(&writer)
 	}
-	if err == nil {
-		err = syscall.Kill(writer, syscall.SIGSTOP)
-	}
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	// It must not stand still in the middle of a write, with a lock that everybody needs.
+	for resting := false; !resting; {
+		err := syscall.Kill(writer, syscall.SIGSTOP)
+		if err == nil {
+			bounded, cancel := context.WithTimeout(context.Background(), time.Second)
+			err = f.query(bounded, `SELECT coalesce(wait_event = 'WalWriterMain', false) FROM pg_stat_activity WHERE backend_type = 'walwriter'`, &resting)
+			cancel()
+		}
+		if err != nil || !resting {
+			err = errors.Join(syscall.Kill(writer, syscall.SIGCONT), ignoreLate(err))
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
+	}
 	f.writer = writer
+}
+
+// query asks in a session of its own: one that waited for somebody who stands still is
+// of no use any more.
+func (f *forgetful) query(ctx context.Context, sql string, into any) error {
+	conn, err := pgx.Connect(ctx, f.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.Background()) //nolint:errcheck // only read
+	return conn.QueryRow(ctx, sql).Scan(into)
+}
+
+// ignoreLate leaves out that there was no answer in time.
+func ignoreLate(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err) {
+		return nil
+	}
+	return err
 }
 
 // awake lets the process go on, without which the server does not end.
