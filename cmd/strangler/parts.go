@@ -145,12 +145,13 @@ func (p *parts) adminURL() string {
 }
 
 // adminNames are those under which the admin address may be asked: what it is
-// configured as, the machine's, which others are told where it has none, and what
-// the configuration adds.
+// configured as, what others are told, the machine's, and what the configuration adds.
 func (p *parts) adminNames() []string {
 	names := slices.Clone(p.settings.AdminNames)
-	if host, _, err := net.SplitHostPort(p.settings.Admin); err == nil {
-		names = append(names, host)
+	for _, address := range []string{p.settings.Admin, p.settings.Advertise} {
+		if host, _, err := net.SplitHostPort(address); err == nil {
+			names = append(names, host)
+		}
 	}
 	if machine, err := os.Hostname(); err == nil {
 		names = append(names, machine)
