@@ -14,8 +14,9 @@ import (
 	"strangler/proxy/edge"
 )
 
-// renewals is how often a proxy renews its registration within the lease of one.
-const renewals = 5
+// renewal is how often a proxy renews its registration: five times within its lease,
+// and before a store forgets it by itself.
+func renewal(lease time.Duration) time.Duration { return min(lease/5, 3*time.Second) }
 
 // plane is a proxy with what feeds it.
 type plane struct {
@@ -201,7 +202,7 @@ func (d *plane) feed(ctx context.Context, changes <-chan struct{}) error {
 // register makes the proxy known, so that no switch goes past it, and takes the
 // registration back in the end.
 func (d *plane) register(ctx context.Context) error {
-	tick := time.NewTicker(d.settings.Leases.Proxy / renewals)
+	tick := time.NewTicker(renewal(d.settings.Leases.Proxy))
 	defer tick.Stop()
 	for {
 		select {

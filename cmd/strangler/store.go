@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -44,12 +45,16 @@ func newStore(settings config.Config, log *slog.Logger) (store, error) {
 	return newConsulStore(settings, log)
 }
 
+// forgotten is when Consul forgets the registration of a proxy that is gone, at the
+// soonest. Before that its lease has ended, or a switch would go past it too early.
+const forgotten = 30 * time.Second
+
 func newConsulStore(settings config.Config, log *slog.Logger) (*consul.Store, error) {
 	client, err := newConsul(settings)
 	if err != nil {
 		return nil, err
 	}
-	return consul.NewStore(consul.StoreOptions{Client: client, Prefix: settings.Consul.Prefix, Stale: settings.Consul.Stale,
+	return consul.NewStore(consul.StoreOptions{Client: client, Prefix: settings.Consul.Prefix, Stale: settings.Consul.Stale, TTL: max(forgotten, settings.Leases.Proxy),
 		Snapshot: filepath.Join(settings.State, "store"), Decode: newDecode(), Apply: config.Apply, Log: log}), nil
 }
 
