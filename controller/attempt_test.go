@@ -209,12 +209,18 @@ func TestClocksMakeNoProxyGone(t *testing.T) {
 		"renewed, and silent":          {capability.Registration{ID: "q"}, "q", []string{"1", "1"}},
 		"nobody answers that is there": {capability.Registration{ID: "q", Lapsed: true}, "p", []string{"1", "1"}},
 	} {
-		w := newWorld()
-		w.more, w.silent = []capability.Registration{test.more}, test.silent
-		all, err := w.reconciler(t).askProxies(t.Context(), 1, true, time.Second)
-		if err != nil || fmt.Sprint(len(all.serving)) != test.want[0] || fmt.Sprint(len(all.missing)) != test.want[1] {
-			t.Errorf("%s: %d answer, %v do not: %v", name, len(all.serving), all.missing, err)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.more, w.silent = []capability.Registration{test.more}, test.silent
+			began := time.Now()
+			all, err := w.reconciler(t).askProxies(t.Context(), 1, true, time.Second)
+			if err != nil || fmt.Sprint(len(all.serving)) != test.want[0] || fmt.Sprint(len(all.missing)) != test.want[1] {
+				t.Errorf("%s: %d answer, %v do not: %v", name, len(all.serving), all.missing, err)
+			}
+			if took := time.Since(began); test.more.Lapsed && test.silent == "q" && took > lapsedAnswer {
+				t.Errorf("%s: a switch waits %s for one that is gone", name, took)
+			}
+		})
 	}
 }
 

@@ -90,6 +90,10 @@ type census struct {
 	missing []string // registered and silent
 }
 
+// lapsedAnswer is how long a proxy is waited for that has not renewed its registration
+// for long: a machine that is gone must not make writes wait.
+const lapsedAnswer = 300 * time.Millisecond
+
 // askProxies asks every registered proxy at once. One that does not answer and has not
 // renewed its registration for long is gone.
 func (r *Reconciler) askProxies(ctx context.Context, revision uint64, idle bool, wait time.Duration) (census, error) {
@@ -103,15 +107,17 @@ func (r *Reconciler) askProxies(ctx context.Context, revision uint64, idle bool,
 	var asking sync.WaitGroup
 	for _, proxy := range registered {
 		asking.Go(func() {
+			if proxy.Lapsed && !r.answers(ctx, proxy) {
+				mu.Lock()
+				defer mu.Unlock()
+				gone++
+				return
+			}
 			bounded, cancel := context.WithTimeout(ctx, wait+500*time.Millisecond)
 			defer cancel()
 			s, err := r.options.Proxies.Serving(bounded, proxy, r.name, revision, idle, wait)
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil && proxy.Lapsed {
-				gone++
-				return
-			}
 			if err != nil {
 				all.missing = append(all.missing, fmt.Sprintf("%s (%s: %v)", proxy.ID, proxy.Admin, err))
 				return
@@ -124,4 +130,12 @@ func (r *Reconciler) askProxies(ctx context.Context, revision uint64, idle bool,
 		return all, errors.New("no proxy is registered: nobody would hold the writes")
 	}
 	return all, nil
+}
+
+// answers says whether a proxy is there.
+func (r *Reconciler) answers(ctx context.Context, proxy capability.Registration) bool {
+	bounded, cancel := context.WithTimeout(ctx, lapsedAnswer)
+	defer cancel()
+	_, err := r.options.Proxies.Serving(bounded, proxy, r.name, 0, false, 0)
+	return err == nil
 }

@@ -92,8 +92,9 @@ func (w *world) Ledger(context.Context, string, int) ([]capability.Entry, error)
 func (w *world) Registered(context.Context) ([]capability.Registration, error) {
 	return append([]capability.Registration{{ID: "p"}}, w.more...), nil
 }
-func (w *world) Serving(_ context.Context, r capability.Registration, _ string, revision uint64, idle bool, _ time.Duration) (capability.Serving, error) {
+func (w *world) Serving(ctx context.Context, r capability.Registration, _ string, revision uint64, idle bool, _ time.Duration) (capability.Serving, error) {
 	if r.ID == w.silent {
+		<-ctx.Done() // as a machine that is gone
 		return capability.Serving{}, errAway
 	}
 	return capability.Serving{Proxy: "p", Revision: revision, Holding: idle}, nil
