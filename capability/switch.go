@@ -7,9 +7,9 @@ type StepName string
 // The steps of a switch of the owner, in order.
 const (
 	StepPreflight StepName = "preflight"
+	StepAnnounce  StepName = "announce"
 	StepBorder    StepName = "border"
 	StepYield     StepName = "yield"
-	StepAnnounce  StepName = "announce"
 	StepHold      StepName = "hold"
 	StepClose     StepName = "close"
 	StepDrain     StepName = "drain"
@@ -40,9 +40,9 @@ type Step struct {
 // run, progress, recovery, documentation and crash tests all walk it.
 var SwitchPlan = []Step{
 	{Name: StepPreflight, Do: "check lag, verification, both streams, border, transactions and proxies"},
+	{Name: StepAnnounce, Do: "ask the webhooks of the document", Undo: "tell them that {from} still owns"},
 	{Name: StepBorder, Do: "for a cutover, drop the foreign keys that cross the border, in a bounded transaction", Undo: "add them again and validate them"},
 	{Name: StepYield, Do: "let running vacuums of {from}'s tables give way, without blocking a writer"},
-	{Name: StepAnnounce, Do: "ask the webhooks of the document", Undo: "tell them that {from} still owns"},
 	{Name: StepHold, Do: "hold writes at every proxy and wait for those in flight", Undo: "release the held writes to {from}", Gap: true},
 	{Name: StepClose, Do: "close {from}'s gate with a marker in its change stream", Undo: "open {from}'s gate", Gap: true},
 	{Name: StepDrain, Do: "wait until {to} has applied the marker", Gap: true},

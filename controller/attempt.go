@@ -56,9 +56,9 @@ type step struct{ do, undo func(context.Context) error }
 func (a *attempt) bind() map[capability.StepName]step {
 	steps := map[capability.StepName]step{
 		capability.StepPreflight: {do: a.preflight},
+		capability.StepAnnounce:  {do: a.announce, undo: a.recant},
 		capability.StepBorder:    {do: a.dropBorder, undo: a.restoreBorder},
 		capability.StepYield:     {do: a.yield},
-		capability.StepAnnounce:  {do: a.announce, undo: a.recant},
 		capability.StepHold:      {do: a.hold, undo: a.release},
 		capability.StepClose:     {do: a.close, undo: a.reopen},
 		capability.StepDrain:     {do: a.drain},

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// steps are those of a switch, as the documentation has them. What is before the first and after the last are moments as
-// well; what is behind one step is before the next.
+// steps are those of a switch, as the documentation has them, without announce, which does nothing where nobody is to be
+// told. What is before the first and after the last are moments as well; what is behind one step is before the next.
 var steps = []string{"preflight", "border", "yield", "hold", "close", "drain", "verify", "sequences", "seal", "open", "publish", "tidy"}
 
 // moments of a switch at which it is disturbed.
