@@ -38,7 +38,7 @@ func (m *Mover) follow(ctx context.Context, r *record) error {
 	}
 	m.mu.Lock()
 	// What an earlier run has verified may have changed without anybody counting.
-	m.following, m.verified, m.warning = f, nil, ""
+	m.following, m.verified, m.unequal, m.warning = f, nil, nil, ""
 	m.mu.Unlock()
 	defer func() {
 		m.mu.Lock()

@@ -73,7 +73,7 @@ func (m *Mover) Reset(ctx context.Context, dry bool, report func(capability.Prog
 	}
 	m.enter(capability.PhaseNone)
 	m.mu.Lock()
-	m.progress, m.building, m.verified = nil, nil, nil
+	m.progress, m.building, m.verified, m.unequal = nil, nil, nil, nil
 	m.mu.Unlock()
 	return nil
 }

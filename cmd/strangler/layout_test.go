@@ -48,7 +48,7 @@ var borders = []border{
 }
 
 // adapters import the core packages, never each other.
-var adapters = []string{"strangler/internal/config", "strangler/internal/files", "strangler/internal/consul", "strangler/internal/postgres", "strangler/internal/api", "strangler/internal/telemetry"}
+var adapters = []string{"strangler/internal/config", "strangler/internal/files", "strangler/internal/consul", "strangler/internal/postgres", "strangler/internal/api", "strangler/internal/telemetry", "strangler/internal/webhook"}
 
 func TestWhoMayImportWhom(t *testing.T) {
 	t.Parallel()

@@ -137,8 +137,9 @@ func (c *cli) tellWaits(ctx context.Context, databases ...*postgres.Database) (e
 			for _, d := range databases {
 				blockers, _ := d.Blockers(ctx) // a database that does not answer is the command's to tell
 				for _, who := range blockers {
-					if pid, _, _ := strings.Cut(who, " ("); !told[pid] {
-						told[pid] = true
+					session, _, _ := strings.Cut(who, " (") // what it has, and for how long, changes
+					if session = string(d.Side()) + " " + session; !told[session] {
+						told[session] = true
 						c.errs.line(fmt.Sprintf("waiting in the %s database for %s", d.Side(), who))
 					}
 				}

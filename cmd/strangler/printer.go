@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 	"unicode/utf8"
@@ -18,7 +19,9 @@ import (
 type printer struct {
 	file     *os.File
 	terminal bool
-	over     bool // the last line can be written over
+
+	mu   sync.Mutex // a watch may print beside the command
+	over bool       // the last line can be written over; guarded by mu
 }
 
 func newPrinter(f *os.File) *printer {
@@ -42,6 +45,8 @@ func (p *printer) bold(s string) string   { return p.paint("1", s) }
 // line prints one line. What cannot be written to a closed pipe is lost, as with
 // every command.
 func (p *printer) line(s string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.over {
 		s, p.over = "\r\x1b[K"+s, false
 	}
@@ -55,6 +60,8 @@ func (p *printer) progress(s string) {
 		if r := []rune(s); len(r) >= p.columns() {
 			s = string(r[:p.columns()-1])
 		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		_, _ = fmt.Fprint(p.file, "\r\x1b[K"+s)
 		p.over = true
 	}
@@ -63,6 +70,8 @@ func (p *printer) progress(s string) {
 // rest leaves the last line of progress as it stands: what comes next is
 // somebody else's.
 func (p *printer) rest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.over {
 		_, _ = fmt.Fprintln(p.file)
 		p.over = false
