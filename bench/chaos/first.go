@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -40,19 +41,9 @@ func (w *world) first(ctx context.Context, c cell) (r result) {
 		return lost("the switch ended before it came there: %v", err)
 	}
 	disturbed := time.Now()
-	leads, _, err := w.leader(ctx)
+	leads, other, err := w.orphan(ctx)
 	if err != nil {
-		return lost("find who leads: %v", err)
-	}
-	other := w.controllers[0]
-	if other == leads {
-		other = w.controllers[1]
-	}
-	if err := signalAll(other.PID(), syscall.SIGSTOP); err != nil {
-		return lost("stop the other controller: %v", err)
-	}
-	if err := leads.Kill(); err != nil {
-		return lost("kill the controller: %v", err)
+		return lost("leave nobody who leads: %v", err)
 	}
 	letGo()
 	if err := <-said; err != nil {
@@ -61,37 +52,22 @@ func (w *world) first(ctx context.Context, c cell) (r result) {
 	if err := waitFor(ctx, lapse); err != nil {
 		return lost("%v", err)
 	}
-	conn, err := pgx.Connect(ctx, w.databases[legacy].URL(names[legacy]))
-	if err != nil {
-		return lost("connect: %v", err)
-	}
-	defer conn.Close(ctx) //nolint:errcheck // nothing is under way
 	o := operation{client: clients + 2, order: 3, value: w.load.next(), start: time.Now()}
 	o.id = fmt.Sprintf("w%d", o.value)
-	tx, err := conn.Begin(ctx)
-	if err == nil {
-		err = tx.QueryRow(ctx, `SELECT value FROM orders WHERE id = $1 FOR UPDATE`, o.order).Scan(&o.answer.Value)
-	}
-	for _, write := range []string{fmt.Sprintf(`UPDATE orders SET value = %d WHERE id = %d`, o.value, o.order), fmt.Sprintf(`UPDATE counters SET n = n + 1 WHERE id = %d`, o.order),
-		fmt.Sprintf(`INSERT INTO writes (id, order_id, previous, value) VALUES ('%s', %d, %d, %d)`, o.id, o.order, o.answer.Value, o.value)} {
-		if err == nil {
-			_, err = tx.Exec(ctx, write)
-		}
-	}
+	commit, err := w.begins(ctx, &o)
 	if err != nil {
 		return lost("the first writer: %v", err)
 	}
-	if err := signalAll(other.PID(), syscall.SIGCONT); err != nil {
-		return lost("let the other controller go on: %v", err)
+	err = errors.Join(signalAll(other.PID(), syscall.SIGCONT), leads.start(ctx))
+	if err == nil {
+		err = waitFor(ctx, writerTime)
 	}
-	if err := leads.start(ctx); err != nil {
-		return lost("start the controller: %v", err)
+	committed := commit()
+	if err != nil {
+		return lost("let controllers come back: %v", err)
 	}
-	if err := waitFor(ctx, writerTime); err != nil {
-		return lost("%v", err)
-	}
-	if err := tx.Commit(ctx); err != nil {
-		o.kind, o.said = "503", err.Error() // whoever became active meanwhile has ended it: it has not happened
+	if committed != nil {
+		o.kind, o.said = "503", committed.Error() // whoever became active meanwhile has ended it: it has not happened
 	} else {
 		o.ok = true
 	}
@@ -110,4 +86,37 @@ func (w *world) first(ctx context.Context, c cell) (r result) {
 	}
 	w.judge(ctx, &r, disturbed)
 	return r
+}
+
+// orphan kills the controller that leads and stops the other one.
+func (w *world) orphan(ctx context.Context) (leads, other *program, err error) {
+	if leads, _, err = w.leader(ctx); err != nil {
+		return nil, nil, err
+	}
+	if other = w.controllers[0]; other == leads {
+		other = w.controllers[1]
+	}
+	return leads, other, errors.Join(signalAll(other.PID(), syscall.SIGSTOP), leads.Kill())
+}
+
+// begins writes past the proxies, in a transaction that commit ends.
+func (w *world) begins(ctx context.Context, o *operation) (commit func() error, err error) {
+	conn, err := pgx.Connect(ctx, w.databases[legacy].URL(names[legacy]))
+	if err != nil {
+		return nil, err
+	}
+	tx, err := conn.Begin(ctx)
+	if err == nil {
+		err = tx.QueryRow(ctx, `SELECT value FROM orders WHERE id = $1 FOR UPDATE`, o.order).Scan(&o.answer.Value)
+	}
+	for _, write := range []string{fmt.Sprintf(`UPDATE orders SET value = %d WHERE id = %d`, o.value, o.order), fmt.Sprintf(`UPDATE counters SET n = n + 1 WHERE id = %d`, o.order),
+		fmt.Sprintf(`INSERT INTO writes (id, order_id, previous, value) VALUES ('%s', %d, %d, %d)`, o.id, o.order, o.answer.Value, o.value)} {
+		if err == nil {
+			_, err = tx.Exec(ctx, write)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close(ctx))
+	}
+	return func() error { return errors.Join(tx.Commit(ctx), conn.Close(ctx)) }, nil
 }

@@ -20,6 +20,7 @@ import (
 const (
 	clients    = 64 // half of them at each proxy
 	answerTime = 12 * time.Second
+	dueMost    = 1 << 14 // requests that may be due while all clients wait for answers
 )
 
 // operation is one request and what became of it.
@@ -64,22 +65,28 @@ func newLoad(proxies []string) *load {
 // start sends so many requests a second, three of four writes, on a schedule that waits for no answer, until close.
 func (l *load) start(ctx context.Context, rate int, seed uint64) {
 	ctx, l.stop = context.WithCancel(ctx)
-	work := make(chan time.Time, 16*clients)
+	every := time.Second / time.Duration(rate)
+	work := make(chan time.Time, dueMost)
 	l.running.Go(func() {
 		defer close(work)
-		tick := time.NewTicker(time.Second / time.Duration(rate))
+		tick := time.NewTicker(every)
 		defer tick.Stop()
+		due := time.Now()
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case due := <-tick.C:
-				if l.resting.Load() {
-					continue
-				}
-				select {
-				case work <- due:
-				default: // all clients wait for answers, and more than enough is due
+			case now := <-tick.C:
+				// The clock is the schedule: a busy machine lets ticks go.
+				for ; due.Before(now); due = due.Add(every) {
+					if l.resting.Load() {
+						continue
+					}
+					select {
+					case work <- due:
+					default:
+						l.note(operation{due: due, start: due, end: now, kind: "not sent"})
+					}
 				}
 			}
 		}

@@ -21,15 +21,16 @@ import (
 // times are the leases of a run, and how long a fault lasts.
 type times struct {
 	text  string // in a configuration
+	name  string
 	fault time.Duration
 	well  time.Duration // after which all has to be well again
 }
 
 var (
 	// short leases let the whole matrix be run; a fault lasts a second beyond the longest of them.
-	short = times{"switch: {gap: 1s, lease: 1500ms, age: 4s}\nleases: {controller: 1500ms, proxy: 2s}\n", 3 * time.Second, 45 * time.Second}
+	short = times{name: "short leases", text: "switch: {gap: 1s, lease: 1500ms, age: 4s}\nleases: {controller: 1500ms, proxy: 2s}\n", fault: 3 * time.Second, well: 45 * time.Second}
 	// long ones are the defaults.
-	long = times{"", 30 * time.Second, 2 * time.Minute}
+	long = times{name: "default leases", fault: 30 * time.Second, well: 2 * time.Minute}
 )
 
 // settings of the databases. Processes are killed and no machine is: what was written to the kernel is durable.
@@ -67,8 +68,10 @@ const (
 var names = [2]string{"shop", "orders"} // of the databases
 
 func newWorld(ctx context.Context, o options, t times) (w *world, err error) {
-	w = &world{times: t, dir: o.dir, keep: o.keep || o.dir != "", values: map[int]int64{}}
-	if w.dir == "" {
+	w = &world{times: t, keep: o.keep || o.dir != "", values: map[int]int64{}}
+	if o.dir != "" { // a world has nothing of the one before
+		w.dir = filepath.Join(o.dir, strings.ReplaceAll(t.name, " ", "-"))
+	} else {
 		if w.dir, err = os.MkdirTemp("", "chaos-"); err != nil {
 			return nil, err
 		}
