@@ -34,7 +34,7 @@ func built(t *testing.T) string {
 func TestSample(t *testing.T) {
 	binary := built(t)
 	page := filepath.Join(t.TempDir(), "chaos.md")
-	if err := os.WriteFile(page, []byte("# Before\n<!-- results of make chaos -->\nold\n<!-- end of results -->\nbehind\n"), 0o600); err != nil {
+	if err := os.WriteFile(page, []byte("# Before\n<!-- results of make chaos -->\nof another day\n<!-- end of results -->\nbehind\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
@@ -44,7 +44,7 @@ func TestSample(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(page)
-	if s := string(text); err != nil || !strings.Contains(s, "6 cells in") || strings.Contains(s, "old") || !strings.HasPrefix(s, "# Before\n") || !strings.HasSuffix(s, "\nbehind\n") {
+	if s := string(text); err != nil || !strings.Contains(s, "6 cells in") || strings.Contains(s, "another day") || !strings.HasPrefix(s, "# Before\n") || !strings.HasSuffix(s, "\nbehind\n") {
 		t.Errorf("the report is %s (%v)", text, err)
 	}
 }

@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,7 +35,26 @@ type program struct {
 	verb   string // controller or proxy
 	admin  string // host:port
 	listen string // of a proxy: host:port
+	roster *roster
 	*process.Process
+}
+
+// roster is the process ids of all programs, for links, which have goroutines of their own.
+type roster struct {
+	mu   sync.Mutex
+	pids map[string]int // by name of the program; guarded by mu
+}
+
+func (r *roster) note(name string, pid int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pids[name] = pid
+}
+
+func (r *roster) all() []int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.pids))
 }
 
 var errEnded = errors.New("by itself")
@@ -52,6 +74,7 @@ func (p *program) start(ctx context.Context) error {
 	if p.Process, err = process.Start(cmd, syscall.SIGTERM); err != nil {
 		return err
 	}
+	p.roster.note(p.name, p.PID())
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	err = until(ctx, func() error {

@@ -53,6 +53,7 @@ type world struct {
 	controllers [2]*program
 	proxies     [2]*program
 	apps        [2]*app
+	roster      roster
 	points      *points
 	load        *load
 	gates       *watcher
@@ -68,7 +69,7 @@ const (
 var names = [2]string{"shop", "orders"} // of the databases
 
 func newWorld(ctx context.Context, o options, t times) (w *world, err error) {
-	w = &world{times: t, keep: o.keep || o.dir != "", values: map[int]int64{}}
+	w = &world{times: t, keep: o.keep || o.dir != "", values: map[int]int64{}, roster: roster{pids: map[string]int{}}}
 	if o.dir != "" { // a world has nothing of the one before
 		w.dir = filepath.Join(o.dir, strings.ReplaceAll(t.name, " ", "-"))
 	} else {
@@ -129,14 +130,14 @@ func (w *world) servers(ctx context.Context) error {
 		if err := execute(ctx, d.URL("postgres"), `CREATE DATABASE `+names[side]); err != nil {
 			return err
 		}
-		l, err := newLink(func() string { return fmt.Sprintf("127.0.0.1:%d", d.Port()) }, w.pids)
+		l, err := newLink(func() string { return fmt.Sprintf("127.0.0.1:%d", d.Port()) }, w.roster.all)
 		if err != nil {
 			return err
 		}
 		w.data[side] = l
 		w.closers = append(w.closers, func() error { l.close(); return nil })
 	}
-	l, err := newLink(w.server, w.pids)
+	l, err := newLink(w.server, w.roster.all)
 	w.store = l
 	if err == nil {
 		w.closers = append(w.closers, func() error { l.close(); return nil })
@@ -163,16 +164,6 @@ func (w *world) server() string {
 		}
 	}
 	return w.consul.Agents()[0].Address()
-}
-
-// pids are those of all processes of strangler.
-func (w *world) pids() (list []int) {
-	for _, p := range append(w.controllers[:], w.proxies[:]...) {
-		if p != nil && p.Process != nil {
-			list = append(list, p.PID())
-		}
-	}
-	return list
 }
 
 // through is the URL of a side's database by its link.
@@ -268,10 +259,10 @@ func (w *world) stranglers(ctx context.Context, o options) error {
 	for i := range 2 {
 		for j, verb := range []string{"controller", "proxy"} {
 			listen, admin := fmt.Sprintf("127.0.0.1:%d", ports[4*i+2*j]), fmt.Sprintf("127.0.0.1:%d", ports[4*i+2*j+1])
-			p := &program{name: fmt.Sprintf("%s-%d", verb, i+1), binary: binary, dir: w.dir, env: env, verb: verb, admin: admin, listen: listen}
+			p := &program{name: fmt.Sprintf("%s-%d", verb, i+1), binary: binary, dir: w.dir, env: env, verb: verb, admin: admin, listen: listen, roster: &w.roster}
 			advertised := admin
 			if verb == "proxy" {
-				l, err := newLink(func() string { return admin }, w.pids)
+				l, err := newLink(func() string { return admin }, w.roster.all)
 				if err != nil {
 					return err
 				}
