@@ -149,9 +149,8 @@ type DataStatus struct {
 	Streams    []StreamStatus    `json:"streams,omitempty"` // forward, then reverse
 	Verify     *VerifyStatus     `json:"verify,omitempty"`
 	Gates      map[Side]Gate     `json:"gates,omitempty"`
-	// Refused is how many writes each gate has refused since the move began: those of
-	// writers that do not come through a proxy.
-	Refused map[Side]int64 `json:"refused,omitempty"`
+	// Refused is what each gate has refused since the move began.
+	Refused map[Side]Refusals `json:"refused,omitempty"`
 }
 
 // Readiness says whether the owner could be switched now, and what it would

@@ -28,8 +28,8 @@ type attempt struct {
 	missing []string
 	held    time.Time // when the first write waited
 	gap     time.Duration
-	before  int64 // refused by the old owner's gate before it was closed
-	refused int64 // since
+	before  capability.Refusals // refused by the old owner's gate before it was closed
+	refused capability.Refusals // since
 }
 
 // errUnknown marks an error after which nobody can say whether the commit point

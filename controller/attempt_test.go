@@ -170,9 +170,9 @@ func TestDataSectionGoneUnderAMove(t *testing.T) {
 // away is a database that does not answer.
 type away struct{}
 
-func (away) Refused(ctx context.Context, _ capability.Side) (int64, error) {
+func (away) Refused(ctx context.Context, _ capability.Side) (capability.Refusals, error) {
 	<-ctx.Done()
-	return 0, context.Cause(ctx)
+	return capability.Refusals{}, context.Cause(ctx)
 }
 
 // A status is asked for when something is away: it does not wait for that.
@@ -186,7 +186,7 @@ func TestAStatusWaitsForNoDatabase(t *testing.T) {
 		}
 		r.working().data.Refusals = away{}
 		asked := time.Now()
-		if s := r.Status(t.Context(), nil); s.Effective.Owner != capability.Legacy || s.Data.Refused[capability.Legacy] != 0 {
+		if s := r.Status(t.Context(), nil); s.Effective.Owner != capability.Legacy || s.Data.Refused[capability.Legacy].Count != 0 {
 			t.Errorf("%+v", s)
 		}
 		if took := time.Since(asked); took > refusedIn {

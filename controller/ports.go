@@ -122,8 +122,8 @@ type Guards interface {
 
 // Refusals counts what the gates have refused.
 type Refusals interface {
-	// Refused is how many statements of others than movers since the move began.
-	Refused(ctx context.Context, side capability.Side) (int64, error)
+	// Refused is what was refused to others than movers since the move began.
+	Refused(ctx context.Context, side capability.Side) (capability.Refusals, error)
 }
 
 // Data is everything that reaches a capability's two databases.

@@ -48,7 +48,7 @@ func (a *attempt) preflight(ctx context.Context) error {
 		reasons = append(reasons, obstacles...)
 	}
 	if was := o.Effective.Attempt; !a.rehearse && !a.accept && was.Saw(a.to) > 0 {
-		reasons = append(reasons, fmt.Sprintf("in the rehearsal the gate refused %d writes that did not come through a proxy, or after their answer: they would be lost to whoever sent them; find who writes in the log of the %s database, send it through the proxy and rehearse again, or accept it with --accept-refused", was.Refused, a.from))
+		reasons = append(reasons, fmt.Sprintf("in the rehearsal the gate refused %d writes that did not come through a proxy, or after their answer: they would be lost to whoever sent them; send them through the proxy and rehearse again, or accept it with --accept-refused%s", was.Refused, named("; the last that were refused: ", a.refusals(ctx))))
 	}
 	if err := a.r.options.Healthy(ctx, a.doc, a.to); err != nil {
 		reasons = append(reasons, fmt.Sprintf("the %s side takes no requests: %v", a.to, err))
@@ -156,7 +156,6 @@ func (a *attempt) release(ctx context.Context) error {
 		return err
 	}
 	a.gap = time.Since(a.held)
-	a.refused = max(0, a.refusals(ctx)-a.before)
 	return nil
 }
 
@@ -174,17 +173,25 @@ func (a *attempt) close(ctx context.Context) error {
 	return a.data.Gates.Close(ctx, c.On, c.From, c.To, a.r.options.Times.Lease, a.nonce)
 }
 
-// refusals is how much the old owner's gate has refused; what cannot be told does
-// not keep a switch.
-func (a *attempt) refusals(ctx context.Context) int64 {
+// refusals is what the old owner's gate has refused; what cannot be told does not
+// keep a switch.
+func (a *attempt) refusals(ctx context.Context) capability.Refusals {
 	if a.data.Refusals == nil {
-		return 0
+		return capability.Refusals{}
 	}
-	n, err := a.data.Refusals.Refused(ctx, a.from)
+	refused, err := a.data.Refusals.Refused(ctx, a.from)
 	if err != nil {
 		a.r.log.Warn("count what the gate refuses", "error", err)
 	}
-	return n
+	return refused
+}
+
+// named are the writers that were refused, behind a lead; empty where none is known.
+func named(lead string, refused capability.Refusals) string {
+	if len(refused.Writers) == 0 {
+		return ""
+	}
+	return lead + refused.String()
 }
 
 // reopen opens the gate that this attempt closed, unless its lease has run out
@@ -312,7 +319,6 @@ func (a *attempt) publish(ctx context.Context) error {
 		return err
 	}
 	a.gap = time.Since(a.held)
-	a.refused = max(0, a.refusals(ctx)-a.before)
 	proxies, err := a.r.askProxies(ctx, next.Revision, false, time.Second)
 	if err != nil {
 		return err

@@ -83,9 +83,9 @@ type SwitchResult struct {
 	Rehearsed bool          `json:"rehearsed,omitempty"`
 	Gap       time.Duration `json:"gap_ns"` // from the hold to the release
 	Epoch     uint64        `json:"epoch"`
-	// Refused is how many writes the old owner's gate has refused meanwhile.
-	Refused int64    `json:"refused,omitempty"`
-	Missing []string `json:"missing_proxies,omitempty"` // did not acknowledge the new owner
+	// Refused is what the old owner's gate has refused meanwhile, and to whom.
+	Refused capability.Refusals `json:"refused,omitzero"`
+	Missing []string            `json:"missing_proxies,omitempty"` // did not acknowledge the new owner
 }
 
 // DryRun checks everything that a switch would check first, and returns the plan
@@ -194,6 +194,12 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 		report(capability.Progress{State: "retry", Message: fmt.Sprintf("attempt %d of %d failed: %v; again in a second", n, tries, err)})
 		pause(ctx, time.Second)
 	}
+	after := context.WithoutCancel(ctx)
+	if a.closing != 0 {
+		// As late as can be: a statement that found the gate shut is counted a moment
+		// later than it was opened, where the machine is busy.
+		a.refused = a.refusals(after).Since(a.before)
+	}
 	result := SwitchResult{To: to, Rehearsed: options.Rehearse, Gap: a.gap, Refused: a.refused, Epoch: a.opened, Missing: a.missing}
 	outcome, action := "done", "switch"
 	if options.Rehearse {
@@ -202,14 +208,13 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 	if err != nil {
 		outcome = err.Error()
 	}
-	after := context.WithoutCancel(ctx)
 	recorded := r.record(after, capability.Entry{Actor: actor, Action: action, From: string(to.Other()), To: string(to), Outcome: outcome,
 		Evidence: map[string]any{"gap_ms": a.gap.Milliseconds(), "took_ms": time.Since(began).Milliseconds(), "epoch": a.opened, "closing": a.closing, "nonce": a.nonce, "refused": a.refused}})
 	switch {
 	case err != nil:
 		err = errors.Join(err, r.remember(after, doc, capability.Attempt{To: to, Outcome: capability.Undone, Reason: err.Error()}, 0))
 	case options.Rehearse:
-		err = r.remember(after, doc, capability.Attempt{To: to, Outcome: capability.Rehearsed, Refused: a.refused, Reason: fmt.Sprintf("writes waited for %s, and %d were refused", a.gap.Round(time.Millisecond), a.refused)}, a.gap)
+		err = r.remember(after, doc, capability.Attempt{To: to, Outcome: capability.Rehearsed, Refused: a.refused.Count, Reason: fmt.Sprintf("writes waited for %s, and %d were refused%s", a.gap.Round(time.Millisecond), a.refused.Count, named(": ", a.refused))}, a.gap)
 	}
 	return result, errors.Join(err, recorded)
 }

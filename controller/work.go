@@ -291,16 +291,16 @@ func mapping(d *capability.Data) string {
 // refused. One that is away must not keep it: that is when it is asked for.
 const refusedIn = 250 * time.Millisecond
 
-// refused is how much each gate has refused, as far as that can be told now.
-func (w *work) refused(ctx context.Context) map[capability.Side]int64 {
+// refused is what each gate has refused, as far as that can be told now.
+func (w *work) refused(ctx context.Context) map[capability.Side]capability.Refusals {
 	if w.data.Refusals == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, refusedIn)
 	defer cancel()
-	counts := map[capability.Side]int64{}
+	counts := map[capability.Side]capability.Refusals{}
 	for _, side := range capability.Sides {
-		if n, err := w.data.Refusals.Refused(ctx, side); err == nil && n > 0 {
+		if n, err := w.data.Refusals.Refused(ctx, side); err == nil && n.Count > 0 {
 			counts[side] = n
 		}
 	}

@@ -105,8 +105,9 @@ func (c *cli) switched(name string, r controller.SwitchResult) error {
 		c.out.line(fmt.Sprintf("%s is owned by %s already", name, r.To))
 		return nil
 	}
-	if r.Refused > 0 {
-		c.out.line(c.out.yellow(fmt.Sprintf("the gate refused %d writes that did not come through a proxy; the log of the %s database has who sent them", r.Refused, r.To.Other())))
+	if r.Refused.Count > 0 {
+		c.out.line(c.out.yellow(fmt.Sprintf("the %s gate refused %d writes that did not come through a proxy", r.To.Other(), r.Refused.Count)))
+		c.refusedWriters(r.Refused)
 	}
 	if r.Rehearsed {
 		c.out.line(fmt.Sprintf("%s writes of %s waited for %s at most; %s still owns it. Leave out --rehearse to do it", c.out.green("rehearsed:"), name, short(r.Gap), r.To.Other()))

@@ -83,7 +83,7 @@ func TestARehearsalChangesNoOwner(t *testing.T) {
 	go func() {
 		var n int64
 		for refusing.Err() == nil {
-			_, err := h.pools[capability.Legacy].Exec(t.Context(), `INSERT INTO orders (note) VALUES ('past the proxy')`)
+			_, err := h.pools[capability.Legacy].Exec(t.Context(), `SET application_name = 'nightly batch'; INSERT INTO orders (note) VALUES ('past the proxy')`)
 			if err != nil && !strings.Contains(err.Error(), "is being switched") {
 				t.Error(err)
 			}
@@ -97,24 +97,24 @@ func TestARehearsalChangesNoOwner(t *testing.T) {
 	enough()
 	n := <-refused
 	s := h.status()
-	if n == 0 || s.Effective.Attempt.Refused != n || s.Data.Refused[capability.Legacy] < n || !strings.Contains(out, fmt.Sprintf("refused %d writes", n)) {
+	if n == 0 || s.Effective.Attempt.Refused != n || s.Data.Refused[capability.Legacy].Count < n || !strings.Contains(out, fmt.Sprintf("refused %d writes", n)) || !strings.Contains(out, "nightly batch, ") {
 		t.Errorf("%d writes past the proxy were refused; the attempt is %+v, and in all %v:\n%s", n, s.Effective.Attempt, s.Data.Refused, out)
 	}
 	if out := h.types("cutover", "rehearsed", "--dry-run", "--accept-refused"); !strings.Contains(out, "cutover now loses 0 rows; gap about ") {
 		t.Errorf("a dry run does not tell what it would cost:\n%s", out)
 	}
-	if out := h.types("status", "rehearsed"); !strings.Contains(out, "has refused") {
+	if out := h.types("status", "rehearsed"); !strings.Contains(out, "has refused") || !strings.Contains(out, "nightly batch, ") {
 		t.Errorf("the status does not show it:\n%s", out)
 	}
 	for range 2 { // it is not forgotten because somebody has asked
-		if out, status := h.try("cutover", "rehearsed"); status == 0 || !strings.Contains(out, "--accept-refused") {
+		if out, status := h.try("cutover", "rehearsed"); status == 0 || !strings.Contains(out, "--accept-refused; the last that were refused: nightly batch as ") {
 			t.Errorf("after a rehearsal that saw writes refused: exit status %d\n%s", status, out)
 		}
 	}
 	if out, status := h.try("cutover", "rehearsed", "--accept-refused", "--max-gap", "1us"); status == 0 || !strings.Contains(out, "1µs") {
 		t.Errorf("accepted, with a gap of a microsecond: exit status %d\n%s", status, out)
 	}
-	if out, status := h.try("cutover", "rehearsed"); status == 0 || !strings.Contains(out, "--accept-refused") {
+	if out, status := h.try("cutover", "rehearsed"); status == 0 || !strings.Contains(out, "--accept-refused; the last that were refused: nightly batch as ") {
 		t.Errorf("after a switch that gave up: exit status %d\n%s", status, out)
 	}
 	h.types("cutover", "rehearsed", "--rehearse")

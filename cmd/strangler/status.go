@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -196,11 +197,20 @@ func (c *cli) dataLines(d capability.DataStatus) {
 	for _, side := range capability.Sides {
 		if g, ok := d.Gates[side]; ok {
 			line := fmt.Sprintf("%-9s  %s at epoch %d since %s", side, g.State, g.Epoch, clock(g.Since))
-			if n := d.Refused[side]; n > 0 {
-				line += p.yellow(fmt.Sprintf(", has refused %d writes past the proxy", n))
+			refused := d.Refused[side]
+			if refused.Count > 0 {
+				line += p.yellow(fmt.Sprintf(", has refused %d writes past the proxy", refused.Count))
 			}
 			p.entry("gate", line)
+			c.refusedWriters(refused)
 		}
+	}
+}
+
+// refusedWriters prints whom a gate has refused.
+func (c *cli) refusedWriters(r capability.Refusals) {
+	for _, w := range r.Writers {
+		c.out.entry("", fmt.Sprintf("%s, %s: %d, the last at %s", cmp.Or(w.Application, "(no application_name)"), w.Role, w.Refused, clock(w.Last)))
 	}
 }
 

@@ -59,19 +59,27 @@ func (g *Gates) read(ctx context.Context, side capability.Side) (capability.Gate
 	return gate, nil
 }
 
-// Refused is how many statements of others than movers a side's gate has refused
-// since the move began: a crash of the server may add up to 32 to it. 0 where there
-// is no gate.
-func (g *Gates) Refused(ctx context.Context, side capability.Side) (int64, error) {
-	var n int64
-	err := g.databases[side].pool.QueryRow(ctx, `SELECT coalesce(pg_sequence_last_value(to_regclass(strangler.refusals($1))), 0)`, g.capability).Scan(&n)
+// Refused is what a side's gate has refused to others than movers since the move
+// began: how many statements (a crash of the server may add up to 32 to it), and the
+// eight writers that were refused last. Nothing where there is no gate. It does not
+// wait for locks.
+func (g *Gates) Refused(ctx context.Context, side capability.Side) (capability.Refusals, error) {
+	var r capability.Refusals
+	pool := g.databases[side].pool
+	err := pool.QueryRow(ctx, `SELECT coalesce(pg_sequence_last_value(to_regclass(strangler.refusals($1))), 0)`, g.capability).Scan(&r.Count)
+	if err == nil && r.Count > 0 {
+		var rows pgx.Rows
+		if rows, err = pool.Query(ctx, `SELECT application, role, refused, last FROM strangler.refused_writers($1)`, g.capability); err == nil {
+			r.Writers, err = pgx.CollectRows(rows, pgx.RowToStructByPos[capability.Writer])
+		}
+	}
 	if undefined(err) {
-		return 0, nil
+		return capability.Refusals{}, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("count what the %s gate of %s has refused: %w", side, g.capability, err)
+		return capability.Refusals{}, fmt.Errorf("count what the %s gate of %s has refused: %w", side, g.capability, err)
 	}
-	return n, nil
+	return r, nil
 }
 
 // Yield makes vacuums that run on a side's tables give way before anything is

@@ -3,27 +3,82 @@
 CREATE OR REPLACE FUNCTION strangler.refusals(cap text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $refusals$ SELECT format('strangler.%I', 'refused ' || cap) $refusals$;
 
+-- Whom it has refused is kept the same way: eight places of six sequences each, for
+-- the role, with the second of the last refusal; four times seven bytes of the
+-- application's name; and how many there were.
+CREATE OR REPLACE FUNCTION strangler.refused_writer(cap text, place int, part int) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $writer$ SELECT format('strangler.%I', format('refused %s.%s %s', place, part, cap)) $writer$;
+
 CREATE OR REPLACE FUNCTION strangler.count_refusals() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog AS $count$
+DECLARE
+	cap CONSTANT text := CASE TG_OP WHEN 'INSERT' THEN NEW.capability ELSE OLD.capability END;
+	making CONSTANT text := CASE TG_OP WHEN 'INSERT' THEN 'CREATE SEQUENCE IF NOT EXISTS %s MINVALUE 0 START 1' ELSE 'DROP SEQUENCE IF EXISTS %s' END;
 BEGIN
-	IF TG_OP = 'INSERT' THEN
-		EXECUTE 'CREATE SEQUENCE IF NOT EXISTS ' || strangler.refusals(NEW.capability);
-	ELSE
-		EXECUTE 'DROP SEQUENCE IF EXISTS ' || strangler.refusals(OLD.capability);
-	END IF;
+	EXECUTE format(making, strangler.refusals(cap));
+	FOR place IN 0..7 LOOP
+		FOR part IN 0..5 LOOP
+			EXECUTE format(making, strangler.refused_writer(cap, place, part));
+		END LOOP;
+	END LOOP;
 	RETURN NULL;
 END
 $count$;
-DO $$
-DECLARE cap text;
+CREATE OR REPLACE TRIGGER refusals AFTER INSERT OR DELETE ON strangler.gate FOR EACH ROW EXECUTE FUNCTION strangler.count_refusals();
+
+-- Notes whom a gate refuses, if nobody else is noting at the moment: the lock goes
+-- with the transaction that is refused, and the numbers stay. Where there is no place
+-- left, the writer that was refused longest ago is forgotten.
+CREATE OR REPLACE FUNCTION strangler.note_refused(cap text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog AS $note$
+DECLARE
+	role    CONSTANT bigint := (SELECT oid FROM pg_roles WHERE rolname = session_user);
+	name    CONSTANT bytea := convert_to(current_setting('application_name'), 'UTF8');
+	seconds CONSTANT bigint := floor(extract(epoch FROM clock_timestamp() - '2020-01-01 00:00Z'::timestamptz));
+	parts   CONSTANT bigint[] := ARRAY(SELECT ('x' || rpad(encode(substr(name, 1 + 7*i, 7), 'hex'), 14, '0'))::bit(56)::bigint FROM generate_series(0, 3) i ORDER BY i);
+	chosen  int;
+	oldest  bigint;
+	seen    bigint;
+	already bigint := 0;
 BEGIN
-	IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'strangler.gate'::regclass AND tgname = 'refusals') THEN
-		CREATE TRIGGER refusals AFTER INSERT OR DELETE ON strangler.gate FOR EACH ROW EXECUTE FUNCTION strangler.count_refusals();
-		FOR cap IN SELECT capability FROM strangler.gate LOOP -- made by a version that did not count
-			EXECUTE 'CREATE SEQUENCE IF NOT EXISTS ' || strangler.refusals(cap);
-		END LOOP;
+	IF to_regclass(strangler.refused_writer(cap, 7, 5)) IS NULL
+		OR NOT pg_try_advisory_xact_lock('strangler.gate'::regclass::oid::int, hashtext(cap)) THEN
+		RETURN;
 	END IF;
-END $$;
+	FOR place IN 0..7 LOOP
+		seen := coalesce(pg_sequence_last_value(strangler.refused_writer(cap, place, 0)::regclass), 0);
+		IF seen >> 31 = role AND parts = ARRAY(SELECT pg_sequence_last_value(strangler.refused_writer(cap, place, i)::regclass) FROM generate_series(1, 4) i ORDER BY i) THEN
+			chosen := place;
+			already := pg_sequence_last_value(strangler.refused_writer(cap, place, 5)::regclass);
+			EXIT;
+		END IF;
+		seen := seen & 2147483647;
+		IF oldest IS NULL OR seen < oldest THEN
+			chosen := place;
+			oldest := seen;
+		END IF;
+	END LOOP;
+	FOR i IN 1..4 LOOP
+		PERFORM setval(strangler.refused_writer(cap, chosen, i)::regclass, parts[i]);
+	END LOOP;
+	PERFORM setval(strangler.refused_writer(cap, chosen, 5)::regclass, already + 1);
+	PERFORM setval(strangler.refused_writer(cap, chosen, 0)::regclass, role << 31 | seconds);
+END
+$note$;
+
+CREATE OR REPLACE FUNCTION strangler.refused_writers(cap text) RETURNS TABLE (application text, role text, refused bigint, last timestamptz)
+LANGUAGE sql VOLATILE SET search_path = pg_catalog AS $writers$
+	SELECT pg_try_advisory_xact_lock_shared('strangler.gate'::regclass::oid::int, hashtext(cap)); -- a note is read whole
+	SELECT convert_from(rtrim(s.name, '\x00'), 'UTF8'), coalesce(r.rolname, 'role ' || (p.v[1] >> 31)), p.v[6],
+		'2020-01-01 00:00Z'::timestamptz + make_interval(secs => p.v[1] & 2147483647)
+	FROM generate_series(0, 7) place
+	CROSS JOIN LATERAL (SELECT ARRAY(
+		SELECT pg_sequence_last_value(to_regclass(strangler.refused_writer(cap, place, i))) FROM generate_series(0, 5) i ORDER BY i) v) p
+	CROSS JOIN LATERAL (SELECT string_agg(substr(int8send(p.v[i]), 2), '' ORDER BY i) name FROM generate_series(2, 5) i) s
+	LEFT JOIN pg_roles r ON r.oid = p.v[1] >> 31
+	WHERE p.v[1] IS NOT NULL AND p.v[6] IS NOT NULL
+	ORDER BY 4 DESC, 3 DESC
+$writers$;
 
 -- The gate of a capability: whether this database takes writes to its tables.
 --
@@ -81,6 +136,7 @@ BEGIN
 
 	IF pass = '' AND to_regclass(strangler.refusals(cap)) IS NOT NULL THEN
 		PERFORM nextval(strangler.refusals(cap)::regclass);
+		PERFORM strangler.note_refused(cap);
 	END IF;
 	IF g.state = 'closing' THEN
 		RAISE EXCEPTION USING ERRCODE = 'P0S01',
@@ -228,4 +284,5 @@ $tell$;
 -- Only the role that made them calls these; writers meet nothing but the guard.
 REVOKE EXECUTE ON FUNCTION strangler.shut_gate(text, bigint, bigint, text, interval, text), strangler.seal_gate(text, bigint),
 	strangler.open_gate(text, bigint, bigint, text, bigint), strangler.disable_guard(text, bigint, regclass), strangler.add_guards(text, regclass),
-	strangler.tell_truncations(text, regclass), strangler.partition_truncated() FROM PUBLIC;
+	strangler.tell_truncations(text, regclass), strangler.partition_truncated(),
+	strangler.note_refused(text), strangler.refused_writers(text) FROM PUBLIC;
