@@ -46,6 +46,11 @@ func (r *result) problem(format string, args ...any) {
 
 // from lets the other side own before a switch.
 func (w *world) from(ctx context.Context, c cell) error {
+	if c.Target == "consul leader" {
+		if err := w.scatter(ctx, c); err != nil {
+			return err
+		}
+	}
 	_, s, err := w.settled(ctx)
 	if err == nil && s.Effective.Owner == c.To {
 		other := "legacy"

@@ -116,7 +116,7 @@ func TestLink(t *testing.T) {
 			}()
 		}
 	}()
-	l, err := newLink(func() string { return server.Addr().String() }, func() []int { return []int{os.Getpid()} })
+	l, err := newLink(func(int) string { return server.Addr().String() }, func() []int { return []int{os.Getpid()} })
 	if err != nil {
 		t.Fatal(err)
 	}

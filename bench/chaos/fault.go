@@ -25,8 +25,11 @@ func (w *world) fault(ctx context.Context, c cell) (heal func(context.Context) e
 			side = extracted
 		}
 		return w.database(side, c.Fault)
+	case "consul":
+		w.store.set(0, true)
+		return func(context.Context) error { w.store.set(0, false); return nil }, nil
 	default:
-		return w.storage(ctx, c.Fault)
+		return w.storage.disturb(ctx, c.Fault)
 	}
 }
 
@@ -62,22 +65,6 @@ func (w *world) database(side int, fault string) (func(context.Context) error, e
 	}
 	w.data[side].set(0, true)
 	return func(context.Context) error { w.data[side].set(0, false); return nil }, nil
-}
-
-// storage disturbs the server that leads Consul. Cut off is Consul as a whole: its servers find one another without links.
-func (w *world) storage(ctx context.Context, fault string) (func(context.Context) error, error) {
-	if fault == "cut off" {
-		w.store.set(0, true)
-		return func(context.Context) error { w.store.set(0, false); return nil }, nil
-	}
-	leads, err := w.consul.Leader(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if fault == "killed" {
-		return leads.Restart, leads.Kill()
-	}
-	return func(context.Context) error { return leads.Signal(syscall.SIGCONT) }, leads.Signal(syscall.SIGSTOP)
 }
 
 // explains says which errors a client may see of a request by a proxy, for how long the fault and its mending take.

@@ -17,8 +17,8 @@ import (
 // as when packets are lost. When it is mended what was under way arrives. It may be cut for single processes.
 type link struct {
 	listener net.Listener
-	to       func() string // host:port, asked for every connection
-	pids     func() []int  // of the processes that may be behind a connection
+	to       func(pid int) string // host:port, asked for every connection
+	pids     func() []int         // of the processes that may be behind a connection; nil: nobody asks which
 
 	mu   sync.Mutex
 	turn *sync.Cond   // something was cut or mended
@@ -27,8 +27,12 @@ type link struct {
 	done bool
 }
 
-func newLink(to func() string, pids func() []int) (*link, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func newLink(to func(pid int) string, pids func() []int) (*link, error) {
+	return newLinkAt("127.0.0.1:0", to, pids)
+}
+
+func newLinkAt(address string, to func(pid int) string, pids func() []int) (*link, error) {
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("make a link: %w", err)
 	}
@@ -81,7 +85,7 @@ func (l *link) serve(client net.Conn) {
 	if !l.passes(pid) {
 		return
 	}
-	server, err := net.Dial("tcp", l.to())
+	server, err := net.Dial("tcp", l.to(pid))
 	if err != nil {
 		l.drop(client)
 		return
@@ -133,6 +137,15 @@ func (l *link) drop(conns ...net.Conn) {
 	for _, conn := range conns {
 		delete(l.open, conn)
 		_ = conn.Close() // whatever was under way is lost, as meant
+	}
+}
+
+// dropAll ends what is open, as if whoever is behind the link had been started anew.
+func (l *link) dropAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for conn := range l.open {
+		_ = conn.Close() // serve sees it, and forgets it
 	}
 }
 

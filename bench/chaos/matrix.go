@@ -23,10 +23,19 @@ func moments() []string {
 }
 
 // targets of faults. Source is the database that owns when the switch begins.
-var targets = []string{"controller", "proxy 1", "proxy 2", "source", "target", "consul leader"}
+var targets = []string{"controller", "proxy 1", "proxy 2", "source", "target", "consul leader", "consul"}
 
-// faults that a target suffers.
-var faults = []string{"killed", "stopped", "cut off"}
+// faultsOf are those that a target suffers.
+func faultsOf(target string) []string {
+	switch target {
+	case "consul leader":
+		return []string{"killed", "stopped", "cut off", "split off"}
+	case "consul": // as a whole
+		return []string{"cut off"}
+	default:
+		return []string{"killed", "stopped", "cut off"}
+	}
+}
 
 // cell is one disturbed switch.
 type cell struct {
@@ -52,7 +61,7 @@ func (o *options) choose() ([]cell, error) {
 	var all []cell
 	for i, moment := range moments() {
 		for j, target := range targets {
-			for k, fault := range faults {
+			for k, fault := range faultsOf(target) {
 				// Half of them on the way there, half on the way back, changing with every run.
 				to := []string{"extracted", "legacy"}[(uint64(i+j+k)+o.seed)%2]
 				if c := (cell{moment, target, fault, to}); pattern.MatchString(c.String()) {
@@ -72,7 +81,7 @@ func (o *options) choose() ([]cell, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("--only: no cell is called so; they are called such as %q", cell{moments()[0], targets[0], faults[0], "extracted"})
+		return nil, fmt.Errorf("--only: no cell is called so; they are called such as %q", cell{moments()[0], targets[0], faultsOf(targets[0])[0], "extracted"})
 	}
 	if o.sample > 0 {
 		r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
