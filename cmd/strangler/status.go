@@ -197,7 +197,7 @@ func (c *cli) dataLines(d capability.DataStatus) {
 		if g, ok := d.Gates[side]; ok {
 			line := fmt.Sprintf("%-9s  %s at epoch %d since %s", side, g.State, g.Epoch, clock(g.Since))
 			if n := d.Refused[side]; n > 0 {
-				line += p.yellow(fmt.Sprintf(", has refused %d writes past the proxy", n))
+				line += p.yellow(fmt.Sprintf(", has refused %d writes past the proxy or of kept streams", n))
 			}
 			p.entry("gate", line)
 		}
