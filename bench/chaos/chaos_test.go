@@ -151,6 +151,14 @@ func TestLink(t *testing.T) {
 			t.Errorf("mended for %d, and what was under way is lost: %v", pid, err)
 		}
 	}
+	l.delay(os.Getpid(), true)
+	if say(); echo(slowLeast) == nil {
+		t.Error("slow, and quick")
+	}
+	l.delay(os.Getpid(), false)
+	if err := echo(10 * time.Second); err != nil {
+		t.Errorf("slow, and what was under way is lost: %v", err)
+	}
 	l.set(1, true) // another process
 	if say(); echo(10*time.Second) != nil {
 		t.Error("cut for another process, and nothing passes")

@@ -33,7 +33,8 @@ func (w *world) fault(ctx context.Context, c cell) (heal func(context.Context) e
 	}
 }
 
-// disturb disturbs a process. It is cut off from what it reaches by links, and from whoever reaches it by one.
+// disturb disturbs a process. It is cut off from what it reaches by links, and from whoever reaches it by one, or
+// both are slow.
 func (w *world) disturb(p *program, fault string, out []*link, in *link) (func(context.Context) error, error) {
 	pid := p.PID()
 	switch fault {
@@ -42,12 +43,16 @@ func (w *world) disturb(p *program, fault string, out []*link, in *link) (func(c
 	case "stopped":
 		return func(context.Context) error { return signalAll(pid, syscall.SIGCONT) }, signalAll(pid, syscall.SIGSTOP)
 	}
-	set := func(cut bool) {
+	suffer := (*link).set
+	if fault == "slow" {
+		suffer = (*link).delay
+	}
+	set := func(on bool) {
 		for _, l := range out {
-			l.set(pid, cut)
+			suffer(l, pid, on)
 		}
 		if in != nil {
-			in.set(0, cut)
+			suffer(in, 0, on)
 		}
 	}
 	set(true)

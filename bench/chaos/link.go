@@ -5,16 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // link is a TCP connection to something, which can be cut: then nothing passes, in either direction, and nobody is told,
-// as when packets are lost. When it is mended what was under way arrives. It may be cut for single processes.
+// as when packets are lost. When it is mended what was under way arrives. It may be cut for single processes, and be slow.
 type link struct {
 	listener net.Listener
 	to       func(pid int) string // host:port, asked for every connection
@@ -23,9 +25,16 @@ type link struct {
 	mu   sync.Mutex
 	turn *sync.Cond   // something was cut or mended
 	cut  map[int]bool // by process id; 0: for everybody. Guarded by mu
+	slow map[int]bool // by process id; 0: for everybody. Guarded by mu
 	open map[net.Conn]bool
 	done bool
 }
+
+// What passes a slow link takes longer by so much, each way.
+const (
+	slowLeast = 100 * time.Millisecond
+	slowMost  = 300 * time.Millisecond
+)
 
 func newLink(to func(pid int) string, pids func() []int) (*link, error) {
 	return newLinkAt("127.0.0.1:0", to, pids)
@@ -36,7 +45,7 @@ func newLinkAt(address string, to func(pid int) string, pids func() []int) (*lin
 	if err != nil {
 		return nil, fmt.Errorf("make a link: %w", err)
 	}
-	l := &link{listener: listener, to: to, pids: pids, cut: map[int]bool{}, open: map[net.Conn]bool{}}
+	l := &link{listener: listener, to: to, pids: pids, cut: map[int]bool{}, slow: map[int]bool{}, open: map[net.Conn]bool{}}
 	l.turn = sync.NewCond(&l.mu)
 	go l.accept()
 	return l, nil
@@ -56,8 +65,25 @@ func (l *link) set(pid int, cut bool) {
 	l.turn.Broadcast()
 }
 
+// delay makes the link slow for a process, or for everybody (0), or as quick as before.
+func (l *link) delay(pid int, slow bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slow {
+		l.slow[pid] = true
+	} else {
+		delete(l.slow, pid)
+	}
+}
+
 // passes waits until something of the process may pass; false: the link is closed.
 func (l *link) passes(pid int) bool {
+	l.mu.Lock()
+	late := l.slow[0] || l.slow[pid]
+	l.mu.Unlock()
+	if late {
+		time.Sleep(slowLeast + rand.N(slowMost-slowLeast)) // the network that is tested, and no way to wait for it
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for !l.done && (l.cut[0] || l.cut[pid]) {
