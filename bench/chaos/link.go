@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -188,15 +187,7 @@ func (l *link) close() {
 
 // owner finds which of the processes has the other end of a connection on this machine; 0: none.
 func owner(conn net.Conn, pids []int) int {
-	_, port, err := net.SplitHostPort(conn.RemoteAddr().String())
-	if err != nil {
-		return 0
-	}
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		return 0
-	}
-	inode := inodeOf(fmt.Sprintf("0100007F:%04X", n))
+	inode := inodeOf(hex(conn.RemoteAddr()), hex(conn.LocalAddr()))
 	if inode == "" {
 		return 0
 	}
@@ -211,15 +202,25 @@ func owner(conn net.Conn, pids []int) int {
 	return 0
 }
 
-// inodeOf finds a socket of this machine by its local address, as the kernel writes it.
-func inodeOf(address string) string {
+// hex is an address of IPv4 as the kernel writes it.
+func hex(address net.Addr) string {
+	tcp, is := address.(*net.TCPAddr)
+	if !is || tcp.IP.To4() == nil {
+		return ""
+	}
+	ip := tcp.IP.To4()
+	return fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], tcp.Port)
+}
+
+// inodeOf finds a socket of this machine by both its addresses: connections to different ones may come from the same port.
+func inodeOf(local, remote string) string {
 	file, err := os.Open("/proc/net/tcp")
 	if err != nil {
 		return ""
 	}
 	defer file.Close() //nolint:errcheck // only read
 	for lines := bufio.NewScanner(file); lines.Scan(); {
-		if fields := strings.Fields(lines.Text()); len(fields) > 9 && fields[1] == address {
+		if fields := strings.Fields(lines.Text()); len(fields) > 9 && fields[1] == local && fields[2] == remote {
 			return fields[9]
 		}
 	}

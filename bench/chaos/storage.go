@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"testbed/consul"
 )
@@ -130,9 +133,54 @@ func (s *storage) leader(ctx context.Context, leaveOut ...*consul.Agent) (i int,
 	return slices.Index(s.cluster.Agents(), a), a, nil
 }
 
+// whole blocks until all servers vote. Those that go on remove one that has been away for long from their number, and let it
+// vote again only ten seconds after its return: with another one away nobody could be elected then.
+func (s *storage) whole(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return until(ctx, func() error {
+		for _, a := range s.cluster.Agents() {
+			voters, err := votersBy(ctx, a)
+			if err != nil {
+				return err
+			}
+			if voters != len(s.doors) {
+				return fmt.Errorf("%d servers of Consul vote", voters)
+			}
+		}
+		return nil
+	})
+}
+
+// votersBy is how many voters a server knows of.
+func votersBy(ctx context.Context, a *consul.Agent) (n int, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.Address()+"/v1/operator/raft/configuration?stale", nil)
+	if err != nil {
+		return 0, err
+	}
+	res, err := asked.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close() //nolint:errcheck // only read
+	var raft struct{ Servers []struct{ Voter bool } }
+	if err := json.NewDecoder(res.Body).Decode(&raft); err != nil {
+		return 0, fmt.Errorf("ask a server of Consul who votes: %s: %w", res.Status, err)
+	}
+	for _, server := range raft.Servers {
+		if server.Voter {
+			n++
+		}
+	}
+	return n, nil
+}
+
 // scatter places programs before a cell that disturbs Consul's leader: one controller and one proxy reach that server, the
 // others another one. On the way there it is the controller that leads, on the way back the other one.
 func (w *world) scatter(ctx context.Context, c cell) error {
+	if err := w.storage.whole(ctx); err != nil {
+		return fmt.Errorf("wait until Consul is whole: %w", err)
+	}
 	i, _, err := w.storage.leader(ctx)
 	if err != nil {
 		return err
