@@ -46,6 +46,11 @@ func (r *result) problem(format string, args ...any) {
 
 // from lets the other side own before a switch.
 func (w *world) from(ctx context.Context, c cell) error {
+	if c.Target == "consul leader" {
+		if err := w.scatter(ctx, c); err != nil {
+			return err
+		}
+	}
 	_, s, err := w.settled(ctx)
 	if err == nil && s.Effective.Owner == c.To {
 		other := "legacy"
@@ -67,21 +72,12 @@ func (w *world) cell(ctx context.Context, c cell) (r result) {
 		r.lost = true
 		return r
 	}
-	reached, letGo := w.points.arm(c.Moment)
-	defer letGo()
-	commanding, giveUp := context.WithTimeout(ctx, reachTime+w.times.fault+w.well)
-	defer giveUp()
-	said := make(chan error, 1)
-	go func() { said <- w.types(commanding, verbTo(c.To), "orders") }()
-	select {
-	case <-reached:
-	case err := <-said:
-		r.problem("the switch ended before it came there: %v", err)
-		return r
-	case <-time.After(reachTime):
-		r.problem("the switch did not come there within %s", reachTime)
+	said, letGo, err := w.reach(ctx, &r)
+	if err != nil {
+		r.problem("%v", err)
 		return r
 	}
+	defer letGo()
 	disturbed := time.Now()
 	heal, err := w.fault(ctx, c)
 	if err != nil {
@@ -124,6 +120,36 @@ func (w *world) cell(ctx context.Context, c cell) (r result) {
 	}
 	w.judge(ctx, &r, disturbed)
 	return r
+}
+
+// reach types the command and blocks until the switch has come to the moment, where it stays until letGo. One that does not
+// get there is typed again: nothing disturbs it but a machine that is too busy for times as short as these.
+func (w *world) reach(ctx context.Context, r *result) (said chan error, letGo func(), err error) {
+	for r.Tries = 1; ; r.Tries++ {
+		said = make(chan error, 1)
+		reached, goOn := w.points.arm(r.Moment)
+		commanding, giveUp := context.WithTimeout(ctx, reachTime+w.times.fault+w.well)
+		go func() {
+			defer giveUp()
+			said <- w.types(commanding, verbTo(r.To), "orders")
+		}()
+		select {
+		case <-reached:
+			return said, goOn, nil
+		case err = <-said:
+			if err == nil {
+				err = errors.New("it was done")
+			}
+			err = fmt.Errorf("the switch ended before it came there: %w", err)
+		case <-time.After(reachTime):
+			goOn()
+			return nil, nil, fmt.Errorf("the switch did not come there within %s", reachTime)
+		}
+		goOn()
+		if _, s, unwell := w.settled(ctx); unwell != nil || s.Effective.Owner == r.To || r.Tries == repeats {
+			return nil, nil, errors.Join(err, unwell)
+		}
+	}
 }
 
 // judge lets everything come to rest and holds what it then is against the record.

@@ -116,7 +116,7 @@ func TestLink(t *testing.T) {
 			}()
 		}
 	}()
-	l, err := newLink(func() string { return server.Addr().String() }, func() []int { return []int{os.Getpid()} })
+	l, err := newLink(func(int) string { return server.Addr().String() }, func() []int { return []int{os.Getpid()} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,6 +150,14 @@ func TestLink(t *testing.T) {
 		if err := echo(10 * time.Second); err != nil {
 			t.Errorf("mended for %d, and what was under way is lost: %v", pid, err)
 		}
+	}
+	l.delay(os.Getpid(), true)
+	if say(); echo(slowLeast) == nil {
+		t.Error("slow, and quick")
+	}
+	l.delay(os.Getpid(), false)
+	if err := echo(10 * time.Second); err != nil {
+		t.Errorf("slow, and what was under way is lost: %v", err)
 	}
 	l.set(1, true) // another process
 	if say(); echo(10*time.Second) != nil {

@@ -25,12 +25,16 @@ func (w *world) fault(ctx context.Context, c cell) (heal func(context.Context) e
 			side = extracted
 		}
 		return w.database(side, c.Fault)
+	case "consul":
+		w.store.set(0, true)
+		return func(context.Context) error { w.store.set(0, false); return nil }, nil
 	default:
-		return w.storage(ctx, c.Fault)
+		return w.storage.disturb(ctx, c.Fault)
 	}
 }
 
-// disturb disturbs a process. It is cut off from what it reaches by links, and from whoever reaches it by one.
+// disturb disturbs a process. It is cut off from what it reaches by links, and from whoever reaches it by one, or
+// both are slow.
 func (w *world) disturb(p *program, fault string, out []*link, in *link) (func(context.Context) error, error) {
 	pid := p.PID()
 	switch fault {
@@ -39,12 +43,16 @@ func (w *world) disturb(p *program, fault string, out []*link, in *link) (func(c
 	case "stopped":
 		return func(context.Context) error { return signalAll(pid, syscall.SIGCONT) }, signalAll(pid, syscall.SIGSTOP)
 	}
-	set := func(cut bool) {
+	suffer := (*link).set
+	if fault == "slow" {
+		suffer = (*link).delay
+	}
+	set := func(on bool) {
 		for _, l := range out {
-			l.set(pid, cut)
+			suffer(l, pid, on)
 		}
 		if in != nil {
-			in.set(0, cut)
+			suffer(in, 0, on)
 		}
 	}
 	set(true)
@@ -62,22 +70,6 @@ func (w *world) database(side int, fault string) (func(context.Context) error, e
 	}
 	w.data[side].set(0, true)
 	return func(context.Context) error { w.data[side].set(0, false); return nil }, nil
-}
-
-// storage disturbs the server that leads Consul. Cut off is Consul as a whole: its servers find one another without links.
-func (w *world) storage(ctx context.Context, fault string) (func(context.Context) error, error) {
-	if fault == "cut off" {
-		w.store.set(0, true)
-		return func(context.Context) error { w.store.set(0, false); return nil }, nil
-	}
-	leads, err := w.consul.Leader(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if fault == "killed" {
-		return leads.Restart, leads.Kill()
-	}
-	return func(context.Context) error { return leads.Signal(syscall.SIGCONT) }, leads.Signal(syscall.SIGSTOP)
 }
 
 // explains says which errors a client may see of a request by a proxy, for how long the fault and its mending take.

@@ -5,34 +5,46 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // link is a TCP connection to something, which can be cut: then nothing passes, in either direction, and nobody is told,
-// as when packets are lost. When it is mended what was under way arrives. It may be cut for single processes.
+// as when packets are lost. When it is mended what was under way arrives. It may be cut for single processes, and be slow.
 type link struct {
 	listener net.Listener
-	to       func() string // host:port, asked for every connection
-	pids     func() []int  // of the processes that may be behind a connection
+	to       func(pid int) string // host:port, asked for every connection
+	pids     func() []int         // of the processes that may be behind a connection; nil: nobody asks which
 
 	mu   sync.Mutex
 	turn *sync.Cond   // something was cut or mended
 	cut  map[int]bool // by process id; 0: for everybody. Guarded by mu
+	slow map[int]bool // by process id; 0: for everybody. Guarded by mu
 	open map[net.Conn]bool
 	done bool
 }
 
-func newLink(to func() string, pids func() []int) (*link, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// What passes a slow link takes longer by so much, each way.
+const (
+	slowLeast = 100 * time.Millisecond
+	slowMost  = 300 * time.Millisecond
+)
+
+func newLink(to func(pid int) string, pids func() []int) (*link, error) {
+	return newLinkAt("127.0.0.1:0", to, pids)
+}
+
+func newLinkAt(address string, to func(pid int) string, pids func() []int) (*link, error) {
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("make a link: %w", err)
 	}
-	l := &link{listener: listener, to: to, pids: pids, cut: map[int]bool{}, open: map[net.Conn]bool{}}
+	l := &link{listener: listener, to: to, pids: pids, cut: map[int]bool{}, slow: map[int]bool{}, open: map[net.Conn]bool{}}
 	l.turn = sync.NewCond(&l.mu)
 	go l.accept()
 	return l, nil
@@ -52,8 +64,25 @@ func (l *link) set(pid int, cut bool) {
 	l.turn.Broadcast()
 }
 
+// delay makes the link slow for a process, or for everybody (0), or as quick as before.
+func (l *link) delay(pid int, slow bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slow {
+		l.slow[pid] = true
+	} else {
+		delete(l.slow, pid)
+	}
+}
+
 // passes waits until something of the process may pass; false: the link is closed.
 func (l *link) passes(pid int) bool {
+	l.mu.Lock()
+	late := l.slow[0] || l.slow[pid]
+	l.mu.Unlock()
+	if late {
+		time.Sleep(slowLeast + rand.N(slowMost-slowLeast)) // the network that is tested, and no way to wait for it
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for !l.done && (l.cut[0] || l.cut[pid]) {
@@ -81,7 +110,7 @@ func (l *link) serve(client net.Conn) {
 	if !l.passes(pid) {
 		return
 	}
-	server, err := net.Dial("tcp", l.to())
+	server, err := net.Dial("tcp", l.to(pid))
 	if err != nil {
 		l.drop(client)
 		return
@@ -136,6 +165,15 @@ func (l *link) drop(conns ...net.Conn) {
 	}
 }
 
+// dropAll ends what is open, as if whoever is behind the link had been started anew.
+func (l *link) dropAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for conn := range l.open {
+		_ = conn.Close() // serve sees it, and forgets it
+	}
+}
+
 func (l *link) close() {
 	_ = l.listener.Close() // accept ends
 	l.mu.Lock()
@@ -149,15 +187,7 @@ func (l *link) close() {
 
 // owner finds which of the processes has the other end of a connection on this machine; 0: none.
 func owner(conn net.Conn, pids []int) int {
-	_, port, err := net.SplitHostPort(conn.RemoteAddr().String())
-	if err != nil {
-		return 0
-	}
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		return 0
-	}
-	inode := inodeOf(fmt.Sprintf("0100007F:%04X", n))
+	inode := inodeOf(hex(conn.RemoteAddr()), hex(conn.LocalAddr()))
 	if inode == "" {
 		return 0
 	}
@@ -172,15 +202,25 @@ func owner(conn net.Conn, pids []int) int {
 	return 0
 }
 
-// inodeOf finds a socket of this machine by its local address, as the kernel writes it.
-func inodeOf(address string) string {
+// hex is an address of IPv4 as the kernel writes it.
+func hex(address net.Addr) string {
+	tcp, is := address.(*net.TCPAddr)
+	if !is || tcp.IP.To4() == nil {
+		return ""
+	}
+	ip := tcp.IP.To4()
+	return fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], tcp.Port)
+}
+
+// inodeOf finds a socket of this machine by both its addresses: connections to different ones may come from the same port.
+func inodeOf(local, remote string) string {
 	file, err := os.Open("/proc/net/tcp")
 	if err != nil {
 		return ""
 	}
 	defer file.Close() //nolint:errcheck // only read
 	for lines := bufio.NewScanner(file); lines.Scan(); {
-		if fields := strings.Fields(lines.Text()); len(fields) > 9 && fields[1] == address {
+		if fields := strings.Fields(lines.Text()); len(fields) > 9 && fields[1] == local && fields[2] == remote {
 			return fields[9]
 		}
 	}

@@ -23,10 +23,25 @@ func moments() []string {
 }
 
 // targets of faults. Source is the database that owns when the switch begins.
-var targets = []string{"controller", "proxy 1", "proxy 2", "source", "target", "consul leader"}
+var targets = []string{"controller", "proxy 1", "proxy 2", "source", "target", "consul leader", "consul"}
 
-// faults that a target suffers.
-var faults = []string{"killed", "stopped", "cut off"}
+// faultsOf are those that a target suffers.
+func faultsOf(target string) []string {
+	switch target {
+	case "proxy 1", "proxy 2":
+		return []string{"killed", "stopped", "cut off", "slow"}
+	case "consul leader":
+		return []string{"killed", "stopped", "cut off", "split off"}
+	case "consul": // as a whole
+		return []string{"cut off"}
+	default:
+		return []string{"killed", "stopped", "cut off"}
+	}
+}
+
+// late are the moments at which a proxy that hears and answers late makes a difference: it has to take over a state in time
+// behind each of them.
+var late = []string{"before hold", "before close", "before publish"}
 
 // cell is one disturbed switch.
 type cell struct {
@@ -52,7 +67,10 @@ func (o *options) choose() ([]cell, error) {
 	var all []cell
 	for i, moment := range moments() {
 		for j, target := range targets {
-			for k, fault := range faults {
+			for k, fault := range faultsOf(target) {
+				if fault == "slow" && !slices.Contains(late, moment) {
+					continue
+				}
 				// Half of them on the way there, half on the way back, changing with every run.
 				to := []string{"extracted", "legacy"}[(uint64(i+j+k)+o.seed)%2]
 				if c := (cell{moment, target, fault, to}); pattern.MatchString(c.String()) {
@@ -72,7 +90,7 @@ func (o *options) choose() ([]cell, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("--only: no cell is called so; they are called such as %q", cell{moments()[0], targets[0], faults[0], "extracted"})
+		return nil, fmt.Errorf("--only: no cell is called so; they are called such as %q", cell{moments()[0], targets[0], faultsOf(targets[0])[0], "extracted"})
 	}
 	if o.sample > 0 {
 		r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -103,6 +121,7 @@ type result struct {
 	// Outcome: done, by the switch that was disturbed; finished, by whoever came behind it; repeated, because it was
 	// undone.
 	Outcome  string
+	Tries    int            // until the switch came to the moment
 	Said     string         // by the command, where it failed
 	Errors   map[string]int // that clients saw, by kind
 	Silence  time.Duration  // longest time without an acknowledged write
@@ -113,6 +132,9 @@ type result struct {
 
 func (r result) String() string {
 	s := fmt.Sprintf("%-58s %-9s %4.1f s, longest silence %4.1f s", r.cell, r.Outcome, r.Took.Seconds(), r.Silence.Seconds())
+	if r.Tries > 1 {
+		s += fmt.Sprintf(", reached at try %d", r.Tries)
+	}
 	if len(r.Errors) > 0 {
 		s += ", " + kinds(r.Errors)
 	}

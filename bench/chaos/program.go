@@ -51,6 +51,18 @@ func (r *roster) note(name string, pid int) {
 	r.pids[name] = pid
 }
 
+// name of a program; empty: none of ours, or one that is no more.
+func (r *roster) name(pid int) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, of := range r.pids {
+		if of == pid {
+			return name
+		}
+	}
+	return ""
+}
+
 func (r *roster) all() []int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -43,7 +43,7 @@ func table(results []result, took time.Duration, account string) string {
 		fmt.Fprintf(&b, "| %s |", m)
 		for _, t := range targets {
 			var words []string
-			for _, f := range faults {
+			for _, f := range faultsOf(t) {
 				r, is := cells[[3]string{m, t, f}]
 				switch {
 				case !is:
@@ -59,7 +59,7 @@ func table(results []result, took time.Duration, account string) string {
 		b.WriteString("\n")
 	}
 	for _, r := range results {
-		if !slices.Contains(faults, r.Fault) {
+		if !slices.Contains(faultsOf(r.Target), r.Fault) {
 			fmt.Fprintf(&b, "\n%s: %s, longest silence %.1f s, %d problems.\n", r.cell, r.Outcome, r.Silence.Seconds(), len(r.Problems))
 		}
 	}

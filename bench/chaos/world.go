@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"testbed/cluster"
-	"testbed/consul"
 	"testbed/process"
 )
 
@@ -47,7 +46,7 @@ type world struct {
 
 	databases   [2]*cluster.Postgres // legacy, extracted
 	data        [2]*link             // to them
-	consul      *consul.Cluster
+	storage     *storage
 	store       *link    // to it
 	admin       [2]*link // to the proxies' admin addresses
 	controllers [2]*program
@@ -113,15 +112,15 @@ func (w *world) servers(ctx context.Context) error {
 	for side := range w.databases {
 		starting.Go(func() { w.databases[side], errs[side] = cluster.Start(ctx, cluster.Options{Settings: settings}) })
 	}
-	starting.Go(func() { w.consul, errs[2] = consul.StartCluster(ctx, 3, consul.Options{}) })
+	starting.Go(func() { w.storage, errs[2] = newStorage(ctx) })
 	starting.Wait()
 	for _, d := range w.databases {
 		if d != nil {
 			w.closers = append(w.closers, d.Stop)
 		}
 	}
-	if w.consul != nil {
-		w.closers = append(w.closers, w.consul.Close)
+	if w.storage != nil {
+		w.closers = append(w.closers, w.storage.close)
 	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
@@ -130,14 +129,14 @@ func (w *world) servers(ctx context.Context) error {
 		if err := execute(ctx, d.URL("postgres"), `CREATE DATABASE `+names[side]); err != nil {
 			return err
 		}
-		l, err := newLink(func() string { return fmt.Sprintf("127.0.0.1:%d", d.Port()) }, w.roster.all)
+		l, err := newLink(func(int) string { return fmt.Sprintf("127.0.0.1:%d", d.Port()) }, w.roster.all)
 		if err != nil {
 			return err
 		}
 		w.data[side] = l
 		w.closers = append(w.closers, func() error { l.close(); return nil })
 	}
-	l, err := newLink(w.server, w.roster.all)
+	l, err := newLink(func(pid int) string { return w.storage.entrance(w.roster.name(pid)) }, w.roster.all)
 	w.store = l
 	if err == nil {
 		w.closers = append(w.closers, func() error { l.close(); return nil })
@@ -154,16 +153,6 @@ func execute(ctx context.Context, url, script string) error {
 	defer conn.Close(ctx) //nolint:errcheck // nothing is under way
 	_, err = conn.Exec(ctx, script)
 	return err
-}
-
-// server is the first of Consul's that runs.
-func (w *world) server() string {
-	for _, a := range w.consul.Agents() {
-		if a.Running() {
-			return a.Address()
-		}
-	}
-	return w.consul.Agents()[0].Address()
 }
 
 // through is the URL of a side's database by its link.
@@ -262,7 +251,7 @@ func (w *world) stranglers(ctx context.Context, o options) error {
 			p := &program{name: fmt.Sprintf("%s-%d", verb, i+1), binary: binary, dir: w.dir, env: env, verb: verb, admin: admin, listen: listen, roster: &w.roster}
 			advertised := admin
 			if verb == "proxy" {
-				l, err := newLink(func() string { return admin }, w.roster.all)
+				l, err := newLink(func(int) string { return admin }, w.roster.all)
 				if err != nil {
 					return err
 				}

@@ -27,9 +27,9 @@ afterwards is: strangler rollback CAPABILITY.
 
 --rehearse does everything up to the commit point under the real traffic and takes
 it back: it shows how long writes will wait, and changes no owner. Streams end as in the
-switch. Whoever writes
-past the proxy (cron jobs, psql) is refused by the database meanwhile, as in the
-switch itself, and counted: a switch refuses while the last rehearsal saw any. Foreign keys that cross the border stay.`)
+switch. Whoever writes past the proxy (cron jobs, psql), or through a stream that is
+kept, is refused by the database meanwhile, as in the switch itself, and counted: a
+switch refuses while the last rehearsal saw any. Foreign keys that cross the border stay.`)
 }
 
 func (c *cli) rollback() *cobra.Command {

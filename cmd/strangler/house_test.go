@@ -31,7 +31,8 @@ type house struct {
 	pools   map[capability.Side]*pgxpool.Pool
 	clients string // address of the proxy
 	name    string
-	down    func() // ends `strangler up`
+	down    func()                                 // ends `strangler up`
+	app     func(capability.Side) http.HandlerFunc // of an upstream, where it is to do more than to say which side it is; set before up
 }
 
 // newHouse makes the databases and writes config.yaml and the document, whose
@@ -46,7 +47,13 @@ func newHouse(t *testing.T, name, data string) *house {
 		h.must(err)
 		t.Cleanup(pool.Close)
 		h.pools[side] = pool
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, side) })) //nolint:errcheck // the client sees it
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if h.app != nil {
+				h.app(side)(w, r)
+				return
+			}
+			fmt.Fprint(w, side) //nolint:errcheck // the client sees it
+		}))
 		t.Cleanup(server.Close)
 		upstream[side] = server.URL
 	}

@@ -199,7 +199,7 @@ func (c *cli) dataLines(d capability.DataStatus) {
 			line := fmt.Sprintf("%-9s  %s at epoch %d since %s", side, g.State, g.Epoch, clock(g.Since))
 			refused := d.Refused[side]
 			if refused.Count > 0 {
-				line += p.yellow(fmt.Sprintf(", has refused %d writes past the proxy", refused.Count))
+				line += p.yellow(fmt.Sprintf(", has refused %d writes past the proxy or of kept streams", refused.Count))
 			}
 			p.entry("gate", line)
 			c.refusedWriters(refused)

@@ -36,6 +36,11 @@ type Options struct {
 	ConfigDir string
 	// Config is more configuration, in HCL.
 	Config string
+	// Advertise is the address at which the servers of a Cluster look for one another, at the ports of Peering; they listen
+	// at 127.0.0.1. Whoever gives another one than that, which is the default, has to carry what goes there: see Between.
+	Advertise string
+	// Between, if given, is called with the servers of a Cluster before they start, once for each attempt to find them ports.
+	Between func(servers []*Agent) error
 	// Log hears of the building, which takes minutes; nil discards it.
 	Log *slog.Logger
 }
@@ -88,6 +93,23 @@ func (a *Agent) Address() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(a.ports[0]))
+}
+
+// Peering are the ports at which the server hears others: of its RPC and Raft, by TCP, and of its gossip, by TCP and UDP.
+func (a *Agent) Peering() (server, serf int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ports[1], a.ports[2]
+}
+
+// PID is the id of the agent's process, also of one that has ended; 0: there was none.
+func (a *Agent) PID() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.process == nil {
+		return 0
+	}
+	return a.process.PID()
 }
 
 // Stop ends the agent as an outage does, without leaving the cluster, and blocks until it is gone. Its data stay for Restart.
@@ -183,8 +205,13 @@ func (a *Agent) spawn() (*process.Process, error) {
 	`, a.ports[0], a.ports[1], a.ports[2])
 	args := []string{"agent", "-server", fmt.Sprintf("-bootstrap-expect=%d", a.size()), "-bind=127.0.0.1", "-client=127.0.0.1",
 		"-node=" + a.node, "-log-level=warn", "-data-dir=" + filepath.Join(a.dir, "data"), "-hcl=" + config}
+	advertise := "127.0.0.1"
+	if a.options.Advertise != "" {
+		advertise = a.options.Advertise
+		args = append(args, "-advertise="+advertise)
+	}
 	for _, port := range a.peers {
-		args = append(args, fmt.Sprintf("-retry-join=127.0.0.1:%d", port))
+		args = append(args, fmt.Sprintf("-retry-join=%s:%d", advertise, port))
 	}
 	if a.options.Config != "" {
 		args = append(args, "-hcl="+a.options.Config)

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"testbed/process"
@@ -31,7 +33,8 @@ func StartCluster(ctx context.Context, size int, options Options) (*Cluster, err
 		if err = c.start(ctx, binary, size, options); err == nil {
 			return c, nil
 		}
-		if err = errors.Join(err, c.Close()); !errors.Is(err, errDied) {
+		// A port that is taken looks like the one or the other.
+		if err = errors.Join(err, c.Close()); !errors.Is(err, errDied) && !errors.Is(err, syscall.EADDRINUSE) {
 			break
 		}
 	}
@@ -54,6 +57,11 @@ func (c *Cluster) start(ctx context.Context, binary string, size int, options Op
 			binary: binary, dir: dir, options: options, node: fmt.Sprintf("testbed-%d", i), peers: ports[2*size:], ports: own,
 		})
 	}
+	if options.Between != nil {
+		if err := options.Between(c.agents); err != nil {
+			return err
+		}
+	}
 	for _, a := range c.agents {
 		if _, err := a.spawn(); err != nil {
 			return err
@@ -71,13 +79,15 @@ func (c *Cluster) start(ctx context.Context, binary string, size int, options Op
 func (c *Cluster) Agents() []*Agent { return c.agents }
 
 // Leader blocks until the servers that run agree on one of them as the leader, for at most a minute, and returns it.
-func (c *Cluster) Leader(ctx context.Context) (*Agent, error) {
+// Servers to leave out are not asked, and do not lead: they are cut off from the others.
+func (c *Cluster) Leader(ctx context.Context, leaveOut ...*Agent) (*Agent, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	asked := slices.DeleteFunc(slices.Clone(c.agents), func(a *Agent) bool { return slices.Contains(leaveOut, a) })
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		if leader := c.elected(ctx); leader != nil {
+		if leader := elected(ctx, asked); leader != nil {
 			return leader, nil
 		}
 		select {
@@ -89,10 +99,10 @@ func (c *Cluster) Leader(ctx context.Context) (*Agent, error) {
 }
 
 // elected is the leader that everybody who runs names, if it runs itself.
-func (c *Cluster) elected(ctx context.Context) *Agent {
+func elected(ctx context.Context, agents []*Agent) *Agent {
 	named := ""
 	var leader *Agent
-	for _, a := range c.agents {
+	for _, a := range agents {
 		if !a.Running() {
 			continue
 		}
@@ -102,7 +112,7 @@ func (c *Cluster) elected(ctx context.Context) *Agent {
 		}
 		named = address
 	}
-	for _, a := range c.agents {
+	for _, a := range agents {
 		if a.Running() && strings.HasSuffix(named, ":"+strconv.Itoa(a.ports[1])) {
 			leader = a
 		}
