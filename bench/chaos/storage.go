@@ -17,6 +17,10 @@ import (
 // peering is the address at which Consul's servers look for one another. They listen at 127.0.0.1, at the same ports.
 const peering = "127.0.0.2"
 
+// patience lets gossip take a server for dead after a dozen seconds, not after four: those who took each other for dead look
+// for one another again only every half a minute, and a leader that gossip does not know gets no requests from followers.
+const patience = `gossip_lan { suspicion_mult = 12 }`
+
 // storage is three servers of Consul, each of which can be cut off from the others, and from the programs.
 type storage struct {
 	cluster *consul.Cluster
@@ -37,7 +41,7 @@ type door struct {
 
 func newStorage(ctx context.Context) (s *storage, err error) {
 	s = &storage{seats: map[string]int{}}
-	s.cluster, err = consul.StartCluster(ctx, 3, consul.Options{Advertise: peering, Between: s.open})
+	s.cluster, err = consul.StartCluster(ctx, 3, consul.Options{Advertise: peering, Between: s.open, Config: patience})
 	if err != nil {
 		s.shut()
 		return nil, err
@@ -133,46 +137,52 @@ func (s *storage) leader(ctx context.Context, leaveOut ...*consul.Agent) (i int,
 	return slices.Index(s.cluster.Agents(), a), a, nil
 }
 
-// whole blocks until all servers vote. Those that go on remove one that has been away for long from their number, and let it
+// whole blocks until all servers vote, and all take all others for alive. Those that go on remove one that has been away for long from their number, and let it
 // vote again only ten seconds after its return: with another one away nobody could be elected then.
 func (s *storage) whole(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return until(ctx, func() error {
 		for _, a := range s.cluster.Agents() {
-			voters, err := votersBy(ctx, a)
-			if err != nil {
+			var raft struct{ Servers []struct{ Voter bool } }
+			var members []struct{ Status int }
+			if err := errors.Join(inquire(ctx, a, "/v1/operator/raft/configuration?stale", &raft), inquire(ctx, a, "/v1/agent/members", &members)); err != nil {
 				return err
 			}
-			if voters != len(s.doors) {
-				return fmt.Errorf("%d servers of Consul vote", voters)
+			voters, alive := 0, 0
+			for _, server := range raft.Servers {
+				if server.Voter {
+					voters++
+				}
+			}
+			for _, m := range members {
+				if m.Status == 1 {
+					alive++
+				}
+			}
+			if voters != len(s.doors) || alive != len(s.doors) {
+				return fmt.Errorf("a server of Consul knows of %d that vote and %d that are alive", voters, alive)
 			}
 		}
 		return nil
 	})
 }
 
-// votersBy is how many voters a server knows of.
-func votersBy(ctx context.Context, a *consul.Agent) (n int, err error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.Address()+"/v1/operator/raft/configuration?stale", nil)
+// inquire asks one server, past all links.
+func inquire(ctx context.Context, a *consul.Agent, path string, into any) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.Address()+path, nil)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	res, err := asked.Do(r)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer res.Body.Close() //nolint:errcheck // only read
-	var raft struct{ Servers []struct{ Voter bool } }
-	if err := json.NewDecoder(res.Body).Decode(&raft); err != nil {
-		return 0, fmt.Errorf("ask a server of Consul who votes: %s: %w", res.Status, err)
+	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
+		return fmt.Errorf("%s of a server of Consul: %s: %w", path, res.Status, err)
 	}
-	for _, server := range raft.Servers {
-		if server.Voter {
-			n++
-		}
-	}
-	return n, nil
+	return nil
 }
 
 // scatter places programs before a cell that disturbs Consul's leader: one controller and one proxy reach that server, the
