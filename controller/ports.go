@@ -72,7 +72,7 @@ type Handover interface {
 	// gap of the data section, and those that it names.
 	CarrySequences(ctx context.Context, from capability.Side, data *capability.Data) error
 	// Foresee says what would be wrong with the rows of the side opposite to from once it
-	// owns, each with its mend. It may take as long as reading a table does.
+	// owns, and which of its sequences could not be set, each with its mend. It may take as long as reading a table does.
 	Foresee(ctx context.Context, from capability.Side, data *capability.Data) ([]string, error)
 }
 

@@ -9,14 +9,22 @@ import (
 )
 
 // Foresee says what would be wrong with the rows of the side opposite to from once it
-// owns, each with its mend. It reads tables beside their writers, and gives way to
+// owns, and which of its sequences could not be set, each with its mend. It reads tables beside their writers, and gives way to
 // whoever changes them. Where no streams run there is nothing to say.
-func (m *Mover) Foresee(ctx context.Context, from capability.Side, _ *capability.Data) ([]string, error) {
+func (m *Mover) Foresee(ctx context.Context, from capability.Side, data *capability.Data) ([]string, error) {
 	f, err := m.followed()
 	if err != nil {
 		return nil, nil //nolint:nilerr // a switch is refused for that
 	}
-	return m.orphaned(ctx, f.layout, from)
+	reasons, err := m.orphaned(ctx, f.layout, from)
+	if err != nil {
+		return nil, err
+	}
+	c, err := carries(ctx, m.databases[from], m.databases[from.Other()], from, mappings(f.layout.moved(), from), data)
+	if err != nil {
+		return nil, fmt.Errorf("look at the sequences of %s: %w", m.Document.Name, err)
+	}
+	return append(reasons, c.reasons...), nil
 }
 
 // orphaned tells of foreign keys that the next owner takes for true, that from does not
