@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -222,6 +223,34 @@ func TestClocksMakeNoProxyGone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What would be wrong behind a switch refuses it before a write is held, and shows
+// in a dry run.
+func TestASwitchIsRefusedForWhatIsForeseen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.foreseen = []string{"3 rows of items break foreign key ordered", "and more"}
+		r := w.reconciler(t)
+		if err := w.look(t, r); err != nil {
+			t.Fatal(err)
+		}
+		lines, err := r.DryRun(t.Context(), capability.Extracted, SwitchOptions{})
+		if err != nil || !slices.ContainsFunc(lines, func(p capability.Progress) bool {
+			return p.State == "failed" && p.Message == "3 rows of items break foreign key ordered; and more"
+		}) {
+			t.Errorf("a dry run: %+v, %v", lines, err)
+		}
+		before := w.gates
+		_, err = r.Switch(t.Context(), capability.Extracted, SwitchOptions{}, "test", silent)
+		if err == nil || !strings.Contains(err.Error(), "ordered; and more") {
+			t.Errorf("switched: %v", err)
+		}
+		if w.gates != before || w.state.Waited != 0 || w.state.Owner != capability.Legacy {
+			t.Errorf("gates %+v, state %+v", w.gates, w.state)
+		}
+	})
 }
 
 // A stream that has just begun catches up within a moment: a preflight waits for that,

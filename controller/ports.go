@@ -71,6 +71,9 @@ type Handover interface {
 	// CarrySequences sets the other side's sequences behind those of from, with the
 	// gap of the data section, and those that it names.
 	CarrySequences(ctx context.Context, from capability.Side, data *capability.Data) error
+	// Foresee says what would be wrong with the rows of the side opposite to from once it
+	// owns, and which of its sequences could not be set, each with its mend. It may take as long as reading a table does.
+	Foresee(ctx context.Context, from capability.Side, data *capability.Data) ([]string, error)
 }
 
 // Repairs makes the side that does not own equal to the one that does.

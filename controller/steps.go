@@ -28,6 +28,11 @@ const (
 // preflight asks everything that could make the switch fail later, and reports
 // all of it at once.
 func (a *attempt) preflight(ctx context.Context) error {
+	// First, because it may take long, and what is left to compare grows meanwhile.
+	foreseen, err := a.data.Handover.Foresee(ctx, a.from, a.doc.Data)
+	if err != nil {
+		return err
+	}
 	o, unverified, err := a.settle(ctx)
 	if err != nil {
 		return err
@@ -37,6 +42,7 @@ func (a *attempt) preflight(ctx context.Context) error {
 	if r.Verify && !a.dry {
 		reasons = append(reasons, "the data is not verified; run: strangler data verify "+a.doc.Name)
 	}
+	reasons = append(reasons, foreseen...)
 	if r.To != a.to {
 		reasons = append(reasons, fmt.Sprintf("%s owns already", a.to))
 	}

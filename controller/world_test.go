@@ -29,6 +29,7 @@ type world struct {
 	more       []capability.Registration // of proxies, besides one
 	behind     int                       // looks for which the stream lags
 	unverified int
+	foreseen   []string
 	silent     string // a proxy that does not answer
 }
 
@@ -138,6 +139,9 @@ func (w *world) CarrySequences(context.Context, capability.Side, *capability.Dat
 	return nil
 }
 
+func (w *world) Foresee(context.Context, capability.Side, *capability.Data) ([]string, error) {
+	return w.foreseen, nil
+}
 func (w *world) DropBorder(context.Context) error                             { return nil }
 func (w *world) Yield(context.Context, capability.Side) error                 { return nil }
 func (w *world) Disable(context.Context, capability.Side, uint64) error       { return nil }

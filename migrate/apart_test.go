@@ -54,7 +54,7 @@ func TestDoubtsAreDecided(t *testing.T) {
 				d := &direction{from: capability.Legacy, source: &script{read: test.source}, target: &script{read: test.target}, capture: standstill{}, mappings: []Mapping{m}}
 				d.stream = NewStream(StreamOptions{})
 				d.stream.Changed().Reset()
-				d.recheck = newRecheck(d, nil)
+				d.recheck = newRecheck(d, capability.Document{Data: &capability.Data{}}, nil)
 				v := &verification{mover: &Mover{}}
 				c := comparison{mapping: m, names: []string{"note"}, key: keyColumns(m.FromKey, m.From)}
 				open := []doubt{{key: []string{"7"}}}
@@ -132,7 +132,7 @@ func TestWhatIsNotDecidedDoesNotCount(t *testing.T) {
 				}
 				return hot(n)
 			}}, target: &rows{read: func(string, int) Found { return Found{Values: [][]byte{[]byte("c")}, Version: "9"} }}}
-		d.recheck = newRecheck(d, nil)
+		d.recheck = newRecheck(d, capability.Document{Data: &capability.Data{}}, nil)
 		v := &verification{mover: &Mover{}, following: &following{}}
 		c := comparison{mapping: m, names: []string{"id", "note"}, key: keyColumns(m.FromKey, m.From), keyAt: []int{0}}
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)

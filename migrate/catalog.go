@@ -98,7 +98,9 @@ type Unique struct {
 type ForeignKey struct {
 	Name       string
 	From, To   Relation // From references To
-	OnDelete   string   // of pg_constraint: a (nothing), r, c, n, d
+	Columns    []string // of From, each with that of To at the same place
+	Referred   []string
+	OnDelete   string // of pg_constraint: a (nothing), r, c, n, d
 	OnUpdate   string
 	Definition string // as ALTER TABLE … ADD CONSTRAINT takes it
 	Validated  bool

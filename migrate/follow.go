@@ -77,6 +77,6 @@ func (f *following) bind(ctx context.Context) (context.Context, func()) {
 func (m *Mover) newDirection(from capability.Side, mappings []Mapping) *direction {
 	d := &direction{from: from, source: m.databases[from], target: m.databases[from.Other()], capture: m.captures[from], mappings: mappings}
 	d.stream = NewStream(StreamOptions{Capability: m.Document.Name, From: from, Mappings: d.mappings, Source: d.capture, Target: d.target, Fence: m.Fence, Log: m.Log})
-	d.recheck = newRecheck(d, m.log)
+	d.recheck = newRecheck(d, m.Document, m.log)
 	return d
 }

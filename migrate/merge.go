@@ -31,16 +31,7 @@ type comparison struct {
 
 func newComparison(m Mapping, source capability.Side, extra []ColumnPair) comparison {
 	c := comparison{mapping: m, source: source, other: source.Other(), key: keyColumns(m.FromKey, m.From)}
-	c.from, c.to, c.names = m.Compared()
-	for _, p := range extra {
-		c.names = append(c.names, p.Legacy)
-		from, to := p.Legacy, p.Extracted
-		if source == capability.Extracted {
-			from, to = to, from
-		}
-		c.from.columns([]string{from})
-		c.to.columns([]string{to})
-	}
+	c.from, c.to, c.names = m.comparedWith(extra)
 	for _, name := range m.FromKey {
 		c.keyAt = append(c.keyAt, slices.Index(m.FromColumns, name))
 	}

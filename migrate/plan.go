@@ -114,7 +114,7 @@ func newPlan(ctx context.Context, doc capability.Document, legacy, extracted Dat
 	}
 	p := &planner{doc: doc, layout: l, problems: l.problems, databases: databases, captures: captures, servers: map[capability.Side]Server{}, code: map[capability.Side]Code{},
 		plan: Plan{Capability: doc.Name, Capture: described(captures), Begun: begun}}
-	steps := []func(context.Context, Database, Database) error{p.examine, p.rights, p.tables, p.parts, p.border, p.dependents, p.sequences, p.settings, p.asides, p.halves}
+	steps := []func(context.Context, Database, Database) error{p.examine, p.rights, p.tables, p.parts, p.border, p.unkept, p.dependents, p.sequences, p.settings, p.asides, p.halves}
 	for _, step := range steps {
 		err := step(ctx, legacy, extracted)
 		if err != nil && (!p.lacking || ctx.Err() != nil) {

@@ -10,7 +10,7 @@ import (
 )
 
 // roomy is a server that lacks nothing.
-var roomy = Server{Role: "mover", Database: "shop", Collation: Part{Name: "c C.UTF-8"}, Slots: 20, Senders: 20, Places: 100, KeepSize: 1 << 30}
+var roomy = Server{Role: "mover", Database: "shop", Collation: Part{Name: "c C.UTF-8"}, Slots: 20, Origins: 20, OriginsBy: "max_replication_slots", Senders: 20, Places: 100, KeepSize: 1 << 30}
 
 func TestJudgeServer(t *testing.T) {
 	t.Parallel()

@@ -25,6 +25,7 @@ const (
 type recheck struct {
 	d   *direction
 	log *slog.Logger
+	doc capability.Document
 
 	pass  sync.Mutex // held while keys are taken out of the set
 	mu    sync.Mutex
@@ -34,8 +35,8 @@ type recheck struct {
 	suspects map[string]suspect
 }
 
-func newRecheck(d *direction, log *slog.Logger) *recheck {
-	return &recheck{d: d, log: log, suspects: map[string]suspect{}}
+func newRecheck(d *direction, doc capability.Document, log *slog.Logger) *recheck {
+	return &recheck{d: d, log: log, doc: doc, suspects: map[string]suspect{}}
 }
 
 // run compares until ctx ends. That a database cannot be asked is the stream's to
@@ -180,14 +181,20 @@ func (r *recheck) undecided(ctx context.Context, one reading, now time.Time) ([]
 	return open, nil
 }
 
+// compared selects what must be equal: what a verification of all rows compares.
+func (r *recheck) compared(m Mapping) (source, target Selection, names []string) {
+	extra, _ := m.generated(r.doc)
+	return m.comparedWith(extra)
+}
+
 // here reads rows of the source, there those of the target, as they compare.
 func (r *recheck) here(ctx context.Context, keys []Key, m Mapping) ([]Found, error) {
-	source, _, _ := m.Compared()
+	source, _, _ := r.compared(m)
 	return r.d.source.ByKey(ctx, source, keyColumns(m.FromKey, m.From), values(keys))
 }
 
 func (r *recheck) there(ctx context.Context, keys []Key, m Mapping) ([]Found, error) {
-	_, target, _ := m.Compared()
+	_, target, _ := r.compared(m)
 	return r.d.target.ByKey(ctx, target, keyColumns(m.ToKey, m.To), values(keys))
 }
 

@@ -13,7 +13,7 @@ import (
 func TestARowThatDiffersForLongIsTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecheck(&direction{from: capability.Legacy}, nil)
+		r := newRecheck(&direction{from: capability.Legacy}, capability.Document{Data: &capability.Data{}}, nil)
 		lasting, passing := Key{0, []string{"1"}}, Key{0, []string{"2"}}
 		found := capability.Mismatch{Table: "orders", Key: "id=1", Detail: "column note differs"}
 		for range 4 {

@@ -52,6 +52,9 @@ type Reader interface {
 	// Unpaired counts the rows of either table of a selection of two that have no
 	// partner in the other. It gives way likewise, without asking.
 	Unpaired(ctx context.Context, of Selection) (Alone, error)
+	// Orphans counts the rows that a foreign key is not true for, and returns the query
+	// that shows them. It gives way likewise, without asking.
+	Orphans(ctx context.Context, key ForeignKey) (count int64, show string, err error)
 	Close() error
 }
 

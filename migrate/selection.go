@@ -153,3 +153,14 @@ func (m Mapping) Compared() (source, target Selection, names []string) {
 	}
 	return source, target, names
 }
+
+// comparedWith is Compared, with columns that are not moved behind it.
+func (m Mapping) comparedWith(extra []ColumnPair) (source, target Selection, names []string) {
+	source, target, names = m.Compared()
+	for _, p := range extra {
+		names = append(names, p.Legacy)
+		source.columns([]string{p.on(m.Side)})
+		target.columns([]string{p.on(m.Side.Other())})
+	}
+	return source, target, names
+}

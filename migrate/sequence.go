@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,8 +14,12 @@ import (
 // carry computes what a target's sequence must have handed out last, so that it
 // continues behind everything that the source's has handed out or that stands in
 // the column, with a gap for numbers that applications have reserved. It never
-// takes the target back.
+// takes the target back. Only of one that goes round does the source's number say all:
+// greater ones stand in the column from the round before.
 func carry(source, target Sequence, extreme int64, found bool, gap int64) (int64, error) {
+	if source.Cycle && source.Called {
+		return within(target, source.further(source.steps(gap)))
+	}
 	up := source.Increment > 0
 	further := func(a, b int64) int64 {
 		if up == (a > b) {
@@ -44,10 +49,38 @@ func carry(source, target Sequence, extreme int64, found bool, gap int64) (int64
 	if target.Called && (target.Increment > 0) == up {
 		value = further(value, target.Last)
 	}
+	return within(target, value)
+}
+
+func within(target Sequence, value int64) (int64, error) {
 	if value < target.Min || value > target.Max {
-		return 0, fmt.Errorf("sequence %s would stand at %d, outside %d to %d; lower sequences.gap or widen the sequence", target.Relation, value, target.Min, target.Max)
+		return 0, fmt.Errorf("sequence %s would stand at %d, outside %d to %d", target.Relation, value, target.Min, target.Max)
 	}
 	return value, nil
+}
+
+// stride is how far apart two of its numbers are.
+func (s Sequence) stride() uint64 { return uint64(max(s.Increment, -s.Increment)) } //nolint:gosec // PostgreSQL takes no smaller increment than the least number plus one
+
+// steps are how many numbers of a sequence that goes round a gap passes over: no more
+// than a tenth of them, or it would come to those that are in use from behind.
+func (s Sequence) steps(gap int64) uint64 {
+	round := (uint64(s.Max) - uint64(s.Min)) / s.stride() //nolint:gosec // the difference is right, whatever the signs
+	steps := (uint64(max(gap, 0)) + s.stride() - 1) / s.stride()
+	return max(1, min(steps, round/10))
+}
+
+// further is where a sequence that goes round stands after that many numbers.
+func (s Sequence) further(steps uint64) int64 {
+	ahead, start := uint64(s.Max)-uint64(s.Last), s.Min //nolint:gosec // as above
+	if s.Increment < 0 {
+		ahead, start = uint64(s.Last)-uint64(s.Min), s.Max //nolint:gosec // as above
+	}
+	from := s.Last
+	if left := ahead / s.stride(); steps > left {
+		from, steps = start, steps-left-1
+	}
+	return from + int64(steps)*s.Increment //nolint:gosec // within the bounds
 }
 
 // matched is a sequence of the target with the source's that it continues.
@@ -151,64 +184,99 @@ func match(mappings []Mapping, source, target []Sequence) (pairs []matched, unma
 	return pairs, unmatched
 }
 
-// complete says what keeps the sequences from being set.
-func (n numbering) complete() error {
+// incomplete says what keeps the sequences from being set.
+func (n numbering) incomplete() (reasons []string) {
 	for _, side := range capability.Sides {
 		for _, s := range n.missing[side] {
-			return fmt.Errorf("the %s database has no sequence %s, which sequences.named asks for", side, ParseRelation(s.On(side)))
+			reasons = append(reasons, fmt.Sprintf("the %s database has no sequence %s, which sequences.named asks for", side, ParseRelation(s.On(side))))
 		}
 		for _, s := range n.grants[side] {
-			return fmt.Errorf("the mover's role may not read and set sequence %s of the %s database: %s", s.Relation, side, s.Grant)
+			reasons = append(reasons, fmt.Sprintf("the mover's role may not read and set sequence %s of the %s database: %s", s.Relation, side, s.Grant))
 		}
 	}
-	return nil
+	return reasons
 }
 
-// carrySequences sets every sequence of the target behind its counterpart, and
-// those that have none behind the rows. One that fills several columns ends behind
-// all of them. It may be repeated.
-func carrySequences(ctx context.Context, source, target Database, from capability.Side, mappings []Mapping, data *capability.Data) error {
+// carried is where sequences have to stand.
+type carried struct {
+	order   []Relation
+	values  map[Relation]int64
+	reasons []string // why some cannot
+}
+
+// set notes where one has to stand. One that fills several columns ends behind all
+// of them.
+func (c *carried) set(source, target Sequence, extreme int64, found bool, gap int64) {
+	if before, ok := c.values[target.Relation]; ok {
+		target.Last, target.Called = before, true
+	} else {
+		c.order = append(c.order, target.Relation)
+	}
+	value, err := carry(source, target, extreme, found, gap)
+	if err != nil {
+		c.reasons = append(c.reasons, err.Error()+"; "+widened(target))
+		return
+	}
+	c.values[target.Relation] = value
+}
+
+// widened is how a sequence comes to hold what a switch sets it to.
+func widened(s Sequence) string {
+	switch {
+	case s.Cycle:
+		return fmt.Sprintf("give it the bounds of the one that it goes on from: ALTER SEQUENCE %s MINVALUE … MAXVALUE …", s.SQL())
+	case s.Type == "bigint":
+		return fmt.Sprintf("lower sequences.gap, or ALTER SEQUENCE %s NO MAXVALUE NO MINVALUE", s.SQL())
+	}
+	return fmt.Sprintf("lower sequences.gap, or ALTER SEQUENCE %s AS bigint, with its column", s.SQL())
+}
+
+// carries computes where every sequence of the target has to stand: behind its
+// counterpart, and those that have none behind the rows.
+func carries(ctx context.Context, source, target Database, from capability.Side, mappings []Mapping, data *capability.Data) (carried, error) {
+	c := carried{values: map[Relation]int64{}}
 	n, err := number(ctx, source, target, from, mappings, data.Sequences)
 	if err != nil {
-		return err
+		return c, err
 	}
-	if err := n.complete(); err != nil {
-		return err
-	}
-	values := map[Relation]int64{}
-	var order []Relation
-	set := func(source, target Sequence, extreme int64, found bool) error {
-		if before, ok := values[target.Relation]; ok {
-			target.Last, target.Called = before, true
-		} else {
-			order = append(order, target.Relation)
-		}
-		value, err := carry(source, target, extreme, found, data.Gap)
-		values[target.Relation] = value
-		return err
+	if c.reasons = n.incomplete(); len(c.reasons) > 0 {
+		return c, nil
 	}
 	for _, p := range n.pairs {
 		extreme, found, err := source.Extreme(ctx, p.source)
-		if err == nil {
-			err = set(p.source, p.target, extreme, found)
-		}
 		if err != nil {
-			return err
+			return c, err
 		}
+		c.set(p.source, p.target, extreme, found, data.Gap)
 	}
 	for _, s := range n.alone { // every row has arrived
-		extreme, found, err := target.Extreme(ctx, s)
-		if err == nil && found {
-			rows := s
-			rows.Last, rows.Called = extreme, true
-			err = set(rows, s, extreme, true)
+		if s.Cycle && s.Called {
+			continue // it has its place in its round, and nobody else has
 		}
+		extreme, found, err := target.Extreme(ctx, s)
 		if err != nil {
-			return err
+			return c, err
+		}
+		if found {
+			rows := s
+			rows.Last, rows.Called, rows.Cycle = extreme, true, false
+			c.set(rows, s, extreme, true, data.Gap)
 		}
 	}
-	for _, r := range order {
-		if err := target.SetSequence(ctx, r, values[r]); err != nil {
+	return c, nil
+}
+
+// carrySequences sets every sequence of the target. It may be repeated.
+func carrySequences(ctx context.Context, source, target Database, from capability.Side, mappings []Mapping, data *capability.Data) error {
+	c, err := carries(ctx, source, target, from, mappings, data)
+	if err == nil && len(c.reasons) > 0 {
+		err = errors.New(strings.Join(c.reasons, "; "))
+	}
+	if err != nil {
+		return err
+	}
+	for _, r := range c.order {
+		if err := target.SetSequence(ctx, r, c.values[r]); err != nil {
 			return err
 		}
 	}
@@ -232,6 +300,8 @@ func (p *planner) sequences(ctx context.Context, legacy, extracted Database) err
 			}
 			p.refuse(capability.Problem{Path: path, Message: fmt.Sprintf("sequence %s counts up on one side and down on the other", m.source.Relation),
 				Mend: "give both the same sign of INCREMENT"})
+		} else {
+			p.bounded(m)
 		}
 	}
 	p.unnumbered(n)
@@ -243,6 +313,41 @@ func (p *planner) sequences(ctx context.Context, legacy, extracted Database) err
 		p.plan.Notes = append(p.plan.Notes, Remark{Message: fmt.Sprintf("%s.%s draws from a sequence in the extracted database and from none in the legacy one: a cutover sets it behind the rows", s.Table, s.Column)})
 	}
 	return p.asked(ctx, legacy)
+}
+
+// bounded tells of a sequence that goes round, and of one that a switch could not set
+// where it stands now.
+func (p *planner) bounded(m matched) {
+	note := func(mend, format string, args ...any) {
+		n := Remark{Message: fmt.Sprintf(format, args...), Mend: mend}
+		if !slices.Contains(p.plan.Notes, n) { // for one of its columns
+			p.plan.Notes = append(p.plan.Notes, n)
+		}
+	}
+	s, t, gap := m.source, m.target, p.doc.Data.Gap
+	if s.Cycle && t.Cycle {
+		note("", "sequence %s goes round (CYCLE, from %d to %d): a switch goes on %d behind the owner's number, whatever stands in the columns", s.Relation, s.Min, s.Max, s.steps(gap)*s.stride())
+	}
+	if s.Cycle != t.Cycle {
+		round, ends, side := s, t, capability.Legacy
+		if t.Cycle {
+			round, ends, side = t, s, capability.Extracted
+		}
+		note(fmt.Sprintf("ALTER SEQUENCE %s CYCLE; -- in the %s database", ends.SQL(), side.Other()), "sequence %s goes round on the %s side only: on the other one, writes fail at the end of its numbers", round.Relation, side)
+	}
+	if s.Grant != "" || t.Grant != "" {
+		return // where they stand is not known
+	}
+	if _, err := carry(s, t, 0, false, gap); err != nil {
+		if p.plan.Begun {
+			note(widened(t), "a switch would be refused now: %v", err)
+			return
+		}
+		problem := capability.Problem{Path: "data.sequences", Message: err.Error(), Mend: widened(t)}
+		if !slices.ContainsFunc(p.problems, func(o capability.Problem) bool { return o.Message == problem.Message }) {
+			p.refuse(problem)
+		}
+	}
 }
 
 // unnumbered refuses sequences that a switch could not set.

@@ -71,6 +71,7 @@ func judgeServer(s Server, side capability.Side, kind capability.Capture, own st
 		free := s.Places - s.PlacesTaken
 		v.note(free < placesNeeded, fmt.Sprintf("ALTER SYSTEM SET max_connections = %d; -- then restart the server", s.PlacesTaken+2*placesNeeded),
 			"%d of %d connections are taken; the mover needs up to %d", s.PlacesTaken, s.Places, placesNeeded)
+		v.origins(s, side)
 	}
 	waits := "a slot or a gate"
 	if kind == capability.CaptureWAL {
@@ -97,6 +98,19 @@ func judgeServer(s Server, side capability.Side, kind capability.Capture, own st
 	v.note(s.Collation.Recorded != "" && s.Collation.Recorded != s.Collation.Version, fmt.Sprintf("REINDEX DATABASE %s; ALTER DATABASE %s REFRESH COLLATION VERSION;", s.Database, s.Database),
 		"its indexes were built with version %s of %s, and the system has %s: they may miss rows", s.Collation.Recorded, s.Collation.Name, s.Collation.Version)
 	return v
+}
+
+// origins says whether a server has room for the replication origins under which the
+// mover writes into it. Those that have been used once take their place until they are dropped.
+func (v *verdicts) origins(s Server, side capability.Side) {
+	least := 2 // a stream's first session, and a repair
+	if side == capability.Extracted {
+		least += Workers
+	}
+	most, free := least+Sessions-1, s.Origins-s.OriginsTaken
+	mend := fmt.Sprintf("ALTER SYSTEM SET %s = %d; -- then restart the server", s.OriginsBy, s.OriginsTaken+most+4)
+	v.refuse(free < least, mend, "%d of %d replication origins (%s) are taken; the mover writes under %d at least", s.OriginsTaken, s.Origins, s.OriginsBy, least)
+	v.note(free >= least && free < most, mend, "%d of %d replication origins (%s) are taken; with fewer than %d free ones a stream that is behind catches up with fewer than %d sessions", s.OriginsTaken, s.Origins, s.OriginsBy, most, Sessions)
 }
 
 // log says what a server lacks for a stream from its log.

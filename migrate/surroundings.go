@@ -95,6 +95,8 @@ type Server struct {
 	Extensions map[string]string // that could be made, with the version that would come
 
 	Slots, SlotsTaken     int
+	Origins, OriginsTaken int    // replication origins: writing sessions of ours have one each, also where triggers capture
+	OriginsBy             string // the setting that bounds them
 	Senders, SendersTaken int
 	Places, PlacesTaken   int     // for connections, without those kept for superusers
 	KeepSize              int64   // max_slot_wal_keep_size in bytes; negative: without bound

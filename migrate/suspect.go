@@ -16,7 +16,7 @@ type suspect struct {
 }
 
 func (r *recheck) mismatch(m Mapping, k Key, source, target Found) capability.Mismatch {
-	_, _, names := m.Compared()
+	_, _, names := r.compared(m)
 	return mismatch(m, r.d.from, names, k.Values, source, target)
 }
 

@@ -161,6 +161,16 @@ func (p Pair) computes(legacy, extracted string) bool {
 	return contains(p.Reverse, legacy) || contains(p.Forward, extracted)
 }
 
+// generated is generated of the mapping's pair. Whole rows, which only a repair looks
+// at, are written without such columns; a verification compares those of each half.
+func (m Mapping) generated(doc capability.Document) (both []ColumnPair, skipped []string) {
+	both, skipped = generated(m.Pair, doc)
+	if m.Halves != nil {
+		both = nil
+	}
+	return both, skipped
+}
+
 // generated lists the columns that both sides compute, which are compared though
 // they are not moved, and names those that are on one side only.
 func generated(p Pair, doc capability.Document) (both []ColumnPair, skipped []string) {

@@ -88,11 +88,8 @@ func (v *verification) stretch(ctx context.Context, d *direction, all []Mapping,
 	old := time.Now().Add(cmp.Or(v.mover.SnapshotAge, snapshotAge))
 	for at.table < len(all) {
 		m := all[at.table]
-		extra, skipped := generated(m.Pair, v.mover.Document)
+		extra, skipped := m.generated(v.mover.Document)
 		skipped = append(skipped, m.lost()...)
-		if m.Halves != nil {
-			extra = nil
-		}
 		c := newComparison(m, d.from, extra)
 		c.after = at.after
 		last, err := v.pair(ctx, d, source, target, c, old)

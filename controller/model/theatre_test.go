@@ -352,4 +352,7 @@ func (h *theatre) Verify(context.Context, capability.Side, func(capability.Progr
 func (h *theatre) CarrySequences(context.Context, capability.Side, *capability.Data) error {
 	return nil
 }
+func (h *theatre) Foresee(context.Context, capability.Side, *capability.Data) ([]string, error) {
+	return nil, nil
+}
 func (h *theatre) Obstacles(context.Context, capability.Side) ([]string, error) { return nil, nil }

@@ -242,7 +242,7 @@ func (d *Database) explainBuild(ctx context.Context, a migrate.Aside, err error)
 	case refusal.Code[:2] == "42": // somebody has changed the table meanwhile
 		mend = "give it what it needs, and the move goes on; or do without it"
 	case refusal.Code == "23503":
-		if orphans, err := d.orphans(ctx, a); err == nil {
+		if orphans, _, err := orphans(ctx, d.pool, a.Table, a.Name); err == nil {
 			reason = fmt.Sprintf("%d rows refer to rows that are not there", orphans)
 		}
 		mend = "change the rows in the legacy database, and the move goes on with what they have become; or leave the key not validated"
@@ -251,21 +251,4 @@ func (d *Database) explainBuild(ctx context.Context, a migrate.Aside, err error)
 		Reason: fmt.Sprintf("%s %s of %s cannot be made: %s", a.Kind, a.Name, a.Table, reason),
 		Mend:   fmt.Sprintf("%s, with this in the extracted database: DELETE FROM strangler.aside WHERE relation = %s AND name = %s", mend, quote.Literal(quote.Relation(a.Table)), quote.Literal(a.Name)),
 	}
-}
-
-// orphans counts the rows that a foreign key is not true for.
-func (d *Database) orphans(ctx context.Context, a migrate.Aside) (count int64, err error) {
-	var query string
-	err = d.pool.QueryRow(ctx, `
-		SELECT format('SELECT count(*) FROM ONLY %s f WHERE %s AND NOT EXISTS (SELECT FROM %s r WHERE %s)', k.conrelid::regclass,
-		              string_agg(format('f.%I IS NOT NULL', ca.attname), ' AND '), k.confrelid::regclass,
-		              string_agg(format('r.%I OPERATOR(%I.%s) f.%I', ra.attname, n.nspname, o.oprname, ca.attname), ' AND '))
-		FROM pg_constraint k CROSS JOIN unnest(k.conkey, k.confkey, k.conpfeqop) AS u(c, r, op)
-		JOIN pg_attribute ca ON ca.attrelid = k.conrelid AND ca.attnum = u.c JOIN pg_attribute ra ON ra.attrelid = k.confrelid AND ra.attnum = u.r
-		JOIN pg_operator o ON o.oid = u.op JOIN pg_namespace n ON n.oid = o.oprnamespace
-		WHERE k.contype = 'f' AND k.conname = $1 AND k.conrelid = $2::text::regclass GROUP BY k.oid, k.conrelid, k.confrelid`, a.Name, quote.Relation(a.Table)).Scan(&query)
-	if err == nil {
-		err = d.pool.QueryRow(ctx, query).Scan(&count)
-	}
-	return count, err
 }

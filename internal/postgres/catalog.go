@@ -79,7 +79,9 @@ func (d *Database) tables(ctx context.Context, relations []migrate.Relation, mea
 func (d *Database) ForeignKeys(ctx context.Context, relations []migrate.Relation) ([]migrate.ForeignKey, error) {
 	rows, err := d.pool.Query(ctx, membersSQL+`, wanted AS (SELECT oid FROM members)
 		SELECT k.conname::text, fn.nspname::text, f.relname::text, tn.nspname::text, t.relname::text,
-		       k.confdeltype::text, k.confupdtype::text, pg_get_constraintdef(k.oid), k.convalidated
+		       k.confdeltype::text, k.confupdtype::text, pg_get_constraintdef(k.oid), k.convalidated,
+		       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(number, i) JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number ORDER BY u.i),
+		       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u(number, i) JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number ORDER BY u.i)
 		FROM pg_constraint k
 		JOIN pg_class f ON f.oid = k.conrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
 		JOIN pg_class t ON t.oid = coalesce((SELECT root FROM members WHERE oid = k.confrelid LIMIT 1), k.confrelid) JOIN pg_namespace tn ON tn.oid = t.relnamespace
@@ -89,7 +91,7 @@ func (d *Database) ForeignKeys(ctx context.Context, relations []migrate.Relation
 		return nil, fmt.Errorf("list foreign keys of %s database: %w", d.side, err)
 	}
 	keys, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k migrate.ForeignKey, err error) {
-		return k, row.Scan(&k.Name, &k.From.Schema, &k.From.Name, &k.To.Schema, &k.To.Name, &k.OnDelete, &k.OnUpdate, &k.Definition, &k.Validated)
+		return k, row.Scan(&k.Name, &k.From.Schema, &k.From.Name, &k.To.Schema, &k.To.Name, &k.OnDelete, &k.OnUpdate, &k.Definition, &k.Validated, &k.Columns, &k.Referred)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list foreign keys of %s database: %w", d.side, err)

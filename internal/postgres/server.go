@@ -16,6 +16,8 @@ SELECT pg_backend_pid(), pg_is_in_recovery(), quote_ident(current_database()), q
 	coalesce(pg_database_collation_actual_version(d.oid), ''), coalesce(d.datcollversion, ''),
 	(SELECT coalesce(jsonb_object_agg(name, default_version), '{}') FROM pg_available_extensions),
 	current_setting('max_replication_slots')::int, (SELECT count(*)::int FROM pg_replication_slots),
+	CASE WHEN current_setting('max_active_replication_origins', true) IS NULL THEN 'max_replication_slots' ELSE 'max_active_replication_origins' END,
+	coalesce(current_setting('max_active_replication_origins', true), current_setting('max_replication_slots'))::int, (SELECT count(*)::int FROM pg_replication_origin),
 	current_setting('max_wal_senders')::int, (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'walsender'),
 	current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int - coalesce(current_setting('reserved_connections', true)::int, 0),
 	(SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend'),
@@ -49,7 +51,7 @@ func (d *Database) Server(ctx context.Context) (migrate.Server, error) {
 	var s migrate.Server
 	var pid uint32
 	err = conn.QueryRow(ctx, serverSQL).Scan(&pid, &s.Standby, &s.Database, &s.Role, &s.Collation.Name, &s.Collation.Version, &s.Collation.Recorded, &s.Extensions,
-		&s.Slots, &s.SlotsTaken, &s.Senders, &s.SendersTaken, &s.Places, &s.PlacesTaken, &s.KeepSize, &s.LogRate, &s.Sharing, &s.Blind, &s.LargeObjects)
+		&s.Slots, &s.SlotsTaken, &s.OriginsBy, &s.Origins, &s.OriginsTaken, &s.Senders, &s.SendersTaken, &s.Places, &s.PlacesTaken, &s.KeepSize, &s.LogRate, &s.Sharing, &s.Blind, &s.LargeObjects)
 	if err != nil {
 		return fail(err)
 	}
