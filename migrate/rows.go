@@ -52,6 +52,9 @@ type Reader interface {
 	// Unpaired counts the rows of either table of a selection of two that have no
 	// partner in the other. It gives way likewise, without asking.
 	Unpaired(ctx context.Context, of Selection) (Alone, error)
+	// Count counts the rows of a selection by reading the whole table, whatever its
+	// indexes show. It gives way likewise.
+	Count(ctx context.Context, of Selection) (int64, error)
 	Close() error
 }
 
