@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"strangler/internal/postgres/quote"
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 )
 
@@ -96,7 +97,7 @@ func (r *rowReader) ordered(ctx context.Context, w io.Writer, s migrate.Selectio
 		_, err = r.conn.Exec(ctx, `ROLLBACK TO SAVEPOINT ordered`)
 	}
 	if err != nil {
-		return fmt.Errorf("read %s in order: %w", s.Relation, err)
+		return fmt.Errorf("read %s in order: %w", s.Relation, sqlstate.Describe(err))
 	}
 	return nil
 }
@@ -106,7 +107,7 @@ func (r *rowReader) ordered(ctx context.Context, w io.Writer, s migrate.Selectio
 func (r *rowReader) Count(ctx context.Context, s migrate.Selection) (n int64, err error) {
 	watch := r.of.watchLock(ctx, r.conn.PgConn().PID(), nil)
 	if n, err = r.count(ctx, s); err != nil {
-		err = fmt.Errorf("count the rows of %s: %w", s.Relation, err)
+		err = fmt.Errorf("count the rows of %s: %w", s.Relation, sqlstate.Describe(err))
 	}
 	if to := watch.end(); to != "" && err != nil {
 		err = errors.Join(&migrate.YieldedError{Relation: s.Relation, To: to}, err)
@@ -210,7 +211,7 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 	}
 	found, err := d.pool.Query(ctx, `SELECT u."strangler row", `+what+` FROM unnest(`+strings.Join(arrays, ", ")+`) WITH ORDINALITY AS u(`+strings.Join(names, ", ")+`, "strangler row") JOIN `+from+` ON `+strings.Join(on, " AND ")+where, args...)
 	if err != nil {
-		return nil, fmt.Errorf("read rows of %s in %s database: %w", s.Relation, d.side, err)
+		return nil, fmt.Errorf("read rows of %s in %s database: %w", s.Relation, d.side, sqlstate.Describe(err))
 	}
 	defer found.Close()
 	rows := make([]migrate.Found, len(keys))
@@ -229,7 +230,7 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 		rows[n-1] = row
 	}
 	if err := found.Err(); err != nil {
-		return nil, fmt.Errorf("read rows of %s in %s database: %w", s.Relation, d.side, err)
+		return nil, fmt.Errorf("read rows of %s in %s database: %w", s.Relation, d.side, sqlstate.Describe(err))
 	}
 	return rows, nil
 }
