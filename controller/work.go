@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -278,7 +279,11 @@ func mapping(d *capability.Data) string {
 	for _, t := range d.Tables {
 		text += fmt.Sprintf("|%s>%s %s %v", t.Table, t.As, t.Mode, t.Columns)
 		if len(t.Computed)+len(t.Omit) > 0 || t.Where != "" || t.Lossy {
-			text += fmt.Sprintf(" %+v %q %q %v", t.Computed, t.Omit, t.Where, t.Lossy)
+			computed := slices.Clone(t.Computed)
+			for i := range computed {
+				computed[i].Line = 0 // a comment above it changes nothing
+			}
+			text += fmt.Sprintf(" %+v %q %q %v", computed, t.Omit, t.Where, t.Lossy)
 		}
 	}
 	for _, b := range d.Border {

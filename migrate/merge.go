@@ -22,8 +22,9 @@ type comparison struct {
 	key           []KeyColumn
 	keyAt         []int // positions of the key within the columns
 	source, other capability.Side
-	repair        Repair   // nil: differences are only reported
-	after         []string // key behind which it begins; nil: the beginning
+	repair        Repair    // nil: differences are only reported
+	after         []string  // key behind which it begins; nil: the beginning
+	read          *[2]int64 // how many rows the source and the target have shown; nil: nobody asks
 	// doubt is told of what differs, instead of who reports, where that may be the
 	// time between the two sides.
 	doubt func(key []string)
@@ -46,6 +47,9 @@ func newComparison(m Mapping, source capability.Side, extra []ColumnPair) compar
 // up to it is compared, and nothing behind it.
 func (c comparison) merge(source, target io.Reader, row func() bool, report func(unequal)) (last []string, err error) {
 	here, there := newLines(source), newLines(target)
+	if c.read != nil {
+		defer func() { *c.read = [2]int64{here.rows, there.rows} }()
+	}
 	here.next()
 	there.next()
 	for here.err == nil || there.err == nil {
@@ -235,6 +239,7 @@ type rowLines struct {
 	reader *bufio.Reader
 	line   []byte // without its end; valid until next
 	err    error  // io.EOF at the end
+	rows   int64  // up to and with this line
 }
 
 func newLines(r io.Reader) *rowLines { return &rowLines{reader: bufio.NewReaderSize(r, 256<<10)} }
@@ -250,7 +255,9 @@ func (l *rowLines) next() {
 	if err != nil && (len(line) > 0 && errors.Is(err, io.EOF)) {
 		err = io.ErrUnexpectedEOF // COPY ends every line
 	}
-	l.line, l.err = bytes.TrimSuffix(line, []byte{'\n'}), err
+	if l.line, l.err = bytes.TrimSuffix(line, []byte{'\n'}), err; err == nil {
+		l.rows++
+	}
 }
 
 func (l *rowLines) failed() bool { return l.err != nil && !errors.Is(l.err, io.EOF) }

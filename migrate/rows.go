@@ -55,6 +55,9 @@ type Reader interface {
 	// Orphans counts the rows that a foreign key is not true for, and returns the query
 	// that shows them. It gives way likewise, without asking.
 	Orphans(ctx context.Context, key ForeignKey) (count int64, show string, err error)
+	// Count counts the rows of a selection by reading the whole table, whatever its
+	// indexes show. It gives way likewise.
+	Count(ctx context.Context, of Selection) (int64, error)
 	Close() error
 }
 

@@ -207,13 +207,32 @@ func (v *verification) pair(ctx context.Context, d *direction, source, target Re
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.repair.Close()) }()
+	c.read = new([2]int64)
 	if last, err = v.table(ctx, source, target, c, time.Time{}); err == nil && last != nil {
 		err = context.Cause(ctx)
+	}
+	if err == nil {
+		err = errors.Join(shownWhole(ctx, source, c.from, c.source, c.read[0]), shownWhole(ctx, target, c.to, c.other, c.read[1]))
 	}
 	if err != nil {
 		return nil, err
 	}
 	return nil, c.repair.Commit(ctx)
+}
+
+// shownWhole refuses to repair by a table of which not all rows were shown, in the order
+// of its key, because an index is damaged: what the source has and does not show would
+// be deleted from the target, and what the target does not show written twice.
+func shownWhole(ctx context.Context, r Reader, of Selection, side capability.Side, shown int64) error {
+	has, err := r.Count(ctx, of)
+	if err != nil || has == shown {
+		return err
+	}
+	tables, reindex := of.Relation.String(), "REINDEX TABLE "+of.Relation.SQL()
+	if of.With != nil {
+		tables, reindex = tables+" and "+of.With.Relation.String(), reindex+"; REINDEX TABLE "+of.With.Relation.SQL()
+	}
+	return fmt.Errorf("%s of the %s database: %d rows are there and %d are found by the index of the key, which is damaged; nothing is repaired by it: %s; then repair again", tables, side, has, shown, reindex)
 }
 
 // stopTime is how long a comparison that is told to stop waits for its next row,

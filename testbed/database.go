@@ -20,13 +20,13 @@ const dropTimeout = 30 * time.Second
 var numbers atomic.Int64
 
 // database creates one for the test and drops it afterwards.
-func (s *shared) database(t testing.TB) string {
+func (s *shared) database(t testing.TB, options string) string {
 	t.Helper()
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
 	name := databaseName(t.Name(), time.Now().UnixNano(), numbers.Add(1))
-	err := s.asAdmin(t.Context(), func(conn *pgx.Conn) error { return create(t.Context(), conn, name) })
+	err := s.asAdmin(t.Context(), func(conn *pgx.Conn) error { return create(t.Context(), conn, name, options) })
 	if err != nil {
 		t.Fatal(fmt.Errorf("create database for the test: %w", err))
 	}
@@ -79,10 +79,10 @@ func (s *shared) asAdmin(ctx context.Context, work func(*pgx.Conn) error) error 
 	}
 }
 
-func create(ctx context.Context, conn *pgx.Conn, name string) error {
+func create(ctx context.Context, conn *pgx.Conn, name, options string) error {
 	// template0: nobody is ever connected to it, so that parallel tests do not meet "template is being accessed". Files are
 	// copied in a third of the time that it takes to write them to the log.
-	_, err := conn.Exec(ctx, "create database "+name+" template template0 strategy file_copy")
+	_, err := conn.Exec(ctx, "create database "+name+" template template0 strategy file_copy"+options)
 	return err
 }
 

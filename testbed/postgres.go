@@ -59,14 +59,21 @@ var template struct {
 func Database(t testing.TB) string {
 	t.Helper()
 	needsServers(t)
-	return here.database(t)
+	return here.database(t, "")
+}
+
+// Sorted is Database in which texts sort by the rules of an ICU locale, such as de-DE, and not by their bytes.
+func Sorted(t testing.TB, locale string) string {
+	t.Helper()
+	needsServers(t)
+	return here.database(t, " locale_provider icu icu_locale '"+locale+"'")
 }
 
 // Other is Database in a second, separate cluster: the target's side. With TEST_DATABASE_URL set, it is the same server.
 func Other(t testing.TB) string {
 	t.Helper()
 	needsServers(t)
-	return other.database(t)
+	return other.database(t, "")
 }
 
 // Cluster starts a cluster for this test alone and stops it at the end. The settings are added to those of a throw-away

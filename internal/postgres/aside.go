@@ -234,7 +234,7 @@ func (d *Database) BuildProgress(ctx context.Context, relations []migrate.Relati
 func (d *Database) explainBuild(ctx context.Context, a migrate.Aside, err error) error {
 	var refusal *pgconn.PgError
 	if !errors.As(err, &refusal) || refusal.Code[:2] != "23" && refusal.Code[:2] != "42" {
-		return fmt.Errorf("build %s %s of %s: %w", a.Kind, a.Name, a.Table, err)
+		return fmt.Errorf("build %s %s of %s: %w", a.Kind, a.Name, a.Table, sqlstate.Describe(err))
 	}
 	reason := sqlstate.Discreet(refusal)
 	mend := "change the rows in the legacy database, and the move goes on with what they have become; or do without it"

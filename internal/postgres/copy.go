@@ -61,7 +61,7 @@ func (d *Database) ReadChunk(ctx context.Context, w io.Writer, snapshot string, 
 	if err != nil {
 		// The session may be in the middle of a COPY: it is not given back.
 		_ = session.Close(context.WithoutCancel(ctx)) // the first error is told
-		return 0, fmt.Errorf("read %s: %w", from, err)
+		return 0, fmt.Errorf("read %s: %w", from, sqlstate.Describe(err))
 	}
 	return tag.RowsAffected(), nil
 }

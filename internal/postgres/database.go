@@ -36,6 +36,8 @@ var pinned = map[string]string{
 	"extra_float_digits":                  "3",
 	"bytea_output":                        "hex",
 	"lc_monetary":                         "C",
+	"xmloption":                           "content", // or what is no whole document is refused
+	"xmlbinary":                           "base64",
 	"client_encoding":                     "UTF8",
 	"search_path":                         "",
 	"row_security":                        "off", // an error instead of silently fewer rows

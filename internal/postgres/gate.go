@@ -108,13 +108,17 @@ func (g *Gates) Yield(ctx context.Context, side capability.Side) error {
 	return nil
 }
 
+// runs tells how to see the last statement of a session a, which has its values in it and
+// is shown by nothing else.
+const runs = `format('SELECT query FROM pg_stat_activity WHERE pid = %s', a.pid)`
+
 // blockers names the sessions that hold locks on a table that conflict with
 // maintenance or closing, as a suffix for messages; empty when there are none by
 // now.
 func (g *Gates) blockers(ctx context.Context, side capability.Side, name string) string {
 	rows, err := g.databases[side].pool.Query(ctx, `
-		SELECT DISTINCT format('pid %s (%s, %s, %s s): %s', a.pid, coalesce(a.usename, a.backend_type), l.mode,
-			extract(epoch FROM clock_timestamp() - a.xact_start)::int, left(a.query, 60))
+		SELECT DISTINCT format('pid %s (%s, %s, %s, %s, %s s); what it runs: %s', a.pid, coalesce(a.usename, a.backend_type), coalesce(nullif(a.application_name, ''), 'no name'), l.mode,
+			coalesce(a.state, 'active'), extract(epoch FROM clock_timestamp() - a.xact_start)::int, `+runs+`)
 		FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 		WHERE l.relation = $1::regclass AND l.granted AND a.pid <> pg_backend_pid()
 		  AND l.mode IN ('RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')`, name)

@@ -151,8 +151,8 @@ func (g *Gates) Obstacles(ctx context.Context, side capability.Side) ([]string, 
 		SELECT format('prepared transaction %L of %s since %s: COMMIT or ROLLBACK PREPARED it', gid, owner, prepared::timestamp(0))
 		FROM pg_prepared_xacts WHERE database = current_database()
 		UNION ALL
-		SELECT DISTINCT format('pid %s (%s, %s) has held a lock on %s for %s s: wait, or SELECT pg_terminate_backend(%s); it runs: %s',
-			a.pid, a.usename, a.application_name, l.relation::regclass, extract(epoch FROM clock_timestamp() - a.xact_start)::int, a.pid, left(a.query, 60))
+		SELECT DISTINCT format('pid %s (%s, %s, %s) has held a lock on %s for %s s: wait, or SELECT pg_terminate_backend(%s); what it runs: %s',
+			a.pid, a.usename, coalesce(nullif(a.application_name, ''), 'no name'), a.state, l.relation::regclass, extract(epoch FROM clock_timestamp() - a.xact_start)::int, a.pid, `+runs+`)
 		FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 		WHERE l.granted AND l.relation IN (SELECT strangler.guarded($1)) AND a.xact_start < clock_timestamp() - interval '5 s'
 		  AND l.mode IN ('RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')

@@ -53,7 +53,7 @@ func joinOf(s migrate.Selection, only [2]string, equals []string, condition stri
 			condition = ""
 		}
 		named = append(named, version+` AS "strangler version"`, settled+` AS "strangler settled"`)
-		from[i] = "(SELECT " + strings.Join(named, ", ") + keys[i] + " FROM " + only[i] + quote.Relation(one.Relation) + " AS t" + conditions("WHERE", condition, one.Where) + ")"
+		from[i] = "(SELECT " + strings.Join(named, ", ") + keys[i] + " FROM " + only[i] + quote.Relation(one.Relation) + " AS t" + conditions("WHERE", condition, unindexed(one.Where)) + ")"
 	}
 	return list, from[0] + " AS a JOIN " + from[1] + " AS b ON " + strings.Join(on, " AND ")
 }
@@ -111,7 +111,9 @@ func (r *rowReader) Unpaired(ctx context.Context, s migrate.Selection) (n migrat
 		var equals []string
 		if words, equals, err = r.other(ctx, s); err == nil {
 			words[0] = only
-			err = r.conn.QueryRow(ctx, unpairedSQL(s, words, equals)).Scan(&n[0], &n[1])
+			if _, err = r.conn.PgConn().Exec(ctx, sequentially).ReadAll(); err == nil {
+				err = r.conn.QueryRow(ctx, unpairedSQL(s, words, equals)).Scan(&n[0], &n[1])
+			}
 		}
 	}
 	if err == nil {

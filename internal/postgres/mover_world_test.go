@@ -36,6 +36,7 @@ type migration struct {
 	writers     uint64                        // of restless; 0: two
 	reading     map[capability.Side]*pgx.Conn // of bytewise
 	restraint   capability.Restraint
+	log         *slog.Logger // nil: the test's output
 	questions   *questions
 }
 
@@ -108,11 +109,15 @@ func newMigrationIn(t testing.TB, kind capability.Capture, from, to, legacy stri
 
 // mover makes another mover of the same move, as a controller that starts anew does.
 func (m *migration) mover(data *capability.Data, fence uint64) *migrate.Mover {
+	log := m.log
+	if log == nil {
+		log = slog.New(slog.NewTextHandler(m.t.Output(), nil))
+	}
 	return migrate.NewMover(migrate.Options{
 		Document: capability.Document{Name: m.name, File: "routes/orders.yaml", Data: data},
 		Legacy:   m.databases[capability.Legacy], Extracted: m.databases[capability.Extracted], Gates: m.gates, Fence: fence,
 		ChunkBytes: m.chunkBytes, SnapshotAge: m.snapshotAge, Restraint: m.restraint, RetainEvery: 100 * time.Millisecond,
-		Log: slog.New(slog.NewTextHandler(m.t.Output(), nil)),
+		Log: log,
 	})
 }
 

@@ -98,6 +98,10 @@ func (r *repair) Commit(ctx context.Context) error {
 		if err := r.pass(ctx); err != nil {
 			return err
 		}
+		// A row that a damaged index does not find would be written beside itself.
+		if _, err := tx.Conn().PgConn().Exec(ctx, sequentially).ReadAll(); err != nil {
+			return err
+		}
 		all, values := r.whole()
 		for _, statement := range []string{
 			`WITH gone AS (DELETE FROM ` + table + ` AS t USING (SELECT DISTINCT * FROM pg_temp.strangler_gone) AS k WHERE ` + r.on("t", "k") + r.guard() + ` RETURNING t.*)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"strangler/internal/postgres/quote"
+	"strangler/internal/postgres/sqlstate"
 	"strangler/migrate"
 )
 
@@ -96,9 +97,46 @@ func (r *rowReader) ordered(ctx context.Context, w io.Writer, s migrate.Selectio
 		_, err = r.conn.Exec(ctx, `ROLLBACK TO SAVEPOINT ordered`)
 	}
 	if err != nil {
-		return fmt.Errorf("read %s in order: %w", s.Relation, err)
+		return fmt.Errorf("read %s in order: %w", s.Relation, sqlstate.Describe(err))
 	}
 	return nil
+}
+
+// Count counts the rows of a selection without any index. It gives way to whoever
+// waits for the lock of its table.
+func (r *rowReader) Count(ctx context.Context, s migrate.Selection) (n int64, err error) {
+	watch := r.of.watchLock(ctx, r.conn.PgConn().PID(), nil)
+	if n, err = r.count(ctx, s); err != nil {
+		err = fmt.Errorf("count the rows of %s: %w", s.Relation, sqlstate.Describe(err))
+	}
+	if to := watch.end(); to != "" && err != nil {
+		err = errors.Join(&migrate.YieldedError{Relation: s.Relation, To: to}, err)
+	}
+	return n, err
+}
+
+func (r *rowReader) count(ctx context.Context, s migrate.Selection) (n int64, err error) {
+	only, err := r.lock(ctx, s.Relation)
+	if err != nil {
+		return 0, err
+	}
+	s.Terms = nil
+	sql := selectSQL(s, only, "t", "", "")
+	if s.With != nil {
+		with := *s.With
+		with.Terms, s.With = nil, &with
+		if sql, err = r.joined(ctx, s, only, "", ""); err != nil {
+			return 0, err
+		}
+	}
+	if _, err := r.conn.PgConn().Exec(ctx, sequentially).ReadAll(); err != nil {
+		return 0, err
+	}
+	if err := r.conn.QueryRow(ctx, `SELECT count(*) FROM (`+sql+`) AS counted`).Scan(&n); err != nil {
+		return 0, err
+	}
+	_, err = r.conn.Exec(ctx, `ROLLBACK TO SAVEPOINT ordered`)
+	return n, err
 }
 
 // lock takes a table's lock, until the transaction goes back to the savepoint, and
@@ -164,7 +202,7 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 		return nil, err
 	}
 	width := len(s.Terms)
-	what, from, where := version+", "+settled+", "+terms(s, "t"), only+quote.Relation(s.Relation)+` AS t`, conditions("WHERE", s.Where)
+	what, from, where := version+", "+settled+", "+terms(s, "t"), only+quote.Relation(s.Relation)+` AS t`, conditions("WHERE", unindexed(s.Where))
 	if s.With != nil {
 		if what, from, err = d.joinedRows(ctx, s, only, equals); err != nil {
 			return nil, err
@@ -173,7 +211,7 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 	}
 	found, err := d.pool.Query(ctx, `SELECT u."strangler row", `+what+` FROM unnest(`+strings.Join(arrays, ", ")+`) WITH ORDINALITY AS u(`+strings.Join(names, ", ")+`, "strangler row") JOIN `+from+` ON `+strings.Join(on, " AND ")+where, args...)
 	if err != nil {
-		return nil, fmt.Errorf("read rows of %s in %s database: %w", s.Relation, d.side, err)
+		return nil, fmt.Errorf("read rows of %s in %s database: %w", s.Relation, d.side, sqlstate.Describe(err))
 	}
 	defer found.Close()
 	rows := make([]migrate.Found, len(keys))
@@ -192,7 +230,7 @@ func (d *Database) ByKey(ctx context.Context, s migrate.Selection, key []migrate
 		rows[n-1] = row
 	}
 	if err := found.Err(); err != nil {
-		return nil, fmt.Errorf("read rows of %s in %s database: %w", s.Relation, d.side, err)
+		return nil, fmt.Errorf("read rows of %s in %s database: %w", s.Relation, d.side, sqlstate.Describe(err))
 	}
 	return rows, nil
 }

@@ -82,6 +82,9 @@ func (p *Postgres) command(ctx context.Context, program string, args ...string) 
 	cmd := exec.CommandContext(ctx, p.binaries.Path(program), args...)
 	cmd.Dir = p.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "LC_ALL=C", "TZ=UTC"}
+	if path := os.Getenv("LOCPATH"); path != "" { // locales that are not installed
+		cmd.Env = append(cmd.Env, "LOCPATH="+path)
+	}
 	if p.user != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.user.credential()}
 	}

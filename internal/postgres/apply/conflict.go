@@ -69,12 +69,12 @@ func (s *Session) explain(c migrate.Change, err error) error {
 		conflict.Code, conflict.Row.Said = refusal.Code, said(refusal)
 		return conflict
 	}
-	return fmt.Errorf("%s row of %s: %w", verb(c.Kind), s.writers[c.Table].mapping.To.Relation, err)
+	return fmt.Errorf("%s row of %s: %w", verb(c.Kind), s.writers[c.Table].mapping.To.Relation, sqlstate.Describe(err))
 }
 
 // said is what a refusal has of the row's values.
 func said(refusal *pgconn.PgError) string {
-	if strings.Contains(refusal.Message, `: "`) { // which Discreet leaves out
+	if sqlstate.Hides(refusal) {
 		return strings.TrimSuffix(refusal.Message+". "+refusal.Detail, ". ")
 	}
 	return refusal.Detail
@@ -89,7 +89,7 @@ func (s *Session) explainCommit(err error) error {
 			Mend:   "make the constraints of both sides the same, then start over with `strangler data reset`",
 		}
 	}
-	return fmt.Errorf("commit changes in %s database: %w", s.side, err)
+	return fmt.Errorf("commit changes in %s database: %w", s.side, sqlstate.Describe(err))
 }
 
 // plain passes an error on where no row is to blame. A truncation that
@@ -103,7 +103,7 @@ func (s *Session) plain(_ int64, err error) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("apply changes to %s database: %w", s.side, err)
+		return fmt.Errorf("apply changes to %s database: %w", s.side, sqlstate.Describe(err))
 	}
 	return nil
 }

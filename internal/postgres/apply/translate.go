@@ -248,7 +248,7 @@ func (im *images) change(n int, c migrate.Change) (migrate.Change, bool) {
 func (s *Session) blame(ctx context.Context, w *Writer, all *images, changes []migrate.Change, err error) error {
 	var refusal *pgconn.PgError
 	if !errors.As(err, &refusal) || refusal.Code[:2] != "22" && refusal.Code[:2] != "23" && refusal.Code[:2] != "42" && refusal.Code[:2] != "P0" {
-		return fmt.Errorf("compute columns of %s: %w", w.mapping.To.Relation, err)
+		return fmt.Errorf("compute columns of %s: %w", w.mapping.To.Relation, sqlstate.Describe(err))
 	}
 	if err := s.say(ctx, "ROLLBACK"); err != nil {
 		return err
@@ -279,5 +279,5 @@ func (s *Session) blame(ctx context.Context, w *Writer, all *images, changes []m
 			return s.unmapped(c, "what is computed of it, or where, fails: "+sqlstate.Discreet(why), said(why))
 		}
 	}
-	return fmt.Errorf("compute columns of %s: %w", w.mapping.To.Relation, err)
+	return fmt.Errorf("compute columns of %s: %w", w.mapping.To.Relation, sqlstate.Describe(err))
 }
