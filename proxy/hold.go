@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -16,6 +17,23 @@ type HoldLimits struct {
 	Bytes    int64         // sum of their announced bodies, which stay unread
 	Age      time.Duration // of one request
 	Grace    time.Duration // of a stream that is drained
+	Release  int           // let through a second when the owner is known; see pace. 0: all at once
+}
+
+// beat is how often held writes are let through.
+const beat = 5 * time.Millisecond
+
+// pace is how many held writes may have been let through since the owner became known:
+// what 20 ms allow at once, then Release a second, and twice as many in each second that
+// follows. So the new owner, whose pools are cold, meets no more than it can take in a
+// moment, and the queue ends however many come meanwhile.
+func (l HoldLimits) pace(since time.Duration) int {
+	if l.Release == 0 {
+		return math.MaxInt
+	}
+	whole := min(int(since/time.Second), 30)
+	passed := float64(int(1)<<whole-1) + float64(int(1)<<whole)*min(1, (since-time.Duration(whole)*time.Second).Seconds())
+	return max(1, l.Release/50) + int(passed*float64(l.Release))
 }
 
 var (
@@ -47,6 +65,9 @@ type hold struct {
 	rule      capability.Streams       // guarded by mu; what becomes of streams
 	streams   map[*openStream]struct{} // guarded by mu; those that are open
 	waiting   int                      // guarded by mu; of the queue, who asks for a stream
+	opened    time.Time                // guarded by mu; when the last hold ended
+	released  int                      // guarded by mu; writes that have been let through since
+	releasing bool                     // guarded by mu; somebody lets the rest through
 	changed   chan struct{}            // guarded by mu; closed at the next change, nil while nobody watches
 }
 
@@ -73,18 +94,19 @@ func (h *hold) enter(ctx context.Context, key writeKey, announced int64) (capabi
 // at once: they must not take the places of writes.
 func (h *hold) pass(ctx context.Context, key writeKey, announced int64, stream bool) (capability.Effective, error) {
 	h.mu.Lock()
-	if h.effective.Phase != capability.Switching {
-		h.count(key)
-		e := h.effective
-		h.mu.Unlock()
-		return e, nil
-	}
 	announced = max(announced, 0)
 	alike := h.waiting
 	if !stream {
 		alike = h.queue.Len() - h.waiting
 	}
-	if alike >= h.limits.Requests || h.bytes+announced > h.limits.Bytes {
+	switching, full := h.effective.Phase == capability.Switching, alike >= h.limits.Requests || h.bytes+announced > h.limits.Bytes
+	if !switching && (h.queue.Len() == 0 || full) { // nobody was here before; and none is refused once there is an owner
+		h.count(key)
+		e := h.effective
+		h.mu.Unlock()
+		return e, nil
+	}
+	if full {
 		h.mu.Unlock()
 		return capability.Effective{}, errHoldFull
 	}
@@ -126,6 +148,10 @@ func (h *hold) abandon(place *list.Element, why error) (capability.Effective, er
 	}
 	h.unqueue(place)
 	h.broadcast()
+	if h.effective.Phase != capability.Switching && errors.Is(why, errHoldExpired) {
+		h.count(w.key)
+		return h.effective, nil // its owner is known
+	}
 	return capability.Effective{}, why
 }
 
@@ -138,7 +164,8 @@ func (h *hold) leave(key writeKey) {
 
 // set takes over a state, unless it is older than the one that is served, and
 // reports whether it did. When the phase becomes Steady the held writes are let
-// through, oldest first; when it becomes Switching, streams that have to go are told.
+// through, oldest first, at a bounded rate, and those that come meanwhile behind
+// them; when it becomes Switching, streams that have to go are told.
 func (h *hold) set(e capability.Effective) bool {
 	ending, rule, taken := h.take(e)
 	for _, s := range ending {
@@ -156,15 +183,44 @@ func (h *hold) take(e capability.Effective) (ending []*openStream, rule capabili
 	before := h.effective
 	h.effective, h.known = e, true
 	if e.Phase != capability.Switching {
-		for place := h.queue.Front(); place != nil; place = h.queue.Front() {
-			w := h.unqueue(place)
-			h.count(w.key)
-			w.admitted <- e
+		if before.Phase == capability.Switching {
+			h.opened, h.released = time.Now(), 0
+		}
+		if h.admit() && !h.releasing {
+			h.releasing = true
+			go h.release()
 		}
 	}
 	ending = h.ending(before)
 	h.broadcast()
 	return ending, h.rule, true
+}
+
+// admit lets through what may be by now, and reports whether any are left. Called with
+// mu held.
+func (h *hold) admit() (left bool) {
+	for allowed := h.limits.pace(time.Since(h.opened)); h.queue.Len() > 0 && h.released < allowed; h.released++ {
+		w := h.unqueue(h.queue.Front())
+		h.count(w.key)
+		w.admitted <- h.effective
+	}
+	return h.queue.Len() > 0
+}
+
+// release lets the queue through until it is empty, or held again.
+func (h *hold) release() {
+	for {
+		time.Sleep(beat)
+		h.mu.Lock()
+		if h.effective.Phase == capability.Switching || !h.admit() {
+			h.releasing = false
+			h.broadcast()
+			h.mu.Unlock()
+			return
+		}
+		h.broadcast()
+		h.mu.Unlock()
+	}
 }
 
 // unqueue is called with mu held.

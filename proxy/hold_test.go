@@ -349,3 +349,117 @@ func TestHeldWriteThatExpiresHasTouchedNothing(t *testing.T) {
 	}
 	s.want(s.get("/api/orders/1", "u"), 200, "extracted") // and pins nobody
 }
+
+// TestReleaseIsPaced: the new owner does not meet all that have waited at once, those
+// that come meanwhile wait behind them, and a queue that grows faster than it is let
+// through ends all the same.
+func TestReleaseIsPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := holding(HoldLimits{Requests: 1000, Bytes: 64 << 20, Age: 8 * time.Second, Release: 100})
+		began := time.Now()
+		out := make(chan entered, 2000)
+		enter := func(n int) {
+			go func() {
+				e, err := h.enter(t.Context(), someWrite, 10)
+				out <- entered{n, e, err}
+			}()
+			synctest.Wait()
+		}
+		for n := range 50 {
+			enter(n)
+		}
+		h.set(state(2, capability.Extracted, 0))
+		synctest.Wait()
+		if s, _ := h.serving(); s.Writes != 2 || s.Held != 48 || s.Holding {
+			t.Errorf("at once: %+v", s)
+		}
+		enter(50)
+		for n := range 51 { // in their order, those at the same beat in any
+			if e := <-out; e.err != nil || e.state.Owner != capability.Extracted || e.n/2 > n/2+1 || e.n/2 < n/2-1 {
+				t.Errorf("place %d: %+v", n, e)
+			}
+		}
+		if took := time.Since(began); took < 480*time.Millisecond || took > 520*time.Millisecond {
+			t.Errorf("51 at 100 a second took %s", took)
+		}
+		synctest.Wait()
+		if h.releasing {
+			t.Error("it goes on beside an empty queue")
+		}
+		enter(51)
+		if e := <-out; e.err != nil || time.Since(began) > 520*time.Millisecond {
+			t.Errorf("behind the release: %+v", e)
+		}
+
+		// Held again while some wait: they wait on, for another owner.
+		h.set(switching(state(3, capability.Extracted, 0)))
+		for n := range 10 {
+			enter(n)
+		}
+		h.set(state(4, capability.Extracted, 0))
+		synctest.Wait()
+		h.set(switching(state(5, capability.Extracted, 0)))
+		time.Sleep(time.Second)
+		if s, _ := h.serving(); s.Held != 8 || !s.Holding {
+			t.Errorf("held again: %+v", s)
+		}
+		h.set(state(6, capability.Legacy, 0))
+		owners := map[capability.Side]int{}
+		for range 10 {
+			e := <-out
+			owners[e.state.Owner]++
+		}
+		if owners[capability.Extracted] != 2 || owners[capability.Legacy] != 8 {
+			t.Errorf("released to %v", owners)
+		}
+
+		// 400 a second come while 100 a second are let through.
+		h.set(switching(state(7, capability.Legacy, 0)))
+		for n := range 100 {
+			enter(n)
+		}
+		h.set(state(8, capability.Extracted, 0))
+		began = time.Now()
+		for waiting := true; waiting; {
+			time.Sleep(time.Second / 400)
+			enter(0)
+			s, _ := h.serving()
+			waiting = s.Held > 0
+			if time.Since(began) > 8*time.Second {
+				t.Fatalf("it does not end: %+v", s)
+			}
+		}
+	})
+}
+
+// TestNobodyIsRefusedByAnOwner: whoever finds the queue full, or has waited for too long
+// in it, goes at once when there is an owner.
+func TestNobodyIsRefusedByAnOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := holding(HoldLimits{Requests: 3, Bytes: 1000, Age: time.Second, Release: 1})
+		out := make(chan error, 3)
+		for range 3 {
+			go func() { _, err := h.enter(t.Context(), someWrite, 10); out <- err }()
+		}
+		time.Sleep(900 * time.Millisecond)
+		h.set(state(2, capability.Extracted, 0))
+		synctest.Wait()
+		if s, _ := h.serving(); s.Held != 2 {
+			t.Fatalf("%+v", s)
+		}
+		go func() { _, err := h.enter(t.Context(), someWrite, 10); out <- err }()
+		synctest.Wait()
+		began := time.Now()
+		if e, err := h.enter(t.Context(), someWrite, 10); err != nil || e.Owner != capability.Extracted || time.Since(began) != 0 {
+			t.Errorf("beside a full queue: %v after %s", err, time.Since(began))
+		}
+		for range 4 {
+			if err := <-out; err != nil {
+				t.Error(err)
+			}
+		}
+		if s, _ := h.serving(); s.Held != 0 || s.Writes != 5 || h.bytes != 0 {
+			t.Errorf("it left %+v, %d bytes", s, h.bytes)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,6 +23,24 @@ type gap struct {
 	slowest time.Duration // write, from when it was due
 	failed  int           // requests
 	writes  int           // due in that time, per second
+	steps   map[string]time.Duration
+}
+
+// stepLine is what the command prints of a step that is done.
+var stepLine = regexp.MustCompile(`(?m)^\s*✓ (\w+) .*\(([0-9.a-zµ]+)\)$`)
+
+// whileHeld are the steps that writes wait for.
+var whileHeld = []string{"hold", "close", "drain", "verify", "sequences", "seal", "open", "publish"}
+
+// stepsOf reads how long the steps of a switch have taken off what was printed.
+func stepsOf(printed string) map[string]time.Duration {
+	steps := map[string]time.Duration{}
+	for _, line := range stepLine.FindAllStringSubmatch(printed, -1) {
+		if took, err := time.ParseDuration(line[2]); err == nil {
+			steps[line[1]] = took
+		}
+	}
+	return steps
 }
 
 // growth is what a strangler keeps, which switches must not add to.
@@ -47,14 +66,15 @@ func (w *world) undisturbed(ctx context.Context, n int, out io.Writer) (gaps []g
 		if err := waitFor(ctx, around); err != nil {
 			return gaps, before, after, err
 		}
-		if err := w.types(ctx, verbTo(to), "orders"); err != nil {
+		printed, err := w.typed(ctx, verbTo(to), "orders")
+		if err != nil {
 			return gaps, before, after, err
 		}
 		if err := waitFor(ctx, around); err != nil {
 			return gaps, before, after, err
 		}
 		g := seen(w.load.look(), begin, time.Now())
-		g.to = to
+		g.to, g.steps = to, stepsOf(printed)
 		gaps = append(gaps, g)
 		fmt.Fprintf(out, "%3d/%d to %-9s longest silence %4d ms, slowest write %4d ms, %d writes/s, %d failed\n", i+1, n, to, g.silence.Milliseconds(), g.slowest.Milliseconds(), g.writes, g.failed)
 		r := result{cell: cell{Target: "nobody"}, Errors: map[string]int{}}
@@ -166,6 +186,19 @@ func gapTable(gaps []gap, rate int, before, after growth) string {
 		}
 		slices.Sort(list)
 		fmt.Fprintf(&b, "| %s | %d | %d |\n", of.name, list[len(list)/2].Milliseconds(), list[len(list)-1].Milliseconds())
+	}
+	for _, step := range whileHeld {
+		var list []time.Duration
+		for _, g := range gaps {
+			if took, is := g.steps[step]; is {
+				list = append(list, took)
+			}
+		}
+		if len(list) == 0 {
+			continue
+		}
+		slices.Sort(list)
+		fmt.Fprintf(&b, "| of it `%s`, ms | %.1f | %.1f |\n", step, list[len(list)/2].Seconds()*1000, list[len(list)-1].Seconds()*1000)
 	}
 	failed, least := 0, gaps[0].writes
 	for _, g := range gaps {

@@ -310,6 +310,12 @@ func (w *world) leader(ctx context.Context) (*program, status, error) {
 
 // types types a command to the controller that leads, when one does.
 func (w *world) types(ctx context.Context, args ...string) error {
+	_, err := w.typed(ctx, args...)
+	return err
+}
+
+// typed is types, and what was printed.
+func (w *world) typed(ctx context.Context, args ...string) (string, error) {
 	bounded, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var leads *program
@@ -318,10 +324,9 @@ func (w *world) types(ctx context.Context, args ...string) error {
 		return err
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, err = leads.types(bounded, args...)
-	return err
+	return leads.types(bounded, args...)
 }
 
 // close takes everything down, the last first.

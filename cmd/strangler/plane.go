@@ -46,7 +46,7 @@ func (p *parts) newPlane(marks proxy.Marks) (*plane, error) {
 		LegacyAllow: p.settings.Legacy.Allow, LegacyBound: p.settings.Legacy.Concurrency,
 		Body: p.settings.Edge.Limits.Body, TunnelIdle: p.settings.Edge.Limits.TunnelIdle,
 		Peers: peers, DropHeaders: p.settings.Edge.DropHeaders, Override: p.settings.Edge.Override, Zone: p.settings.Zone, Marks: marks, Reload: func(ctx context.Context, _ string) error { return d.load(ctx) },
-		Hold: proxy.HoldLimits{Requests: p.settings.Hold.Requests, Bytes: p.settings.Hold.Bytes, Age: p.settings.Switch.Age},
+		Hold: proxy.HoldLimits{Requests: p.settings.Hold.Requests, Bytes: p.settings.Hold.Bytes, Release: p.settings.Hold.Release, Age: p.settings.Switch.Age},
 		Log:  p.log, Metrics: p.registry,
 	}
 	if !p.settings.Log.Access {

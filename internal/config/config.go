@@ -63,6 +63,7 @@ func DefaultLeases() Leases { return Leases{Controller: 6 * time.Second, Proxy: 
 type Hold struct {
 	Requests int
 	Bytes    int64 // of their bodies, in memory
+	Release  int   // a second, per capability, when the owner is known
 }
 
 // Log says what is logged and how.

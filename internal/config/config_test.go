@@ -26,7 +26,7 @@ func TestConfigDefaults(t *testing.T) {
 		File: "/etc/s/config.yaml", Listen: ":8080", Admin: "127.0.0.1:8090",
 		Legacy: Legacy{Upstream: capability.Upstream{Endpoints: []string{"http://127.0.0.1:9000"}}},
 		Edge:   defaultEdge, Store: StoreFiles, Routes: "/etc/s/routes", State: "/etc/s/.strangler", Switch: capability.DefaultTimes(), Leases: DefaultLeases(),
-		Hold: Hold{Requests: 1000, Bytes: 64 << 20}, Restraint: capability.DefaultRestraint(), Log: Log{Format: "json", Access: true},
+		Hold: Hold{Requests: 1000, Bytes: 64 << 20, Release: 1000}, Restraint: capability.DefaultRestraint(), Log: Log{Format: "json", Access: true},
 	}
 	if len(problems) > 0 || !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v\nwant %+v\nproblems %v", c, want, problems)
@@ -70,7 +70,7 @@ state: /s
 consul: {address: c:8500, token: "${TOKEN}", prefix: /team/strangler/, datacenter: dc2, tls: {ca: consul.pem}, stale: 1s, service: ""}
 switch: {gap: 1s, lease: 2s, age: 3s}
 leases: {controller: 2s, proxy: 4s}
-hold: {requests: 5, bytes: 1KiB}
+hold: {requests: 5, bytes: 1KiB, release: 200}
 mover: {rate: 500, replica_lag: 0s, busy: 20, headroom: 0, retain: 1GiB}
 log: {level: debug, format: text, access: false}
 `))
@@ -106,7 +106,7 @@ log: {level: debug, format: text, access: false}
 			TLS: capability.UpstreamTLS{CA: "conf/consul.pem"}, Stale: time.Second,
 		},
 		Switch: capability.Times{Gap: time.Second, Lease: 2 * time.Second, Age: 3 * time.Second}, Leases: Leases{Controller: 2 * time.Second, Proxy: 4 * time.Second},
-		Hold: Hold{Requests: 5, Bytes: 1024}, Rate: 500, Restraint: capability.Restraint{Busy: 20, Retain: 1 << 30},
+		Hold: Hold{Requests: 5, Bytes: 1024, Release: 200}, Rate: 500, Restraint: capability.Restraint{Busy: 20, Retain: 1 << 30},
 		Log: Log{Level: slog.LevelDebug, Format: "text"},
 	}
 	if len(problems) > 0 || !reflect.DeepEqual(c, want) {

@@ -47,6 +47,7 @@ var settings = slices.Concat(
 		{"leases.controller", leases.Controller.String(), func(v value, c *Config) { keep(v, &c.Leases.Controller, value.lease) }},
 		{"leases.proxy", leases.Proxy.String(), func(v value, c *Config) { keep(v, &c.Leases.Proxy, value.lease) }},
 		{"hold.requests", "1000", func(v value, c *Config) { keep(v, &c.Hold.Requests, value.count) }},
+		{"hold.release", "1000", func(v value, c *Config) { keep(v, &c.Hold.Release, number(1, 1_000_000)) }},
 		{"hold.bytes", "64MiB", func(v value, c *Config) { keep(v, &c.Hold.Bytes, value.size) }},
 		{"mover.rate", "", func(v value, c *Config) { keep(v, &c.Rate, value.count) }},
 		{"mover.replica_lag", restraint.ReplicaLag.String(), func(v value, c *Config) { keep(v, &c.Restraint.ReplicaLag, value.pause) }},
