@@ -115,8 +115,12 @@ func (r *Reconciler) observe(ctx context.Context) (Observation, error) {
 		return o, nil
 	}
 	o.Data = work.status()
-	if doc.Data != nil && work.mapping != mapping(doc.Data) {
-		o.Refuse = "tables, border or database changed under a live move; take the change back, or begin again with: strangler data reset " + doc.Name
+	switch {
+	case doc.Data == nil:
+	case work.mapping != mapping(doc.Data):
+		o.Refuse = "tables or border changed under a live move; take the change back, or begin again with: strangler data reset " + doc.Name
+	case work.database != doc.Data.Database:
+		o.Refuse = "the address of the extracted database has changed, and this controller is connected by the one before. If it is the same database (another host name, password or setting), restart the controller: nothing is lost. If it is another one, take the change back, or begin again with: strangler data reset " + doc.Name
 	}
 	legacy, extracted, err := work.data.Gates.Read(ctx)
 	marked := doc.Data != nil && doc.Data.State == capability.DataRetired

@@ -16,9 +16,10 @@ import (
 // work is a capability's data while it is connected: the mover, and the
 // goroutine that runs it.
 type work struct {
-	data    *Data
-	mapping string // what it was connected for
-	log     *slog.Logger
+	data     *Data
+	mapping  string // what it was connected for
+	database string // and by which address
+	log      *slog.Logger
 
 	mu      sync.Mutex
 	stop    context.CancelFunc     // nil: the mover does not run; guarded by mu
@@ -207,7 +208,7 @@ func (r *Reconciler) connect(ctx context.Context, doc capability.Document) (*wor
 	if err != nil {
 		return nil, err
 	}
-	w := &work{data: data, mapping: mapping(doc.Data), log: r.log}
+	w := &work{data: data, mapping: mapping(doc.Data), database: doc.Data.Database, log: r.log}
 	r.mu.Lock()
 	ended := r.ended
 	if !ended {
@@ -275,7 +276,7 @@ func mapping(d *capability.Data) string {
 	if d == nil {
 		return ""
 	}
-	text := d.Database
+	var text string
 	for _, t := range d.Tables {
 		text += fmt.Sprintf("|%s>%s %s %v", t.Table, t.As, t.Mode, t.Columns)
 		if len(t.Computed)+len(t.Omit) > 0 || t.Where != "" || t.Lossy {

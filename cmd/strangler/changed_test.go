@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -62,5 +63,26 @@ func TestADocumentThatChangesWhileRowsAreCopied(t *testing.T) {
 	h.same(`SELECT row(id, note)::text FROM public.orders WHERE id > 10`, `SELECT row(id, note)::text FROM public.orders`)
 	if s := h.status(); s.Effective.Refused != "" {
 		t.Errorf("refused still: %s", s.Effective.Refused)
+	}
+
+	// Another way to the same database, as a new password is: a controller that starts
+	// anew takes it, and goes on.
+	content, err := os.ReadFile(path)
+	h.must(err)
+	address := strings.TrimSuffix(regexp.MustCompile(`(?m)^ +database: .*"$`).FindString(string(content)), `"`)
+	more := "?connect_timeout=9"
+	if strings.Contains(address, "?") {
+		more = "&connect_timeout=9"
+	}
+	edit(address, address+more)
+	h.eventually("the new address refused", func(s capability.Status) bool {
+		return strings.Contains(s.Effective.Refused, "address of the extracted database") && strings.Contains(s.Effective.Refused, "restart the controller")
+	})
+	h.down()
+	h.down = h.up()
+	h.eventually("both streams run again", func(s capability.Status) bool { return s.Data.Phase == capability.PhaseFollowing })
+	h.types("cutover", "changing")
+	if s := h.status(); s.Effective.Owner != capability.Extracted || s.Effective.Refused != "" {
+		t.Errorf("by another way to the same database: %+v", s.Effective)
 	}
 }
