@@ -253,6 +253,28 @@ func TestASwitchIsRefusedForWhatIsForeseen(t *testing.T) {
 	})
 }
 
+// TestASwitchWaitsForAMoverThatHasJustStarted: a controller that was started a moment ago
+// does not tell whoever types cutover that the data are not there.
+func TestASwitchWaitsForAMoverThatHasJustStarted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		r := w.reconciler(t)
+		if err := w.look(t, r); err != nil {
+			t.Fatal(err)
+		}
+		w.preparing = 5
+		if _, err := r.Switch(t.Context(), capability.Extracted, SwitchOptions{}, "somebody", func(capability.Progress) {}); err != nil {
+			t.Errorf("with a mover that prepares: %v", err)
+		}
+		w.preparing = 5
+		lines, err := r.DryRun(t.Context(), capability.Legacy, SwitchOptions{})
+		if err != nil || slices.ContainsFunc(lines, func(p capability.Progress) bool { return p.State == "failed" }) {
+			t.Errorf("%+v, %v", lines, err)
+		}
+	})
+}
+
 // A stream that has just begun catches up within a moment: a preflight waits for that,
 // also where all rows are to be compared first.
 func TestAPreflightWaitsForAStreamThatCatchesUp(t *testing.T) {

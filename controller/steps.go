@@ -88,7 +88,8 @@ func (a *attempt) settle(ctx context.Context) (Observation, int, error) {
 		for _, s := range o.Data.Streams {
 			calm = calm && (s.From != a.from || s.Lag <= settledLag)
 		}
-		if calm || o.Data.Phase != capability.PhaseFollowing || time.Now().After(deadline) || ctx.Err() != nil {
+		waiting := o.Data.Phase == capability.PhasePreparing || o.Data.Phase == capability.PhaseFollowing && !calm
+		if !waiting || time.Now().After(deadline) || ctx.Err() != nil {
 			return o, unverified, nil
 		}
 		pause(ctx, 20*time.Millisecond)

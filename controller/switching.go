@@ -223,6 +223,9 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 // process began to follow: what was written before is known to no one else.
 func (r *Reconciler) verifyFirst(ctx context.Context, work *work, from capability.Side, report func(capability.Progress)) error {
 	s := work.status()
+	for deadline := time.Now().Add(settleFor); s.Phase == capability.PhasePreparing && ctx.Err() == nil && time.Now().Before(deadline); s = work.status() {
+		pause(ctx, 20*time.Millisecond) // this process has just started
+	}
 	if s.Phase != capability.PhaseFollowing || !r.needsVerify(s, work, from) {
 		return nil // or the preflight says what is wrong
 	}

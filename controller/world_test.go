@@ -28,6 +28,7 @@ type world struct {
 	ending     ending
 	more       []capability.Registration // of proxies, besides one
 	behind     int                       // looks for which the stream lags
+	preparing  int                       // looks for which the mover prepares, before
 	unverified int
 	foreseen   []string
 	silent     string // a proxy that does not answer
@@ -115,6 +116,11 @@ func (w *world) running() context.Context { return <-w.movers }
 
 func (w *world) Status() capability.DataStatus {
 	s := following().Data
+	if w.preparing > 0 {
+		w.preparing--
+		s.Phase, s.Streams, s.Verify = capability.PhasePreparing, nil, nil
+		return s
+	}
 	if w.behind > 0 {
 		w.behind--
 		s.Streams[0].Lag = 2 * time.Second
