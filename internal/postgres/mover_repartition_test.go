@@ -172,6 +172,7 @@ func testPartitionsChangeWhileTheyAreCopied(t *testing.T, kind capability.Captur
 				err = m.try(capability.Legacy, test.happens)
 			}
 			m.must(err)
+			late := m.Status().Phase != capability.PhaseBackfill // all was copied before it happened
 			m.eventually("it follows", func() (bool, string) {
 				s := m.Status()
 				if s.Phase == capability.PhaseFailed { // the source was away
@@ -187,7 +188,7 @@ func testPartitionsChangeWhileTheyAreCopied(t *testing.T, kind capability.Captur
 			m.settled(capability.Legacy)
 			m.verify(capability.Legacy, 0)
 			m.alike(eventColumns, markColumns)
-			if move := m.move(); test.over != (move.Horizon == 0) && name != "attached empty" {
+			if move := m.move(); test.over != (move.Horizon == 0) && name != "attached empty" && !late {
 				t.Errorf("started over: want %t: %+v", test.over, move)
 			}
 		})
