@@ -29,6 +29,7 @@ type attempt struct {
 	held    time.Time // when the first write waited
 	gap     time.Duration
 	before  capability.Refusals // refused by the old owner's gate before it was closed
+	counts  bool                // before is known
 	refused capability.Refusals // since
 }
 

@@ -176,6 +176,35 @@ func (away) Refused(ctx context.Context, _ capability.Side) (capability.Refusals
 	return capability.Refusals{}, context.Cause(ctx)
 }
 
+// gone is a database that answers once.
+type gone struct{ asked int }
+
+func (g *gone) Refused(ctx context.Context, side capability.Side) (capability.Refusals, error) {
+	if g.asked++; g.asked > 1 {
+		return away{}.Refused(ctx, side)
+	}
+	return capability.Refusals{Count: 5}, nil
+}
+
+// TestASwitchDoesNotWaitForACount: the old owner's database may be gone behind the commit
+// point. What it has refused cannot be told then, and is not less than nothing.
+func TestASwitchDoesNotWaitForACount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		r := w.reconciler(t)
+		if err := w.look(t, r); err != nil {
+			t.Fatal(err)
+		}
+		r.working().data.Refusals = &gone{}
+		began := time.Now()
+		result, err := r.Switch(t.Context(), capability.Extracted, SwitchOptions{}, "somebody", func(capability.Progress) {})
+		if err != nil || result.Refused.Count != 0 || time.Since(began) > 3*time.Second {
+			t.Errorf("%+v after %s: %v", result, time.Since(began), err)
+		}
+	})
+}
+
 // A status is asked for when something is away: it does not wait for that.
 func TestAStatusWaitsForNoDatabase(t *testing.T) {
 	t.Parallel()

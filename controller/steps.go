@@ -21,6 +21,7 @@ func (a *attempt) words(s string) string {
 // applied and compared, because whatever is left of it makes the gap longer.
 const (
 	settleFor  = 10 * time.Second
+	countIn    = 2 * time.Second // how long a switch waits for a number that it can do without
 	settledLag = 200 * time.Millisecond
 	settledTo  = 500 // keys to compare
 )
@@ -28,6 +29,9 @@ const (
 // preflight asks everything that could make the switch fail later, and reports
 // all of it at once.
 func (a *attempt) preflight(ctx context.Context) error {
+	if work := a.r.working(); work != nil {
+		work.begun(ctx)
+	}
 	// First, because it may take long, and what is left to compare grows meanwhile.
 	foreseen, err := a.data.Handover.Foresee(ctx, a.from, a.doc.Data)
 	if err != nil {
@@ -54,7 +58,8 @@ func (a *attempt) preflight(ctx context.Context) error {
 		reasons = append(reasons, obstacles...)
 	}
 	if was := o.Effective.Attempt; !a.rehearse && !a.accept && was.Saw(a.to) > 0 {
-		reasons = append(reasons, fmt.Sprintf("in the rehearsal the gate refused %d writes that did not come through a proxy, or after their answer: they would be lost to whoever sent them; send them through the proxy and rehearse again, or accept it with --accept-refused%s", was.Refused, named("; the last that were refused: ", a.refusals(ctx))))
+		refused, _ := a.refusals(ctx) // only who they are
+		reasons = append(reasons, fmt.Sprintf("in the rehearsal the gate refused %d writes that did not come through a proxy, or after their answer: they would be lost to whoever sent them; send them through the proxy and rehearse again, or accept it with --accept-refused%s", was.Refused, named("; the last that were refused: ", refused)))
 	}
 	if err := a.r.options.Healthy(ctx, a.doc, a.to); err != nil {
 		reasons = append(reasons, fmt.Sprintf("the %s side takes no requests: %v", a.to, err))
@@ -88,8 +93,7 @@ func (a *attempt) settle(ctx context.Context) (Observation, int, error) {
 		for _, s := range o.Data.Streams {
 			calm = calm && (s.From != a.from || s.Lag <= settledLag)
 		}
-		waiting := o.Data.Phase == capability.PhasePreparing || o.Data.Phase == capability.PhaseFollowing && !calm
-		if !waiting || time.Now().After(deadline) || ctx.Err() != nil {
+		if calm || o.Data.Phase != capability.PhaseFollowing || time.Now().After(deadline) || ctx.Err() != nil {
 			return o, unverified, nil
 		}
 		pause(ctx, 20*time.Millisecond)
@@ -176,21 +180,23 @@ func (a *attempt) close(ctx context.Context) error {
 		return err
 	}
 	a.closing, a.nonce = c.To, rand.Text()
-	a.before = a.refusals(ctx)
+	a.before, a.counts = a.refusals(ctx)
 	return a.data.Gates.Close(ctx, c.On, c.From, c.To, a.r.options.Times.Lease, a.nonce)
 }
 
-// refusals is what the old owner's gate has refused; what cannot be told does not
-// keep a switch.
-func (a *attempt) refusals(ctx context.Context) capability.Refusals {
+// refusals is what the old owner's gate has refused, and whether that could be told: a
+// database that is away does not keep a switch, nor the lock under which it runs.
+func (a *attempt) refusals(ctx context.Context) (refused capability.Refusals, told bool) {
 	if a.data.Refusals == nil {
-		return capability.Refusals{}
+		return refused, false
 	}
+	ctx, cancel := context.WithTimeout(ctx, countIn)
+	defer cancel()
 	refused, err := a.data.Refusals.Refused(ctx, a.from)
 	if err != nil {
 		a.r.log.Warn("count what the gate refuses", "error", err)
 	}
-	return refused
+	return refused, err == nil
 }
 
 // named are the writers that were refused, behind a lead; empty where none is known.

@@ -195,10 +195,12 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 		pause(ctx, time.Second)
 	}
 	after := context.WithoutCancel(ctx)
-	if a.closing != 0 {
+	if a.counts {
 		// As late as can be: a statement that found the gate shut is counted a moment
 		// later than it was opened, where the machine is busy.
-		a.refused = a.refusals(after).Since(a.before)
+		if refused, told := a.refusals(after); told {
+			a.refused = refused.Since(a.before)
+		}
 	}
 	result := SwitchResult{To: to, Rehearsed: options.Rehearse, Gap: a.gap, Refused: a.refused, Epoch: a.opened, Missing: a.missing}
 	outcome, action := "done", "switch"
@@ -222,10 +224,7 @@ func (r *Reconciler) attempt(ctx context.Context, doc capability.Document, to ca
 // verifyFirst compares all rows before a switch where nobody has since this
 // process began to follow: what was written before is known to no one else.
 func (r *Reconciler) verifyFirst(ctx context.Context, work *work, from capability.Side, report func(capability.Progress)) error {
-	s := work.status()
-	for deadline := time.Now().Add(settleFor); s.Phase == capability.PhasePreparing && ctx.Err() == nil && time.Now().Before(deadline); s = work.status() {
-		pause(ctx, 20*time.Millisecond) // this process has just started
-	}
+	s := work.begun(ctx)
 	if s.Phase != capability.PhaseFollowing || !r.needsVerify(s, work, from) {
 		return nil // or the preflight says what is wrong
 	}

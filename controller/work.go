@@ -270,6 +270,16 @@ func (r *Reconciler) stopData() {
 	}
 }
 
+// begun waits for a mover that has just started, for as long as a preflight settles, and
+// returns where it stands.
+func (w *work) begun(ctx context.Context) capability.DataStatus {
+	s := w.status()
+	for deadline := time.Now().Add(settleFor); s.Phase == capability.PhasePreparing && ctx.Err() == nil && time.Now().Before(deadline); s = w.status() {
+		pause(ctx, 20*time.Millisecond)
+	}
+	return s
+}
+
 // mapping tells two data sections apart by what a live move cannot follow: where
 // the tables are and what becomes of them.
 func mapping(d *capability.Data) string {
