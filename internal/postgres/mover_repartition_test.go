@@ -158,7 +158,7 @@ func testPartitionsChangeWhileTheyAreCopied(t *testing.T, kind capability.Captur
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			data := eventsData()
-			data.Rate = 1000
+			data.Rate = 250 // so that it happens while rows are copied, also beside a busy machine
 			m := newEvents(t, kind, strings.Replace(events, `, FOREIGN KEY (event, region, at) REFERENCES events ON UPDATE CASCADE ON DELETE CASCADE`, ``, 1), "", data)
 			m.exec(capability.Legacy, `INSERT INTO regions VALUES ('y'); DELETE FROM events WHERE region = 'y'`)
 			m.exec(capability.Extracted, `CREATE TABLE more PARTITION OF events FOR VALUES IN ('y')`)
@@ -172,7 +172,6 @@ func testPartitionsChangeWhileTheyAreCopied(t *testing.T, kind capability.Captur
 				err = m.try(capability.Legacy, test.happens)
 			}
 			m.must(err)
-			late := m.Status().Phase != capability.PhaseBackfill // all was copied before it happened
 			m.eventually("it follows", func() (bool, string) {
 				s := m.Status()
 				if s.Phase == capability.PhaseFailed { // the source was away
@@ -188,7 +187,7 @@ func testPartitionsChangeWhileTheyAreCopied(t *testing.T, kind capability.Captur
 			m.settled(capability.Legacy)
 			m.verify(capability.Legacy, 0)
 			m.alike(eventColumns, markColumns)
-			if move := m.move(); test.over != (move.Horizon == 0) && name != "attached empty" && !late {
+			if move := m.move(); test.over != (move.Horizon == 0) && name != "attached empty" {
 				t.Errorf("started over: want %t: %+v", test.over, move)
 			}
 		})

@@ -54,11 +54,14 @@ func TestVerifyWithoutASnapshotOfHotRows(t *testing.T) {
 	defer cancel()
 	v, err := m.Verify(ctx, capability.Legacy, nil)
 	m.must(err)
-	// A machine that is busy with others may not read a hot row between two writes of it:
-	// then it is named, and left.
-	left := slices.ContainsFunc(v.Skipped, func(s string) bool { return strings.HasPrefix(s, "orders id=5: written faster") })
-	if v.Method != capability.ByRecheck || v.Count != 2 && !left ||
-		!slices.Contains(v.Mismatches, capability.Mismatch{Table: "orders", Key: "id=5", Detail: "column note differs"}) && !left ||
+	// Beside a busy machine a hot row may be named and left by one verification; then
+	// another one finds it.
+	for slices.ContainsFunc(v.Skipped, func(s string) bool { return strings.HasPrefix(s, "orders id=5: written faster") }) {
+		v, err = m.Verify(ctx, capability.Legacy, nil)
+		m.must(err)
+	}
+	if v.Method != capability.ByRecheck || v.Count != 2 ||
+		!slices.Contains(v.Mismatches, capability.Mismatch{Table: "orders", Key: "id=5", Detail: "column note differs"}) ||
 		!slices.Contains(v.Mismatches, capability.Mismatch{Table: "orders", Key: "id=12", Detail: "column total differs"}) {
 		t.Errorf("found %+v", v)
 	}
