@@ -131,8 +131,11 @@ func TestPlanSaysWhomItWaitsFor(t *testing.T) {
 			t.Fatal("nobody asks whom the plan waits for")
 		case <-tick.C:
 		}
-		h.must(h.pools[capability.Legacy].QueryRow(t.Context(), `SELECT count(*) FILTER (WHERE wait_event_type = 'Lock') > 0 AND count(*) FILTER (WHERE query LIKE '%pg_blocking_pids(l.pid)%' AND state = 'idle') > 0
-			FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'strangler%'`).Scan(&asked))
+		// What was asked before it began to wait was answered with nobody.
+		h.must(h.pools[capability.Legacy].QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_stat_activity waiter JOIN pg_locks l ON l.pid = waiter.pid AND NOT l.granted
+			JOIN pg_stat_activity asker ON asker.query LIKE '%pg_blocking_pids(l.pid)%' AND asker.state = 'idle' AND asker.query_start > l.waitstart
+			WHERE waiter.datname = current_database() AND asker.datname = current_database()
+			  AND waiter.application_name LIKE 'strangler%' AND asker.application_name LIKE 'strangler%')`).Scan(&asked))
 	}
 	h.must(migration.Commit(t.Context()))
 	out := <-said
