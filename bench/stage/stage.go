@@ -94,7 +94,7 @@ func (s *Stage) StartShop(ctx context.Context) error {
 // StartService starts one extracted service, or starts it again.
 func (s *Stage) StartService(ctx context.Context, name string, port int) error {
 	env := []string{
-		"LISTEN=" + address(port), "DATABASE_URL=" + RoleURL(s.extracted, name, name+"_app"),
+		"LISTEN=" + address(port), "DATABASE_URL=" + RoleURL(s.extracted, name, name+"_app") + "&pool_min_conns=16",
 		"SERVICE_TOKEN=" + s.token, "GATEWAY_URL=" + s.Proxy(), "LOG_LEVEL=warn",
 	}
 	_, err := s.start(ctx, name, name, url(port)+"/healthz", env, "serve")

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -52,6 +53,9 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	return database.Migrate(ctx, pool, migrations, "migrations")
 }
 
+// namePatience is short: a page without the name in its corner is a page.
+const namePatience = 300 * time.Millisecond
+
 // New wires a Service on a migrated database.
 func New(pool *pgxpool.Pool, cfg Config, log *slog.Logger) (*Service, error) {
 	if cfg.Gateway == "" {
@@ -62,7 +66,7 @@ func New(pool *pgxpool.Pool, cfg Config, log *slog.Logger) (*Service, error) {
 		return nil, err
 	}
 	return &Service{
-		pool: pool, accounts: accounts.New(httpx.NewClient(), strings.TrimSuffix(cfg.Gateway, "/")), pages: pages,
+		pool: pool, accounts: accounts.New(httpx.NewClient(), strings.TrimSuffix(cfg.Gateway, "/"), namePatience), pages: pages,
 		token: cfg.ServiceToken, log: log,
 	}, nil
 }

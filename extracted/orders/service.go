@@ -32,6 +32,7 @@ type Config struct {
 	ServiceToken string        // shared with the other services; must not be empty
 	Patience     time.Duration // how long one request keeps trying to finish its saga: 5 s
 	Lease        time.Duration // after which the worker takes over what a request has left: 10 s
+	AskTimeout   time.Duration // of one question to accounts: 1 s
 	CallTimeout  time.Duration // of one call to stock or billing: 2 s
 	WorkerEvery  time.Duration // between two looks at the outbox: 1 s
 
@@ -72,7 +73,7 @@ func New(pool *pgxpool.Pool, cfg Config, log *slog.Logger) (*Service, error) {
 	others := &neighbours{client: client, gateway: cfg.Gateway, token: cfg.ServiceToken, callTimeout: cfg.CallTimeout}
 	s := &saga{pool: pool, stock: others, billing: others, log: log, lease: cfg.Lease, cut: cfg.cut}
 	return &Service{
-		pool: pool, accounts: accounts.New(client, cfg.Gateway), pages: pages, saga: s,
+		pool: pool, accounts: accounts.New(client, cfg.Gateway, cfg.AskTimeout), pages: pages, saga: s,
 		worker: &worker{saga: s, log: log, every: cfg.WorkerEvery, patience: cfg.Patience},
 		token:  cfg.ServiceToken, patience: cfg.Patience, log: log,
 	}, nil
@@ -85,7 +86,7 @@ func withDefaults(cfg Config) Config {
 		fallback time.Duration
 	}{
 		{&cfg.Patience, 5 * time.Second}, {&cfg.Lease, 10 * time.Second},
-		{&cfg.CallTimeout, 2 * time.Second}, {&cfg.WorkerEvery, time.Second},
+		{&cfg.AskTimeout, time.Second}, {&cfg.CallTimeout, 2 * time.Second}, {&cfg.WorkerEvery, time.Second},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.fallback

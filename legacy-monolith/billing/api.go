@@ -6,6 +6,7 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/jackc/pgx/v5"
 
+	"legacy-monolith/database"
 	"legacy-monolith/web"
 )
 
@@ -36,7 +37,7 @@ func (s *Service) postCharge(w http.ResponseWriter, r *http.Request) error {
 		return web.Refuse(http.StatusBadRequest, "order_id, customer_id or amount_cents is missing or negative")
 	}
 	status := http.StatusOK
-	err := pgx.BeginFunc(r.Context(), s.pool, func(tx pgx.Tx) error {
+	err := database.InTx(r.Context(), s.pool, func(tx pgx.Tx) error {
 		created, err := s.ledger.charge(r.Context(), tx, in.OrderID, in.CustomerID, in.AmountCents)
 		if created {
 			status = http.StatusCreated
@@ -59,7 +60,7 @@ func (s *Service) postRefund(w http.ResponseWriter, r *http.Request) error {
 	if in.OrderID <= 0 {
 		return web.Refuse(http.StatusBadRequest, "order_id is missing")
 	}
-	err := pgx.BeginFunc(r.Context(), s.pool, func(tx pgx.Tx) error {
+	err := database.InTx(r.Context(), s.pool, func(tx pgx.Tx) error {
 		return s.ledger.Refund(r.Context(), tx, in.OrderID)
 	})
 	if err != nil {

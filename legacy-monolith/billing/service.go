@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"legacy-monolith/database"
 	"legacy-monolith/web"
 )
 
@@ -55,7 +56,7 @@ func New(pool *pgxpool.Pool, orders Orders, log *slog.Logger) *Service {
 // 503 refusal means that the money has gone back and orders does not know yet:
 // repeating the call tells it again.
 func (s *Service) RefundOwn(ctx context.Context, customerID, paymentID int64) (p Payment, err error) {
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = database.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		var orderID int64
 		err := tx.QueryRow(ctx, `select order_id from payments where id = $1 and customer_id = $2`, paymentID, customerID).
 			Scan(&orderID)

@@ -26,7 +26,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) (applied []string, err err
 	if err != nil {
 		return nil, fmt.Errorf("list migrations: %w", err)
 	}
-	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+	err = InTx(ctx, pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, migrationLock); err != nil {
 			return fmt.Errorf("lock migrations: %w", err)
 		}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"legacy-monolith/database"
 )
 
 // Load fills the shop's tables in one transaction and returns the number of rows.
@@ -17,7 +19,7 @@ func Load(ctx context.Context, pool *pgxpool.Pool, size Size) (rows int64, err e
 		return 0, fmt.Errorf("generate: %w", err)
 	}
 	tables := imagine(size).tables()
-	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+	err = database.InTx(ctx, pool, func(tx pgx.Tx) error {
 		if err := claim(ctx, tx); err != nil {
 			return err
 		}

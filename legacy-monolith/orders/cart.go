@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"legacy-monolith/database"
 	"legacy-monolith/web"
 )
 
@@ -52,7 +53,7 @@ func (s *Service) SetItem(ctx context.Context, customerID, productID int64, quan
 	if err := checkText("ref", ref, maxRef); err != nil {
 		return err
 	}
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := database.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := lockCart(ctx, tx, customerID); err != nil {
 			return err
 		}

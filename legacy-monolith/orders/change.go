@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"legacy-monolith/database"
 )
 
 // ChangeNote replaces the note of an order, whatever its state; ref becomes the
@@ -14,7 +16,7 @@ func (s *Service) ChangeNote(ctx context.Context, customerID, id int64, note, re
 	if err := checkWrite(ref, note); err != nil {
 		return Order{}, err
 	}
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = database.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		done, err := tx.Exec(ctx, `update orders set note = $3, ref = $4, revision = revision + 1, updated_at = now()
 			where id = $2 and customer_id = $1`, customerID, id, note, ref)
 		if err != nil {
@@ -41,7 +43,7 @@ func (s *Service) Cancel(ctx context.Context, customerID, id int64, ref string) 
 	if err := checkText("ref", ref, maxRef); err != nil {
 		return Order{}, err
 	}
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = database.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		owner, err := s.cancel(ctx, tx, id, customerID, ref)
 		if err != nil {
 			return err
@@ -59,7 +61,7 @@ func (s *Service) Cancel(ctx context.Context, customerID, id int64, ref string) 
 // which ends the order: it is cancelled like any other. Repeating is harmless, and
 // a refused order has ended already.
 func (s *Service) Refunded(ctx context.Context, id int64) (order Order, err error) {
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = database.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		owner, err := s.cancel(ctx, tx, id, anybody, "")
 		if err != nil {
 			return err

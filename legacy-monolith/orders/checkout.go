@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"legacy-monolith/database"
 )
 
 // Checkout turns the cart into a confirmed order, takes its stock and charges for
@@ -14,7 +16,7 @@ func (s *Service) Checkout(ctx context.Context, customerID int64, ref, note stri
 	if err := checkWrite(ref, note); err != nil {
 		return Order{}, err
 	}
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = database.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		lines, err := takeCart(ctx, tx, customerID)
 		if err != nil {
 			return err

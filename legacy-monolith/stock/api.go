@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"legacy-monolith/database"
 	"legacy-monolith/web"
 )
 
@@ -51,7 +52,7 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request) error {
 	if in.OrderID <= 0 || len(quantities) == 0 {
 		return web.Refuse(http.StatusBadRequest, "order_id or lines are missing")
 	}
-	err := pgx.BeginFunc(r.Context(), s.pool, func(tx pgx.Tx) error {
+	err := database.InTx(r.Context(), s.pool, func(tx pgx.Tx) error {
 		return s.ledger.Take(r.Context(), tx, in.OrderID, quantities)
 	})
 	if err != nil {
@@ -73,7 +74,7 @@ func (s *Service) giveBack(w http.ResponseWriter, r *http.Request) error {
 	if in.OrderID <= 0 {
 		return web.Refuse(http.StatusBadRequest, "order_id is missing")
 	}
-	err := pgx.BeginFunc(r.Context(), s.pool, func(tx pgx.Tx) error {
+	err := database.InTx(r.Context(), s.pool, func(tx pgx.Tx) error {
 		return s.ledger.Return(r.Context(), tx, in.OrderID)
 	})
 	if err != nil {

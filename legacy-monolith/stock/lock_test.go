@@ -61,7 +61,7 @@ func stocked(t *testing.T, quantities map[int64]int64) *pgxpool.Pool {
 	if _, err := database.Migrate(t.Context(), pool); err != nil {
 		t.Fatal(err)
 	}
-	err = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+	err = database.InTx(t.Context(), pool, func(tx pgx.Tx) error {
 		exec(t, tx, `insert into products (id, sku, name, description, category, price_cents)
 			select id, id, 'thing', '', '', 100 from generate_series(1, 2) id`)
 		exec(t, tx, `insert into stock (product_id, quantity) values (2, 100), (1, 100)`)

@@ -27,29 +27,31 @@ var ErrNobody = errors.New("not logged in")
 var ErrUnavailable = errors.New("accounts cannot be asked right now")
 
 const (
-	askTimeout = 300 * time.Millisecond // of one question
-	askTimes   = 2                      // a question can be lost in a moment of load, and asking twice harms nobody
-	knownFor   = 5 * time.Second        // how long a logout may go unnoticed here
-	nobodyFor  = time.Second            // short, so that somebody who has just logged in is not turned away
+	askTimes   = 2               // a question can be lost in a moment of load, and asking twice harms nobody
+	knownFor   = 5 * time.Second // how long a logout may go unnoticed here
+	nobodyFor  = time.Second     // short, so that somebody who has just logged in is not turned away
 	maxToken   = 256
 	cookieName = "session"
 )
 
 // Directory resolves sessions. It is safe for concurrent use.
 type Directory struct {
-	client *http.Client
-	url    string
-	cache  *cache
+	client   *http.Client
+	url      string
+	patience time.Duration
+	cache    *cache
 }
 
-// New returns a Directory that asks the given gateway.
-func New(client *http.Client, gateway string) *Directory {
-	return &Directory{client: client, url: gateway + "/api/accounts/me", cache: newCache(time.Now)}
+// New returns a Directory that asks the given gateway and waits so long for one answer. Who cannot do without
+// the answer waits longer: a limit that load alone exceeds turns a slow moment into refusals, and what was
+// asked in vain is work that made it slower.
+func New(client *http.Client, gateway string, patience time.Duration) *Directory {
+	return &Directory{client: client, url: gateway + "/api/accounts/me", patience: patience, cache: newCache(time.Now)}
 }
 
 // Customer tells who sent r, by its session cookie and by nothing else: a header that names a user could be
-// written by anybody who reaches this process. It blocks for at most 300 ms, and as long again where the first
-// question had no answer. The error is ErrNobody or ErrUnavailable.
+// written by anybody who reaches this process. It blocks for at most the Directory's patience, and as long again where
+// the first question had no answer. The error is ErrNobody or ErrUnavailable.
 func (d *Directory) Customer(r *http.Request) (Customer, error) {
 	cookie, err := r.Cookie(cookieName)
 	if err != nil || cookie.Value == "" || len(cookie.Value) > maxToken {
@@ -67,7 +69,7 @@ func (d *Directory) Customer(r *http.Request) (Customer, error) {
 // ask makes the call. It passes on the session cookie alone, so that no other cookie of the client can
 // mean anything to accounts on this path.
 func (d *Directory) ask(ctx context.Context, token string) (Customer, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.patience)
 	defer cancel()
 	header := http.Header{"Cookie": {(&http.Cookie{Name: cookieName, Value: token}).String()}}
 	answer, err := httpx.Call(ctx, d.client, http.MethodGet, d.url, header, nil)
