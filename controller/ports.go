@@ -119,7 +119,9 @@ type Gates interface {
 // Guards is the housekeeping around the gates.
 type Guards interface {
 	Yield(ctx context.Context, side capability.Side) error
-	Disable(ctx context.Context, side capability.Side, epoch uint64) error
+	// Disable takes them out of the way of writers, each of whom waits for it for as long
+	// as wait at most. Without a wait it gives up where anybody writes.
+	Disable(ctx context.Context, side capability.Side, epoch uint64, wait time.Duration) error
 	Obstacles(ctx context.Context, side capability.Side) ([]string, error)
 }
 

@@ -187,14 +187,29 @@ func (r *Reconciler) change(ctx context.Context, gates Gates, c capability.Chang
 // publish stores the next effective state and remembers it. The caller holds
 // acting.
 func (r *Reconciler) publish(ctx context.Context, next capability.Effective, actor string) error {
-	was := r.effective()
+	was, err := r.store(ctx, next)
+	if err != nil {
+		return err
+	}
+	return r.recordChange(ctx, was, next, actor)
+}
+
+// store is publish without the entry in the ledger, and returns what was before.
+func (r *Reconciler) store(ctx context.Context, next capability.Effective) (was capability.Effective, err error) {
+	was = r.effective()
 	if err := r.options.States.Publish(ctx, next); err != nil {
-		return errors.Join(err, r.reload(ctx))
+		return was, errors.Join(err, r.reload(ctx))
 	}
 	r.mu.Lock()
 	r.state = next
 	r.mu.Unlock()
 	r.log.Info("publish", "revision", next.Revision, "owner", string(next.Owner), "weight", next.Weight.String(), "phase", string(next.Phase), "refused", next.Refused)
+	return was, nil
+}
+
+// recordChange enters what has been published into the ledger, where it changes what
+// clients see.
+func (r *Reconciler) recordChange(ctx context.Context, was, next capability.Effective, actor string) error {
 	if was.Weight == next.Weight && was.Mirror == next.Mirror && was.Owner == next.Owner && was.Refused == next.Refused {
 		return nil
 	}

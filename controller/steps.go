@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,6 +121,7 @@ func (a *attempt) yield(ctx context.Context) error { return a.data.Guards.Yield(
 // hold publishes the transition and waits until every proxy holds and has no
 // write in flight.
 func (a *attempt) hold(ctx context.Context) error {
+	a.before, a.counts = a.refusals(ctx) // while nobody waits: the gate refuses nobody until it closes
 	next := a.r.effective()
 	next.Revision++
 	next.Phase = capability.Switching
@@ -180,7 +182,6 @@ func (a *attempt) close(ctx context.Context) error {
 		return err
 	}
 	a.closing, a.nonce = c.To, rand.Text()
-	a.before, a.counts = a.refusals(ctx)
 	return a.data.Gates.Close(ctx, c.On, c.From, c.To, a.r.options.Times.Lease, a.nonce)
 }
 
@@ -328,20 +329,22 @@ func (a *attempt) publish(ctx context.Context) error {
 		ended.Outcome = capability.Done
 		next.Attempt = &ended
 	}
-	if err := a.r.publish(ctx, next, "controller"); err != nil {
-		return err
-	}
-	a.gap = time.Since(a.held)
-	proxies, err := a.r.askProxies(ctx, next.Revision, false, time.Second)
+	was, err := a.r.store(ctx, next)
 	if err != nil {
 		return err
 	}
+	a.gap = time.Since(a.held)
+	a.unguard(ctx)
+	// The ledger's turn is later: a store that writes it down is slower to tell the
+	// proxies whose clients wait.
+	proxies, err := a.r.askProxies(ctx, next.Revision, false, time.Second)
 	a.missing = proxies.missing // the gates refuse what they would route wrongly
-	return nil
+	return errors.Join(err, a.r.recordChange(ctx, was, next, "controller"))
 }
 
 // tidy does what can wait; the reconciler does it again where it fails.
 func (a *attempt) tidy(ctx context.Context) error {
+	a.calm(ctx)
 	o, err := a.r.observe(ctx)
 	if err == nil {
 		err = a.r.tidy(ctx, o)
@@ -350,6 +353,18 @@ func (a *attempt) tidy(ctx context.Context) error {
 		a.r.log.Warn("tidy up after the switch; it is tried again", "error", err)
 	}
 	return nil
+}
+
+// calm waits a moment until what was held is through: tidying makes writers wait, and
+// those have waited.
+func (a *attempt) calm(ctx context.Context) {
+	const enough, look = 2 * time.Second, 20 * time.Millisecond
+	for end := time.Now().Add(enough); time.Now().Before(end) && ctx.Err() == nil; pause(ctx, look) {
+		proxies, err := a.r.askProxies(ctx, 0, false, 0)
+		if err != nil || !slices.ContainsFunc(proxies.serving, func(s capability.Serving) bool { return s.Held > 0 }) {
+			return
+		}
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) {

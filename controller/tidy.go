@@ -15,6 +15,8 @@ import (
 const (
 	tidyFirst = time.Second
 	tidyMost  = time.Minute
+	// guardsWait is how long writers of a table wait for the end of its guard.
+	guardsWait = 100 * time.Millisecond
 )
 
 // chores is what is in order, by the epoch of the gate that it was done for.
@@ -70,7 +72,7 @@ func (r *Reconciler) tidy(ctx context.Context, o Observation) error {
 // chores does what is not done for the epoch, and notes what it has.
 func (w *work) chores(ctx context.Context, owner capability.Side, epoch uint64, done *chores) error {
 	if done.guards != epoch {
-		if err := w.data.Guards.Disable(ctx, owner, epoch); err != nil {
+		if err := w.data.Guards.Disable(ctx, owner, epoch, guardsWait); err != nil {
 			return err
 		}
 		done.guards = epoch
@@ -82,6 +84,19 @@ func (w *work) chores(ctx context.Context, owner capability.Side, epoch uint64, 
 	}
 	done.border = epoch
 	return nil
+}
+
+// unguard takes the guards of the new owner away before its writers come: they would
+// learn the tables with guards, and at once again without. Where somebody was faster it
+// is left to the tidying.
+func (a *attempt) unguard(ctx context.Context) {
+	if err := a.data.Guards.Disable(ctx, a.to, a.opened, 0); err != nil {
+		a.r.log.Debug("guards are disabled later", "error", err)
+		return
+	}
+	a.r.mu.Lock()
+	a.r.tidied.guards = a.opened
+	a.r.mu.Unlock()
 }
 
 // census is what the proxies answered.

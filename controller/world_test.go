@@ -148,10 +148,10 @@ func (w *world) CarrySequences(context.Context, capability.Side, *capability.Dat
 func (w *world) Foresee(context.Context, capability.Side, *capability.Data) ([]string, error) {
 	return w.foreseen, nil
 }
-func (w *world) DropBorder(context.Context) error                             { return nil }
-func (w *world) Yield(context.Context, capability.Side) error                 { return nil }
-func (w *world) Disable(context.Context, capability.Side, uint64) error       { return nil }
-func (w *world) Obstacles(context.Context, capability.Side) ([]string, error) { return nil, nil }
+func (w *world) DropBorder(context.Context) error                                      { return nil }
+func (w *world) Yield(context.Context, capability.Side) error                          { return nil }
+func (w *world) Disable(context.Context, capability.Side, uint64, time.Duration) error { return nil }
+func (w *world) Obstacles(context.Context, capability.Side) ([]string, error)          { return nil, nil }
 func (w *world) VerifyChanged(context.Context, capability.Side) ([]capability.Mismatch, error) {
 	return nil, nil
 }

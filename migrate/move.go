@@ -52,6 +52,7 @@ type Sequencer interface {
 	// Extreme returns the value of the column that is furthest in the sequence's
 	// direction; found is false for an empty table.
 	Extreme(ctx context.Context, s Sequence) (value int64, found bool, err error)
-	// SetSequence makes value the one that was handed out last.
-	SetSequence(ctx context.Context, s Relation, value int64) error
+	// SetSequences makes each value the one that its sequence has handed out last. After
+	// an error some may be set.
+	SetSequences(ctx context.Context, values map[Relation]int64) error
 }

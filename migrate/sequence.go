@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"strangler/capability"
 )
 
@@ -108,14 +110,21 @@ func number(ctx context.Context, source, target Database, from capability.Side, 
 		asked[0], asked[1] = append(asked[0], ParseRelation(s.On(from))), append(asked[1], ParseRelation(s.On(from.Other())))
 	}
 	var filling, there [2][]Sequence
+	var reading errgroup.Group // writes may be waiting
 	for i, d := range []Database{source, target} {
-		var err error
-		if filling[i], err = d.Sequences(ctx, distinct(tables[i])); err != nil {
-			return n, err
-		}
-		if there[i], err = d.NamedSequences(ctx, asked[i]); err != nil {
-			return n, err
-		}
+		reading.Go(func() (err error) {
+			filling[i], err = d.Sequences(ctx, distinct(tables[i]))
+			return err
+		})
+		reading.Go(func() (err error) {
+			there[i], err = d.NamedSequences(ctx, asked[i])
+			return err
+		})
+	}
+	if err := reading.Wait(); err != nil {
+		return n, err
+	}
+	for i := range filling {
 		side := []capability.Side{from, from.Other()}[i]
 		for _, s := range slices.Concat(filling[i], there[i]) {
 			known := slices.ContainsFunc(n.grants[side], func(o Sequence) bool { return o.Relation == s.Relation })
@@ -199,7 +208,6 @@ func (n numbering) incomplete() (reasons []string) {
 
 // carried is where sequences have to stand.
 type carried struct {
-	order   []Relation
 	values  map[Relation]int64
 	reasons []string // why some cannot
 }
@@ -209,8 +217,6 @@ type carried struct {
 func (c *carried) set(source, target Sequence, extreme int64, found bool, gap int64) {
 	if before, ok := c.values[target.Relation]; ok {
 		target.Last, target.Called = before, true
-	} else {
-		c.order = append(c.order, target.Relation)
 	}
 	value, err := carry(source, target, extreme, found, gap)
 	if err != nil {
@@ -242,28 +248,54 @@ func carries(ctx context.Context, source, target Database, from capability.Side,
 	if c.reasons = n.incomplete(); len(c.reasons) > 0 {
 		return c, nil
 	}
+	standing := slices.DeleteFunc(n.alone, func(s Sequence) bool { return s.Cycle && s.Called }) // those have their place in their round
+	filling := make([]Sequence, 0, len(n.pairs))
 	for _, p := range n.pairs {
-		extreme, found, err := source.Extreme(ctx, p.source)
-		if err != nil {
-			return c, err
-		}
-		c.set(p.source, p.target, extreme, found, data.Gap)
+		filling = append(filling, p.source)
 	}
-	for _, s := range n.alone { // every row has arrived
-		if s.Cycle && s.Called {
-			continue // it has its place in its round, and nobody else has
-		}
-		extreme, found, err := target.Extreme(ctx, s)
-		if err != nil {
-			return c, err
-		}
-		if found {
+	var inSource, inTarget []extreme
+	var reading errgroup.Group
+	reading.Go(func() (err error) { inSource, err = extremes(ctx, source, filling); return err })
+	reading.Go(func() (err error) { inTarget, err = extremes(ctx, target, standing); return err })
+	if err := reading.Wait(); err != nil {
+		return c, err
+	}
+	for i, p := range n.pairs {
+		c.set(p.source, p.target, inSource[i].value, inSource[i].found, data.Gap)
+	}
+	for i, s := range standing { // every row has arrived
+		if last := inTarget[i]; last.found {
 			rows := s
-			rows.Last, rows.Called, rows.Cycle = extreme, true, false
-			c.set(rows, s, extreme, true, data.Gap)
+			rows.Last, rows.Called, rows.Cycle = last.value, true, false
+			c.set(rows, s, last.value, true, data.Gap)
 		}
 	}
 	return c, nil
+}
+
+// extreme is the number that is furthest in a sequence's direction, of those that stand
+// in its column.
+type extreme struct {
+	value int64
+	found bool
+}
+
+// atOnce is how many columns are asked for their last number at once: writes may be
+// waiting, and each question is a way to the database and back.
+const atOnce = 4
+
+// extremes asks for that of each sequence, in their order.
+func extremes(ctx context.Context, d Database, sequences []Sequence) ([]extreme, error) {
+	found := make([]extreme, len(sequences))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for i, s := range sequences {
+		group.Go(func() (err error) {
+			found[i].value, found[i].found, err = d.Extreme(ctx, s)
+			return err
+		})
+	}
+	return found, group.Wait()
 }
 
 // carrySequences sets every sequence of the target. It may be repeated.
@@ -275,12 +307,7 @@ func carrySequences(ctx context.Context, source, target Database, from capabilit
 	if err != nil {
 		return err
 	}
-	for _, r := range c.order {
-		if err := target.SetSequence(ctx, r, c.values[r]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return target.SetSequences(ctx, c.values)
 }
 
 // sequences tells which sequences a switch sets, and where it sets none.

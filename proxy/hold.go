@@ -20,20 +20,34 @@ type HoldLimits struct {
 	Release  int           // let through a second when the owner is known; see pace. 0: all at once
 }
 
-// beat is how often held writes are let through.
+// beat is how often held writes are let through that wait for time to pass.
 const beat = 5 * time.Millisecond
 
-// pace is how many held writes may have been let through since the owner became known:
-// what 20 ms allow at once, then Release a second, and twice as many in each second that
-// follows. So the new owner, whose pools are cold, meets no more than it can take in a
-// moment, and the queue ends however many come meanwhile.
-func (l HoldLimits) pace(since time.Duration) int {
+// The new owner answers the first of its writes slowly: its sessions have to learn the
+// tables anew, and all that are asked at once learn at once. So few go first, and each
+// answer lets others follow: the window of those without an answer grows by one with
+// every fourth, which is by a quarter in the time of one. (Slow start, as of TCP, RFC
+// 5681, with a smaller step.) Where answers take long, time lets through a tenth of what
+// it allows at most.
+const (
+	firstWindow = 4
+	windowGrows = 4
+	damRatio    = 10
+)
+
+// pace is how many held writes may have been let through when the owner has been known
+// for that time and so many of them have their answer. At most it is what 20 ms allow at
+// once, then Release a second, and twice as many in each second that follows: so the
+// queue ends however many come meanwhile.
+func (l HoldLimits) pace(since time.Duration, answered int) int {
 	if l.Release == 0 {
 		return math.MaxInt
 	}
 	whole := min(int(since/time.Second), 30)
 	passed := float64(int(1)<<whole-1) + float64(int(1)<<whole)*min(1, (since-time.Duration(whole)*time.Second).Seconds())
-	return max(1, l.Release/50) + int(passed*float64(l.Release))
+	timed := int(passed * float64(l.Release))
+	window := answered + firstWindow + answered/windowGrows
+	return min(max(1, l.Release/50)+timed, max(window, timed/damRatio))
 }
 
 var (
@@ -67,6 +81,7 @@ type hold struct {
 	waiting   int                      // guarded by mu; of the queue, who asks for a stream
 	opened    time.Time                // guarded by mu; when the last hold ended
 	released  int                      // guarded by mu; writes that have been let through since
+	answered  int                      // guarded by mu; writes that have ended since, or have become streams
 	releasing bool                     // guarded by mu; somebody lets the rest through
 	changed   chan struct{}            // guarded by mu; closed at the next change, nil while nobody watches
 }
@@ -160,6 +175,9 @@ func (h *hold) leave(key writeKey) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.uncount(key)
+	if h.releasing && h.effective.Phase != capability.Switching {
+		h.admit() // what is left, and that nothing is, the beat finds
+	}
 }
 
 // set takes over a state, unless it is older than the one that is served, and
@@ -184,7 +202,7 @@ func (h *hold) take(e capability.Effective) (ending []*openStream, rule capabili
 	h.effective, h.known = e, true
 	if e.Phase != capability.Switching {
 		if before.Phase == capability.Switching {
-			h.opened, h.released = time.Now(), 0
+			h.opened, h.released, h.answered = time.Now(), 0, 0
 		}
 		if h.admit() && !h.releasing {
 			h.releasing = true
@@ -199,9 +217,10 @@ func (h *hold) take(e capability.Effective) (ending []*openStream, rule capabili
 // admit lets through what may be by now, and reports whether any are left. Called with
 // mu held.
 func (h *hold) admit() (left bool) {
-	for allowed := h.limits.pace(time.Since(h.opened)); h.queue.Len() > 0 && h.released < allowed; h.released++ {
+	for h.queue.Len() > 0 && h.released < h.limits.pace(time.Since(h.opened), h.answered) {
 		w := h.unqueue(h.queue.Front())
 		h.count(w.key)
+		h.released++
 		w.admitted <- h.effective
 	}
 	return h.queue.Len() > 0
@@ -273,6 +292,7 @@ func (h *hold) count(key writeKey) {
 
 func (h *hold) uncount(key writeKey) {
 	h.writes--
+	h.answered++
 	if h.routes[key]--; h.routes[key] == 0 {
 		delete(h.routes, key)
 	}

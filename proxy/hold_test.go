@@ -234,6 +234,33 @@ func TestProxyThatStartsIntoASwitchHolds(t *testing.T) {
 	s.want(<-held, 200, "extracted")
 }
 
+// TestAdvance: states alone move a proxy on, and what is missing, older or of nobody takes nothing away.
+func TestAdvance(t *testing.T) {
+	s := serve(t, switching(state(7, capability.Legacy, 0)), nil, nil)
+	held := make(chan answer)
+	go func() { held <- s.do("POST", "/api/orders/1", "u", strings.NewReader("x")) }()
+	eventually(t, "the write is held", func() bool { now, _ := s.serving("orders"); return now.Held == 1 })
+	other := state(3, capability.Extracted, 0)
+	other.Capability = "catalog"
+	for _, states := range []map[string]capability.Effective{nil, {"catalog": other}, {"orders": state(7, capability.Extracted, 0)}, {"orders": state(6, capability.Extracted, 0)}} {
+		s.Advance(states)
+		if now, _ := s.serving("orders"); now.Held != 1 || now.Revision != 7 || !now.Holding {
+			t.Fatalf("after %v: %+v", states, now)
+		}
+	}
+	if now, _ := s.serving("catalog"); now.Revision != 0 {
+		t.Errorf("a capability that nobody has described: %+v", now)
+	}
+	waiting := make(chan capability.Serving)
+	go func() { waiting <- s.Serving(t.Context(), "orders", 8, false) }()
+	s.Advance(map[string]capability.Effective{"orders": state(8, capability.Extracted, 0)})
+	s.want(<-held, 200, "extracted")
+	if now := <-waiting; now.Revision != 8 || now.Holding {
+		t.Errorf("who waited for it: %+v", now)
+	}
+	s.want(s.do("POST", "/api/orders/1", "u", strings.NewReader("x")), 200, "extracted")
+}
+
 func TestHeldClientThatGoesFreesItsPlace(t *testing.T) {
 	s := serve(t, switching(state(1, capability.Legacy, 0)), nil, nil)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -361,6 +388,9 @@ func TestReleaseIsPaced(t *testing.T) {
 		enter := func(n int) {
 			go func() {
 				e, err := h.enter(t.Context(), someWrite, 10)
+				if err == nil {
+					h.leave(someWrite)
+				}
 				out <- entered{n, e, err}
 			}()
 			synctest.Wait()
@@ -370,7 +400,7 @@ func TestReleaseIsPaced(t *testing.T) {
 		}
 		h.set(state(2, capability.Extracted, 0))
 		synctest.Wait()
-		if s, _ := h.serving(); s.Writes != 2 || s.Held != 48 || s.Holding {
+		if s, _ := h.serving(); s.Writes != 0 || s.Held != 48 || s.Holding {
 			t.Errorf("at once: %+v", s)
 		}
 		enter(50)
@@ -434,6 +464,51 @@ func TestReleaseIsPaced(t *testing.T) {
 
 // TestNobodyIsRefusedByAnOwner: whoever finds the queue full, or has waited for too long
 // in it, goes at once when there is an owner.
+// TestReleaseFollowsAnswers: a new owner that is slow at first has few writes at once, and more as it answers; one that answers none
+// for long keeps nobody from it for ever.
+func TestReleaseFollowsAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := holding(HoldLimits{Requests: 1000, Bytes: 64 << 20, Age: 8 * time.Second, Release: 5000})
+		go func() {
+			for range 200 {
+				go func() { _, _ = h.enter(t.Context(), someWrite, 10) }()
+			}
+		}()
+		synctest.Wait()
+		h.set(state(2, capability.Extracted, 0))
+		expect := func(writes, held int) {
+			t.Helper()
+			synctest.Wait()
+			if s, _ := h.serving(); s.Writes != writes || s.Held != held {
+				t.Fatalf("%d in flight and %d held, want %d and %d", s.Writes, s.Held, writes, held)
+			}
+		}
+		expect(4, 196)
+		for range 3 {
+			h.leave(someWrite)
+		}
+		expect(4, 193)
+		h.leave(someWrite)
+		expect(5, 191)
+		for range 16 {
+			h.leave(someWrite)
+		}
+		expect(9, 171)
+
+		// 20 have their answer, and nobody else's comes.
+		time.Sleep(50 * time.Millisecond)
+		expect(9, 171)
+		time.Sleep(100 * time.Millisecond) // 750 by time, of which a tenth
+		expect(55, 125)
+		time.Sleep(300 * time.Millisecond)
+		expect(180, 0)
+		time.Sleep(beat)
+		if h.releasing {
+			t.Error("it goes on beside an empty queue")
+		}
+	})
+}
+
 func TestNobodyIsRefusedByAnOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := holding(HoldLimits{Requests: 3, Bytes: 1000, Age: time.Second, Release: 1})

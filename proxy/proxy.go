@@ -132,6 +132,26 @@ func (p *Proxy) Update(docs []capability.Document, effective map[string]capabili
 	return problems
 }
 
+// Advance serves those of the effective states that are newer than the ones that are
+// served, with the documents as they are. It passes over capabilities that Update has
+// not brought, and what is missing takes nothing away. It does not block.
+func (p *Proxy) Advance(effective map[string]capability.Effective) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	newer := false
+	for name, e := range effective {
+		if have, known := p.effective[name]; known && e.Revision > have.Revision {
+			p.effective[name], newer = e, true
+		}
+	}
+	if !newer || p.documents == nil {
+		return
+	}
+	p.swap()
+	close(p.updated)
+	p.updated = make(chan struct{})
+}
+
 // swap builds and stores the table, then tells marks and holds. The order
 // carries two promises: held writes are let through only after reads are routed
 // by the new state, and after the marks know the new owner. Called with p.mu held.

@@ -192,10 +192,19 @@ func (d *plane) feed(ctx context.Context, changes <-chan struct{}) error {
 		case <-again:
 		}
 		again = nil
+		d.advance()
 		if err := d.load(ctx); err != nil && ctx.Err() == nil {
 			d.log.Error("load documents and states; the last ones are served", "error", err)
 			again = time.After(loadAgain)
 		}
+	}
+}
+
+// advance serves the states that the word of a change has brought along: what is held
+// does not wait until all is read, and saved, once more.
+func (d *plane) advance() {
+	if news, ok := d.store.(heralds); ok {
+		d.proxy.Advance(news.Heard())
 	}
 }
 

@@ -31,6 +31,11 @@ type store interface {
 	Gone(ctx context.Context) ([]capability.Problem, error)
 }
 
+// heralds are stores whose Watch brings effective states along, by name.
+type heralds interface {
+	Heard() map[string]capability.Effective
+}
+
 // registrations are the proxies that are there.
 type registrations interface {
 	Register(ctx context.Context, r capability.Registration) error

@@ -105,12 +105,18 @@ func (m *Model) attempt(s *state, c int, emit emitter) {
 		})
 	case publishOwner:
 		m.publish(s, c, effective{owner: k.to, epoch: k.next.epoch}, emit, func(n *state, ok bool) {
-			if ok {
-				m.stepDone(&n.ctl[c])
-			} else {
+			to := n.ctl[c].to
+			switch {
+			case !ok:
 				m.stepFailed(&n.ctl[c])
+			case n.db[to].guarded: // or the guards are out of the way already
+				n.ctl[c].at, n.ctl[c].want = unguard, statement{kind: disable, on: to, from: n.ctl[c].next.epoch}
+			default:
+				m.stepDone(&n.ctl[c])
 			}
 		})
+	case unguard:
+		m.send(s, c, emit, func(n *state, _ answered) { m.stepDone(&n.ctl[c]) })
 	case reopenGate:
 		m.send(s, c, emit, func(n *state, _ answered) { m.stepDone(&n.ctl[c]) })
 	case releaseStore:

@@ -30,6 +30,7 @@ const (
 	openReads
 	openGate
 	publishOwner
+	unguard
 	reopenRead
 	reopenReads
 	reopenGate

@@ -205,7 +205,7 @@ func (h *theatre) SealOpen(ctx context.Context, on capability.Side, from, to uin
 	return h.send(ctx, statement{kind: sealOpen, on: sideOf(on), from: uint8(from), to: uint8(to)})
 }
 
-func (h *theatre) Disable(ctx context.Context, on capability.Side, epoch uint64) error {
+func (h *theatre) Disable(ctx context.Context, on capability.Side, epoch uint64, _ time.Duration) error {
 	h.mu.Lock()
 	tidy := !h.now().db[sideOf(on)].guarded // which the model knows without asking
 	h.mu.Unlock()

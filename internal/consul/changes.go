@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"strangler/capability"
 )
 
 // Watch returns a channel that wakes its reader after documents or effective
@@ -80,6 +82,9 @@ func (f *folder) once(ctx context.Context) error {
 		return nil
 	}
 	f.fresh = false
+	if f.dir == effective {
+		f.store.hear(pairs)
+	}
 	f.store.quiet[f.dir].Store(nil) // it answers: who is woken is to ask
 	// An index of none is one that went backwards: Consul was restored, and its indexes
 	// say nothing of what we have seen.
@@ -88,6 +93,35 @@ func (f *folder) once(ctx context.Context) error {
 		signal(f.signals)
 	}
 	return nil
+}
+
+// hear keeps the states of an answer.
+func (s *Store) hear(pairs api.KVPairs) {
+	states := map[string]capability.Effective{}
+	for name, pair := range s.below(effective, pairs) {
+		if state, err := decodeState(name, pair.Value); err == nil { // Effective tells of those that are not understood
+			states[name] = state
+		}
+	}
+	s.heard.Store(&states)
+}
+
+// Heard returns the effective states, by name, that the last answer to Watch has
+// brought, without asking anybody, so that who is woken need not wait for a second
+// answer to learn what the first one said. Each has been stored at some time, but the
+// answer may be an older one than what is known already, may lack states, and may come
+// before a loss was looked into: only what is newer in it says anything. It is empty
+// until a watch has an answer.
+func (s *Store) Heard() map[string]capability.Effective {
+	heard := s.heard.Load()
+	if heard == nil {
+		return nil
+	}
+	states := maps.Clone(*heard)
+	for name, state := range states {
+		states[name] = owned(state)
+	}
+	return states
 }
 
 func indexes(pairs api.KVPairs) map[string]uint64 {

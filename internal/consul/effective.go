@@ -31,13 +31,18 @@ func (s *Store) Effective(ctx context.Context) (map[string]capability.Effective,
 	}
 	states = maps.Clone(states)
 	for name, state := range states {
-		if state.Attempt != nil {
-			own := *state.Attempt
-			state.Attempt = &own
-			states[name] = state
-		}
+		states[name] = owned(state)
 	}
 	return states, nil
+}
+
+// owned returns a state that shares nothing with s.
+func owned(s capability.Effective) capability.Effective {
+	if s.Attempt != nil {
+		own := *s.Attempt
+		s.Attempt = &own
+	}
+	return s
 }
 
 // heldStates is one problem for each state that Consul has lost.
@@ -106,7 +111,9 @@ func (s *Store) behind(pairs map[string]*api.KVPair) (names []string) {
 // Publish stores the state of one capability if its revision is exactly one
 // above the stored one (1 where none is), and returns ErrConflict if not. When it
 // returns without an error, a majority of Consul's servers has it on disk. After
-// another error it may be stored, or may not.
+// another error it may be stored, or may not. It is not in the snapshot before the
+// states are read again: clients wait while a state is published, and would for this
+// disk too.
 func (s *Store) Publish(ctx context.Context, state capability.Effective) error {
 	if err := keyName(state.Capability); err != nil {
 		return fmt.Errorf("publish: %w", err)
@@ -143,7 +150,7 @@ func (s *Store) Publish(ctx context.Context, state capability.Effective) error {
 		return nil // the others are not known, and this one alone would pass for all
 	}
 	states[state.Capability] = state
-	s.keepStates(states)
+	s.last.states = states
 	return nil
 }
 

@@ -3,7 +3,9 @@ package consul
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -245,5 +247,61 @@ func TestLongLedgerIsShortened(t *testing.T) {
 		if got, want := len(s.keys(t, ledger)), max(5, left-mostTrimmed+1); got != want {
 			t.Errorf("%d entries are left, want %d", got, want)
 		}
+	}
+}
+
+// TestWatchBringsStates: who is woken by a state has it already, whole and of its own; a loss is told as it is heard, and
+// one that cannot be understood is left out.
+func TestWatchBringsStates(t *testing.T) {
+	s := newStore(t)
+	other := s.elsewhere(t)
+	signals := s.watching(t)
+	become := func(want string) {
+		t.Helper()
+		timeout := time.After(deadline)
+		for got := ""; got != want; {
+			select {
+			case <-signals:
+			case <-timeout:
+				t.Fatalf("heard %q, want %q", got, want)
+			}
+			heard := s.Heard()
+			got = ""
+			for _, name := range slices.Sorted(maps.Keys(heard)) {
+				got += fmt.Sprintf("%s %d ", name, heard[name].Revision)
+			}
+		}
+	}
+	other.publish(t, "orders", 1, 0)
+	become("orders 1 ")
+	state := capability.Effective{Capability: "orders", Revision: 2, Attempt: &capability.Attempt{Outcome: capability.Running}}
+	if err := other.Publish(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	become("orders 2 ")
+	mine := s.Heard()
+	if !reflect.DeepEqual(mine["orders"], state) {
+		t.Errorf("heard %+v, want %+v", mine["orders"], state)
+	}
+	mine["orders"].Attempt.Outcome = capability.Done
+	delete(mine, "orders")
+	if again := s.Heard(); !reflect.DeepEqual(again["orders"], state) {
+		t.Errorf("what was given out is what is kept: %+v", again)
+	}
+	if _, err := s.client.KV().Put(&api.KVPair{Key: s.key(effective, "stock"), Value: []byte("{")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	other.publish(t, "billing", 1, 0)
+	become("billing 1 orders 2 ")
+	if _, err := s.client.KV().Delete(s.key(effective, "stock"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if revision := s.revision(t, "orders"); revision != 2 {
+		t.Errorf("revision %d is served, want 2", revision)
+	}
+	s.lose(t, effective)
+	become("")
+	if revision := s.revision(t, "orders"); revision != 2 {
+		t.Errorf("revision %d is served, want 2", revision)
 	}
 }

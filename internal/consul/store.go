@@ -65,8 +65,9 @@ type Store struct {
 
 	turn   chan struct{} // one token: who holds it uses last
 	last   last
-	unsure atomic.Bool                       // what Load last returned is not all that Consul says
-	quiet  map[string]*atomic.Pointer[quiet] // by folder; nil: it may be asked
+	unsure atomic.Bool                                     // what Load last returned is not all that Consul says
+	quiet  map[string]*atomic.Pointer[quiet]               // by folder; nil: it may be asked
+	heard  atomic.Pointer[map[string]capability.Effective] // what the last answer to a watch said
 
 	mu       sync.Mutex
 	sessions map[string]string // of our registrations, by id of the proxy; guarded by mu

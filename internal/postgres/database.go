@@ -67,6 +67,8 @@ type Database struct {
 	config *pgx.ConnConfig
 	fence  Fence
 	beat   atomic.Int64 // when WalPosition has last flushed the log, Unix nanoseconds
+
+	numbering numbering
 }
 
 // Open prepares connections to the database at the URL or DSN and makes one of

@@ -239,16 +239,27 @@ func (g *Gates) Adopt(ctx context.Context) error {
 }
 
 // Disable takes the guards of a gate that is open at the epoch out of the
-// writers' way, table by table. It is housekeeping: ErrBusy and ErrGate mean only
-// that it was not done now. Writers of a table wait for it 100 ms at most.
-func (g *Gates) Disable(ctx context.Context, side capability.Side, epoch uint64) error {
+// writers' way: of all tables in one moment where nobody writes, otherwise table by
+// table, where writers of a table wait for it for as long as wait at most. With no wait
+// it gives up then. It is housekeeping: ErrBusy and ErrGate mean only that it was not
+// done now.
+func (g *Gates) Disable(ctx context.Context, side capability.Side, epoch uint64, wait time.Duration) error {
 	names, err := g.guarded(ctx, side)
-	if err != nil {
+	if err != nil || len(names) == 0 {
 		return err
+	}
+	err = g.disableAll(ctx, side, epoch, names)
+	switch {
+	case err == nil:
+		return nil
+	case !locked(err):
+		return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, err)
+	case wait == 0:
+		return fmt.Errorf("disable %s guards of %s: %w", side, g.capability, capability.ErrBusy)
 	}
 	for _, name := range names {
 		var done bool
-		err := g.bounded(ctx, side, "lock_timeout", guardTimeout, func(conn *pgxpool.Conn) error {
+		err := g.bounded(ctx, side, "lock_timeout", wait, func(conn *pgxpool.Conn) error {
 			return conn.QueryRow(ctx, `SELECT strangler.disable_guard($1, $2, $3::text::regclass)`, g.capability, int64(epoch), name).Scan(&done)
 		})
 		switch {
@@ -261,6 +272,32 @@ func (g *Gates) Disable(ctx context.Context, side capability.Side, epoch uint64)
 		}
 	}
 	return nil
+}
+
+// disableAll does for all tables what disable_guard does for one. It waits for the lock
+// of no table, so that nobody queues behind it, and holds none while it waits for
+// another.
+func (g *Gates) disableAll(ctx context.Context, side capability.Side, epoch uint64, names []string) error {
+	var lock, disable []string
+	for _, name := range names {
+		lock = append(lock, "ONLY "+name)
+		disable = append(disable, "ALTER TABLE ONLY "+name+" DISABLE TRIGGER strangler_guard, DISABLE TRIGGER strangler_guard_truncate")
+	}
+	return pgx.BeginFunc(ctx, g.databases[side].pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d; LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE NOWAIT", guardTimeout.Milliseconds(), strings.Join(lock, ", ")))
+		if err != nil {
+			return err
+		}
+		err = tx.QueryRow(ctx, `SELECT FROM strangler.gate WHERE capability = $1 AND state = 'open' AND epoch = $2 FOR SHARE`, g.capability, int64(epoch)).Scan()
+		if errors.Is(err, pgx.ErrNoRows) {
+			return capability.ErrGate
+		}
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, strings.Join(disable, "; "))
+		return err
+	})
 }
 
 // guarded lists the quoted names of the tables that a side's gate guards, in the

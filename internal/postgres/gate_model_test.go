@@ -63,7 +63,7 @@ func (w *world) send(s switchmodel.Statement, from, to uint64) switchmodel.Answe
 	case switchmodel.SealOpen:
 		err = w.SealOpen(w.t.Context(), capability.Legacy, from, to)
 	case switchmodel.Disable:
-		err = w.Disable(w.t.Context(), capability.Legacy, from)
+		err = w.Disable(w.t.Context(), capability.Legacy, from, guardTimeout)
 	}
 	switch {
 	case err == nil:

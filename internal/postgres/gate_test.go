@@ -54,7 +54,7 @@ func TestSwitchAndBack(t *testing.T) {
 		w.must(err)
 		w.must(w.Open(ctx, to, gates[to].Epoch, open))
 		writes("opened", to)
-		w.must(w.Disable(ctx, to, open))
+		w.must(w.Disable(ctx, to, open, guardTimeout))
 		writes("guards disabled", to)
 		from = to
 	}
@@ -159,11 +159,49 @@ func TestLateDisablingCannotUnlock(t *testing.T) {
 	w.must(w.Close(ctx, capability.Legacy, 1, 2, hour, ""))
 	w.must(w.Open(ctx, capability.Legacy, 2, 3))
 	w.must(w.Close(ctx, capability.Legacy, 3, 4, hour, ""))
-	if err := w.Disable(ctx, capability.Legacy, 3); !errors.Is(err, capability.ErrGate) {
+	if err := w.Disable(ctx, capability.Legacy, 3, guardTimeout); !errors.Is(err, capability.ErrGate) {
 		t.Errorf("disabled the guards of a closing gate: %v", err)
 	}
 	if _, err := w.app(capability.Legacy).Exec(ctx, insert); code(err) != "P0S01" {
 		t.Errorf("a write into a closing side: %v", err)
+	}
+}
+
+// TestDisablingWithoutWaiting: nobody queues behind guards that are to go; what is locked is left as it is, in one piece, or
+// done table by table by who may make writers wait.
+func TestDisablingWithoutWaiting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	ctx := t.Context()
+	w.exec(capability.Legacy, `CREATE TABLE lines (id int)`)
+	w.must(w.addGuards(ctx, capability.Legacy, migrate.Relation{Schema: "public", Name: "lines"}))
+	w.must(w.Close(ctx, capability.Legacy, 1, 2, hour, ""))
+	w.must(w.Open(ctx, capability.Legacy, 2, 3))
+	app := w.app(capability.Legacy)
+	guards := func() (n int) {
+		t.Helper()
+		w.must(app.QueryRow(ctx, `SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'strangler_guard%' AND tgenabled <> 'D'`).Scan(&n))
+		return n
+	}
+	writer, err := w.app(capability.Legacy).Begin(ctx)
+	w.must(err)
+	_, err = writer.Exec(ctx, `INSERT INTO lines VALUES (1)`)
+	w.must(err)
+	if err := w.Disable(ctx, capability.Legacy, 3, 0); !errors.Is(err, capability.ErrBusy) || guards() != 4 {
+		t.Errorf("beside a writer: %v, and %d guards", err, guards())
+	}
+	if err := w.Disable(ctx, capability.Legacy, 3, time.Millisecond); !errors.Is(err, capability.ErrBusy) || guards() != 2 {
+		t.Errorf("waiting for a writer: %v, and %d guards", err, guards())
+	}
+	w.must(writer.Commit(ctx))
+	for _, epoch := range []uint64{2, 4} {
+		if err := w.Disable(ctx, capability.Legacy, epoch, 0); !errors.Is(err, capability.ErrGate) || guards() != 2 {
+			t.Errorf("as opened at %d: %v, and %d guards", epoch, err, guards())
+		}
+	}
+	w.must(w.Disable(ctx, capability.Legacy, 3, 0))
+	if n := guards(); n != 0 {
+		t.Errorf("%d guards are left", n)
 	}
 }
 

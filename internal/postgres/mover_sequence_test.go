@@ -218,7 +218,7 @@ func TestSequencesOfAnother(t *testing.T) {
 		t.Errorf("after the mends: %s", text)
 	}
 	for _, s := range []string{"hibernate_sequence", "Lines_SEQ"} {
-		m.must(d.SetSequence(t.Context(), migrate.Relation{Schema: "public", Name: s}, 1000))
+		m.must(d.SetSequences(t.Context(), map[migrate.Relation]int64{{Schema: "public", Name: s}: 1000}))
 	}
 }
 

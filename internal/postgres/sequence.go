@@ -3,7 +3,9 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -62,14 +64,61 @@ func (d *Database) NamedSequences(ctx context.Context, named []migrate.Relation)
 	})
 }
 
-func (d *Database) sequences(ctx context.Context, query string, relations []migrate.Relation, scan pgx.RowToFunc[migrate.Sequence]) ([]migrate.Sequence, error) {
-	rows, err := d.pool.Query(ctx, query, schemas(relations), names(relations))
-	if err != nil {
-		return nil, fmt.Errorf("list sequences of %s database: %w", d.side, err)
+// numbering remembers what the catalog said of sequences, and what it was like then.
+type numbering struct {
+	mu    sync.Mutex
+	print string                        // guarded by mu
+	said  map[string][]migrate.Sequence // guarded by mu; by question
+}
+
+func (n *numbering) get(question, print string) (sequences []migrate.Sequence, known bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sequences, known = n.said[question]
+	return slices.Clone(sequences), known && n.print == print
+}
+
+// put keeps an answer, unless it names rights that are lacking: those come without a trace
+// in the catalog of sequences.
+func (n *numbering) put(question, print string, sequences []migrate.Sequence) {
+	if slices.ContainsFunc(sequences, func(s migrate.Sequence) bool { return s.Grant != "" }) {
+		return
 	}
-	sequences, err := pgx.CollectRows(rows, scan)
-	if err != nil {
-		return nil, fmt.Errorf("list sequences of %s database: %w", d.side, err)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.print != print {
+		n.print, n.said = print, map[string][]migrate.Sequence{}
+	}
+	n.said[question] = slices.Clone(sequences)
+}
+
+// printSQL tells one state of the catalog from another, as far as sequences and who
+// draws from them go: a row is made anew by each ALTER SEQUENCE, OWNED BY included, by a
+// new name, schema or right, and by a default that is set or dropped.
+const printSQL = `SELECT concat_ws(' ', (SELECT sum(hashtextextended(format('%s %s %s', seqrelid, xmin, ctid), 0)) FROM pg_sequence),
+	(SELECT sum(hashtextextended(format('%s %s %s', oid, xmin, ctid), 0)) FROM pg_class WHERE relkind = 'S'),
+	(SELECT sum(hashtextextended(format('%s %s %s', oid, xmin, ctid), 0)) FROM pg_namespace),
+	(SELECT sum(hashtextextended(format('%s %s %s', oid, xmin, ctid), 0)) FROM pg_attrdef))`
+
+// sequences asks the catalog, and where they stand. To a session that has not asked it
+// before the catalog's question is long, and a switch asks it while writes wait: what it
+// said before, when the switch was looked into, is taken where nothing has changed.
+func (d *Database) sequences(ctx context.Context, query string, relations []migrate.Relation, scan pgx.RowToFunc[migrate.Sequence]) ([]migrate.Sequence, error) {
+	var print string // read first: what changes meanwhile is then asked again the next time
+	if err := d.pool.QueryRow(ctx, printSQL).Scan(&print); err != nil {
+		return nil, fmt.Errorf("look at the sequences of %s database: %w", d.side, err)
+	}
+	question := fmt.Sprint(query, schemas(relations), names(relations))
+	sequences, known := d.numbering.get(question, print)
+	if !known {
+		rows, err := d.pool.Query(ctx, query, schemas(relations), names(relations))
+		if err != nil {
+			return nil, fmt.Errorf("list sequences of %s database: %w", d.side, err)
+		}
+		if sequences, err = pgx.CollectRows(rows, scan); err != nil {
+			return nil, fmt.Errorf("list sequences of %s database: %w", d.side, err)
+		}
+		d.numbering.put(question, print, sequences)
 	}
 	if err := d.standing(ctx, sequences); err != nil {
 		return nil, fmt.Errorf("read sequences of %s database: %w", d.side, err)
@@ -151,10 +200,20 @@ func (d *Database) Extreme(ctx context.Context, s migrate.Sequence) (value int64
 	return *extreme, true, nil
 }
 
-// SetSequence makes value the one that the sequence has handed out last.
-func (d *Database) SetSequence(ctx context.Context, s migrate.Relation, value int64) error {
-	if _, err := d.pool.Exec(ctx, `SELECT setval($1::text::regclass, $2, true)`, quote.Relation(s), value); err != nil {
-		return fmt.Errorf("set sequence %s of %s database: %w", s, d.side, err)
+// SetSequences makes each value the one that its sequence has handed out last, all in
+// one question.
+func (d *Database) SetSequences(ctx context.Context, values map[migrate.Relation]int64) error {
+	if len(values) == 0 {
+		return nil
+	}
+	var sequences []string
+	var numbers []int64
+	for s, value := range values {
+		sequences, numbers = append(sequences, quote.Relation(s)), append(numbers, value)
+	}
+	_, err := d.pool.Exec(ctx, `SELECT setval(w.sequence::regclass, w.value, true) FROM unnest($1::text[], $2::bigint[]) AS w(sequence, value)`, sequences, numbers)
+	if err != nil {
+		return fmt.Errorf("set sequences of %s database: %w", d.side, err)
 	}
 	return nil
 }
