@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"testbed/cluster"
 )
@@ -78,7 +79,11 @@ func TestEachRoleReachesItsOwnDatabaseOnly(t *testing.T) {
 				continue
 			}
 			connections++
-			conn, err := pgx.Connect(t.Context(), atServer(t, value, servers))
+			config, err := pgxpool.ParseConfig(atServer(t, value, servers)) // as the services read it: it may say how many sessions they open
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, err := pgx.ConnectConfig(t.Context(), config.ConnConfig)
 			if err != nil {
 				t.Errorf("%s %s: %v", name, variable, err)
 				continue
