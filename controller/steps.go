@@ -335,11 +335,12 @@ func (a *attempt) publish(ctx context.Context) error {
 	}
 	a.gap = time.Since(a.held)
 	a.unguard(ctx)
-	// The ledger's turn is later: a store that writes it down is slower to tell the
-	// proxies whose clients wait.
+	// The ledger's turn comes when the proxies have been told: a store that writes it down
+	// is slower to tell them.
+	recorded := a.r.recordChange(ctx, was, next, "controller")
 	proxies, err := a.r.askProxies(ctx, next.Revision, false, time.Second)
 	a.missing = proxies.missing // the gates refuse what they would route wrongly
-	return errors.Join(err, a.r.recordChange(ctx, was, next, "controller"))
+	return errors.Join(recorded, err)
 }
 
 // tidy does what can wait; the reconciler does it again where it fails.

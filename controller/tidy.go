@@ -17,6 +17,8 @@ const (
 	tidyMost  = time.Minute
 	// guardsWait is how long writers of a table wait for the end of its guard.
 	guardsWait = 100 * time.Millisecond
+	// unguardIn is how long a database may take to end them that waits for nobody.
+	unguardIn = time.Second
 )
 
 // chores is what is in order, by the epoch of the gate that it was done for.
@@ -90,6 +92,8 @@ func (w *work) chores(ctx context.Context, owner capability.Side, epoch uint64, 
 // learn the tables with guards, and at once again without. Where somebody was faster it
 // is left to the tidying.
 func (a *attempt) unguard(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, unguardIn)
+	defer cancel()
 	if err := a.data.Guards.Disable(ctx, a.to, a.opened, 0); err != nil {
 		a.r.log.Debug("guards are disabled later", "error", err)
 		return

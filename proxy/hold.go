@@ -27,12 +27,11 @@ const beat = 5 * time.Millisecond
 // tables anew, and all that are asked at once learn at once. So few go first, and each
 // answer lets others follow: the window of those without an answer grows by one with
 // every fourth, which is by a quarter in the time of one. (Slow start, as of TCP, RFC
-// 5681, with a smaller step.) Where answers take long, time lets through a tenth of what
-// it allows at most.
+// 5681, with a smaller step.) Where answers take long, time lets more and more through, and
+// after a second all that it allows.
 const (
 	firstWindow = 4
 	windowGrows = 4
-	damRatio    = 10
 )
 
 // pace is how many held writes may have been let through when the owner has been known
@@ -45,9 +44,9 @@ func (l HoldLimits) pace(since time.Duration, answered int) int {
 	}
 	whole := min(int(since/time.Second), 30)
 	passed := float64(int(1)<<whole-1) + float64(int(1)<<whole)*min(1, (since-time.Duration(whole)*time.Second).Seconds())
-	timed := int(passed * float64(l.Release))
+	timed := passed * float64(l.Release)
 	window := answered + firstWindow + answered/windowGrows
-	return min(max(1, l.Release/50)+timed, max(window, timed/damRatio))
+	return min(max(1, l.Release/50)+int(timed), max(window, int(timed*min(1, since.Seconds()))))
 }
 
 var (

@@ -498,8 +498,8 @@ func TestReleaseFollowsAnswers(t *testing.T) {
 		// 20 have their answer, and nobody else's comes.
 		time.Sleep(50 * time.Millisecond)
 		expect(9, 171)
-		time.Sleep(100 * time.Millisecond) // 750 by time, of which a tenth
-		expect(55, 125)
+		time.Sleep(100 * time.Millisecond) // 750 by time, of which 15 in a hundred
+		expect(92, 88)
 		time.Sleep(300 * time.Millisecond)
 		expect(180, 0)
 		time.Sleep(beat)

@@ -64,6 +64,7 @@ func (s *Store) states(ctx context.Context, a answer) (map[string]capability.Eff
 			return nil, a.err
 		}
 		s.fellSilent(effective, a.err)
+		s.overhear()
 		return s.last.states, nil
 	}
 	s.answered(effective)
@@ -90,6 +91,18 @@ func (s *Store) states(ctx context.Context, a answer) (map[string]capability.Eff
 	}
 	s.keepStates(states)
 	return states, nil
+}
+
+// overhear takes over what a watch has brought before Consul fell silent: it is served
+// already, and a start without Consul is to go on from there.
+func (s *Store) overhear() {
+	states := maps.Clone(s.last.states)
+	for name, heard := range s.Heard() {
+		if known, ok := states[name]; ok && heard.Revision > known.Revision {
+			states[name] = heard
+		}
+	}
+	s.keepStates(states)
 }
 
 // behind names the states that are gone from an answer, or older in it than what

@@ -305,3 +305,34 @@ func TestWatchBringsStates(t *testing.T) {
 		t.Errorf("revision %d is served, want 2", revision)
 	}
 }
+
+// TestWhatWasHeardOutlivesSilence: a state that a watch has brought is served, and saved, also where Consul falls silent right
+// behind it.
+func TestWhatWasHeardOutlivesSilence(t *testing.T) {
+	s := newStore(t)
+	s.publish(t, "orders", 1, 0)
+	if revision := s.revision(t, "orders"); revision != 1 {
+		t.Fatalf("revision %d is served, want 1", revision)
+	}
+	signals := s.watching(t)
+	s.elsewhere(t).publish(t, "orders", 2, 0)
+	for s.Heard()["orders"].Revision != 2 {
+		select {
+		case <-signals:
+		case <-time.After(deadline):
+			t.Fatal("nothing is heard")
+		}
+	}
+	silent := &quiet{time.Now().Add(time.Hour), errLate}
+	for got := uint64(0); s.quiet[effective].Load() != silent; { // the watch may be about to say that Consul answers
+		s.quiet[effective].Store(silent)
+		if got = s.revision(t, "orders"); got != 2 {
+			t.Fatalf("revision %d is served, want 2", got)
+		}
+	}
+	later := s.another(t)
+	later.quiet[effective].Store(silent)
+	if revision := later.revision(t, "orders"); revision != 2 {
+		t.Errorf("revision %d is served after a start, want 2", revision)
+	}
+}

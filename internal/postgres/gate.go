@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"strangler/capability"
+	"strangler/internal/postgres/quote"
 )
 
 // Bounds of what a gate may make the writers of a database wait for.
@@ -274,30 +275,33 @@ func (g *Gates) Disable(ctx context.Context, side capability.Side, epoch uint64,
 	return nil
 }
 
-// disableAll does for all tables what disable_guard does for one. It waits for the lock
+// disableAll does for all tables what disable_guard does for one, in one statement: a
+// client that stops in the middle of more would stop every writer. It waits for the lock
 // of no table, so that nobody queues behind it, and holds none while it waits for
 // another.
 func (g *Gates) disableAll(ctx context.Context, side capability.Side, epoch uint64, names []string) error {
 	var lock, disable []string
 	for _, name := range names {
 		lock = append(lock, "ONLY "+name)
-		disable = append(disable, "ALTER TABLE ONLY "+name+" DISABLE TRIGGER strangler_guard, DISABLE TRIGGER strangler_guard_truncate")
+		disable = append(disable, "ALTER TABLE ONLY "+name+" DISABLE TRIGGER strangler_guard, DISABLE TRIGGER strangler_guard_truncate;")
 	}
-	return pgx.BeginFunc(ctx, g.databases[side].pool, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d; LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE NOWAIT", guardTimeout.Milliseconds(), strings.Join(lock, ", ")))
-		if err != nil {
-			return err
-		}
-		err = tx.QueryRow(ctx, `SELECT FROM strangler.gate WHERE capability = $1 AND state = 'open' AND epoch = $2 FOR SHARE`, g.capability, int64(epoch)).Scan()
-		if errors.Is(err, pgx.ErrNoRows) {
-			return capability.ErrGate
-		}
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, strings.Join(disable, "; "))
+	body := fmt.Sprintf(`BEGIN
+		PERFORM pg_catalog.set_config('lock_timeout', '%d', true);
+		LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+		PERFORM FROM strangler.gate WHERE capability = %s AND state = 'open' AND epoch = %d FOR SHARE;
+		IF NOT FOUND THEN
+			RAISE no_data_found;
+		END IF;
+		%s
+	END`, guardTimeout.Milliseconds(), strings.Join(lock, ", "), quote.Literal(g.capability), epoch, strings.Join(disable, "\n\t\t"))
+	err := g.bounded(ctx, side, "statement_timeout", turnTimeout, func(conn *pgxpool.Conn) error {
+		_, err := conn.Exec(ctx, `DO `+quote.Literal(body))
 		return err
 	})
+	if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Code == "P0002" {
+		return capability.ErrGate
+	}
+	return err
 }
 
 // guarded lists the quoted names of the tables that a side's gate guards, in the

@@ -66,16 +66,23 @@ func (d *Database) NamedSequences(ctx context.Context, named []migrate.Relation)
 
 // numbering remembers what the catalog said of sequences, and what it was like then.
 type numbering struct {
-	mu    sync.Mutex
-	print string                        // guarded by mu
-	said  map[string][]migrate.Sequence // guarded by mu; by question
+	mu   sync.Mutex
+	said map[string]numbered // guarded by mu; by question
 }
+
+type numbered struct {
+	print     string
+	sequences []migrate.Sequence
+}
+
+// mostNumbered is how many answers are kept: a move asks few questions, again and again.
+const mostNumbered = 16
 
 func (n *numbering) get(question, print string) (sequences []migrate.Sequence, known bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	sequences, known = n.said[question]
-	return slices.Clone(sequences), known && n.print == print
+	said, known := n.said[question]
+	return slices.Clone(said.sequences), known && said.print == print
 }
 
 // put keeps an answer, unless it names rights that are lacking: those come without a trace
@@ -86,29 +93,35 @@ func (n *numbering) put(question, print string, sequences []migrate.Sequence) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.print != print {
-		n.print, n.said = print, map[string][]migrate.Sequence{}
+	if n.said == nil || len(n.said) >= mostNumbered {
+		n.said = map[string]numbered{}
 	}
-	n.said[question] = slices.Clone(sequences)
+	n.said[question] = numbered{print, slices.Clone(sequences)}
 }
 
 // printSQL tells one state of the catalog from another, as far as sequences and who
 // draws from them go: a row is made anew by each ALTER SEQUENCE, OWNED BY included, by a
-// new name, schema or right, and by a default that is set or dropped.
-const printSQL = `SELECT concat_ws(' ', (SELECT sum(hashtextextended(format('%s %s %s', seqrelid, xmin, ctid), 0)) FROM pg_sequence),
-	(SELECT sum(hashtextextended(format('%s %s %s', oid, xmin, ctid), 0)) FROM pg_class WHERE relkind = 'S'),
-	(SELECT sum(hashtextextended(format('%s %s %s', oid, xmin, ctid), 0)) FROM pg_namespace),
-	(SELECT sum(hashtextextended(format('%s %s %s', oid, xmin, ctid), 0)) FROM pg_attrdef))`
+// new name, schema or right, by a column's new name or type, and by a default that is set
+// or dropped.
+const printSQL = `WITH asked AS MATERIALIZED (
+		SELECT c.oid, c.xmin, c.ctid FROM unnest($1::text[], $2::text[]) AS w(schema, name)
+		JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name)
+	SELECT format('%s %s %s %s %s %s', (SELECT sum(hashtextextended(format('%s %s %s', seqrelid, xmin, ctid), 0)) FROM pg_sequence),
+		(SELECT sum(hashtextextended(format('%s %s %s', oid, xmin, ctid), 0)) FROM pg_class WHERE relkind = 'S'),
+		(SELECT sum(hashtextextended(format('%s %s %s', oid, xmin, ctid), 0)) FROM pg_namespace),
+		(SELECT sum(hashtextextended(format('%s %s %s', oid, xmin, ctid), 0)) FROM asked),
+		(SELECT sum(hashtextextended(format('%s %s %s %s', a.attrelid, a.attnum, a.xmin, a.ctid), 0)) FROM asked JOIN pg_attribute a ON a.attrelid = asked.oid),
+		(SELECT sum(hashtextextended(format('%s %s %s', f.oid, f.xmin, f.ctid), 0)) FROM asked JOIN pg_attrdef f ON f.adrelid = asked.oid))`
 
 // sequences asks the catalog, and where they stand. To a session that has not asked it
 // before the catalog's question is long, and a switch asks it while writes wait: what it
 // said before, when the switch was looked into, is taken where nothing has changed.
 func (d *Database) sequences(ctx context.Context, query string, relations []migrate.Relation, scan pgx.RowToFunc[migrate.Sequence]) ([]migrate.Sequence, error) {
 	var print string // read first: what changes meanwhile is then asked again the next time
-	if err := d.pool.QueryRow(ctx, printSQL).Scan(&print); err != nil {
+	if err := d.pool.QueryRow(ctx, printSQL, schemas(relations), names(relations)).Scan(&print); err != nil {
 		return nil, fmt.Errorf("look at the sequences of %s database: %w", d.side, err)
 	}
-	question := fmt.Sprint(query, schemas(relations), names(relations))
+	question := fmt.Sprintf("%s %q %q", query, schemas(relations), names(relations))
 	sequences, known := d.numbering.get(question, print)
 	if !known {
 		rows, err := d.pool.Query(ctx, query, schemas(relations), names(relations))

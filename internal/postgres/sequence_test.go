@@ -85,6 +85,12 @@ func TestSequencesAreAskedForAgainWhereTheyChange(t *testing.T) {
 		{`DROP SEQUENCE books.pages; CREATE SEQUENCE books.pages START 9`, false},
 		{`ALTER SCHEMA books RENAME TO ledgers; CREATE SCHEMA books`, false},
 		{`ALTER SEQUENCE invoices AS smallint`, false},
+		{`ALTER TABLE orders RENAME id TO key`, false},
+		{`ALTER TABLE orders RENAME key TO old; ALTER TABLE orders RENAME number TO key; ALTER TABLE orders RENAME old TO number`, false},
+		{`ALTER TABLE orders ALTER key DROP IDENTITY; ALTER TABLE orders ALTER key TYPE text, ALTER key SET DEFAULT 'A' || nextval('invoices')`, false},
+		{`ALTER TABLE orders RENAME TO past; CREATE TABLE orders (id bigserial)`, false},
+		{`DROP TABLE orders`, false},
+		{`CREATE TABLE orders (id bigserial)`, false},
 	} {
 		exec(change.sql)
 		after := said(d)
