@@ -2,10 +2,10 @@ package postgres
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -24,8 +24,6 @@ type feed struct {
 	conn    *pgconn.PgConn
 	side    capability.Side
 	timeout time.Duration
-
-	writing sync.Mutex // one status update at a time
 }
 
 // Follow opens the capability's slot in this database behind a position. Where
@@ -103,17 +101,29 @@ func (f *feed) Timeout() time.Duration { return f.timeout }
 // flushed and applied is one: it also makes an idle walsender tell its own
 // position whenever that has moved.
 func (f *feed) Confirm(durable capability.Position, reply bool) error {
-	f.writing.Lock()
-	defer f.writing.Unlock()
-	at := pglogrepl.LSN(durable)
-	err := pglogrepl.SendStandbyStatusUpdate(context.Background(), f.conn, pglogrepl.StandbyStatusUpdate{
-		WALWritePosition: at, WALFlushPosition: at, WALApplyPosition: at, ReplyRequested: reply,
-	})
+	message := []byte{pglogrepl.StandbyStatusUpdateByteID}
+	for range 3 { // written, flushed, applied
+		message = binary.BigEndian.AppendUint64(message, uint64(durable))
+	}
+	message = binary.BigEndian.AppendUint64(message, uint64(time.Since(epoch2000).Microseconds())) //nolint:gosec // after 2000
+	message = append(message, 0)
+	if reply {
+		message[len(message)-1] = 1
+	}
+	framed, err := (&pgproto3.CopyData{Data: message}).Encode(nil)
+	if err == nil {
+		// Past the driver: when Receive fails it says goodbye from a goroutine of its own,
+		// in the same buffer. A whole message in one Write is whole to the server.
+		_, err = f.conn.Conn().Write(framed)
+	}
 	if err != nil {
 		return fmt.Errorf("answer %s database: %w", f.side, err)
 	}
 	return nil
 }
+
+// epoch2000 is where PostgreSQL's time begins.
+var epoch2000 = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Receive blocks until the next event.
 func (f *feed) Receive(ctx context.Context) (migrate.Received, error) {
