@@ -335,8 +335,8 @@ func (a *attempt) publish(ctx context.Context) error {
 	}
 	a.gap = time.Since(a.held)
 	a.unguard(ctx)
-	// The ledger's turn comes when the proxies have been told: a store that writes it down
-	// is slower to tell them.
+	// The ledger's turn comes after the guards: the proxies hear of their own of what is
+	// published, and a store that writes an entry down meanwhile is slower to tell them.
 	recorded := a.r.recordChange(ctx, was, next, "controller")
 	proxies, err := a.r.askProxies(ctx, next.Revision, false, time.Second)
 	a.missing = proxies.missing // the gates refuse what they would route wrongly
